@@ -1,10 +1,10 @@
 //! Signals between the HTTP server and the delivery worker of one account: outcomes of events for which a request waits, the
 //! scheduler of the pending events, and the account's health.
 //!
-//! In: outcomes, schedules and health snapshots of the worker. Out: the same, for the HTTP server. All of it may be lost at any
-//! moment without harm: only the store is durable. Invariant: a wait ends with an outcome, with the end of the worker, or with
-//! its own deadline; nothing is kept for a waiter that is gone. Deliberately absent: shutdown, which is a cancellation token of
-//! the whole service, and waking the worker, which is the worker's own.
+//! In: outcomes, schedules and health snapshots of the worker. Out: the same, for the HTTP server. Signals may be lost at any moment
+//! without harm: only the store is durable. Invariant: a wait ends with an outcome, with the end of the worker, or with its own deadline; a
+//! wait that was dropped leaves nothing behind. Deliberately absent: shutdown, which is a cancellation token of the whole service, and
+//! waking the worker, which [`crate::worker`] does.
 
 mod learning;
 
@@ -21,13 +21,13 @@ use tokio::sync::oneshot;
 /// What became of an awaited event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventOutcome {
-    /// It was carried out, or there was nothing to carry out.
+    /// The event was delivered, or there was nothing to do.
     Done(Outcome),
-    /// A permanent failure: it is a dead letter.
+    /// The event failed permanently: it is a dead letter.
     DeadLetter(PermanentFailure),
-    /// Not yet, because Refersion rejected the API key; the event is kept.
+    /// The event is pending, because Refersion rejected the API key.
     AccountHalted,
-    /// Not yet, and it is not known when: it is blocked by an earlier event of its user, or the account is paused.
+    /// The event is pending for an unknown time: an earlier event of its user blocks it, or the account is paused.
     Deferred,
 }
 
@@ -54,8 +54,8 @@ pub struct Waiter {
 }
 
 impl AccountSignals {
-    /// Begins to wait for the outcome of an event that is about to be appended. `None` if a request waits for it already: then
-    /// this one is a repeat.
+    /// Begins to wait for the outcome of an event that is about to be appended. `None`: a request waits for this event already, so the new
+    /// request is a repeat.
     pub fn wait_for(&self, id: EventId) -> Option<Waiter> {
         let (sender, outcome) = oneshot::channel();
         let mut waiters = self.0.waiters.lock();
@@ -89,7 +89,7 @@ impl AccountSignals {
         *self.0.health.lock()
     }
 
-    /// The state of that at `now`: a pause that is over counts as over, even if no request was made yet.
+    /// The health state of the account at `now`. A pause that is over counts as over, even if no request was made since.
     pub fn state(&self, now: Timestamp) -> HealthState {
         self.health().state.at(now)
     }
@@ -99,12 +99,12 @@ impl AccountSignals {
         *self.0.health.lock() = health;
     }
 
-    /// What the worker offers about Refersion's list of affiliates; none before there is a worker.
+    /// The worker's interface to reading Refersion's list of affiliates; none before there is a worker.
     pub fn learning(&self) -> Option<Arc<dyn AffiliateLearning>> {
         self.0.learning.lock().clone()
     }
 
-    /// The worker offers this from now on.
+    /// Sets what [`learning`](Self::learning) returns.
     pub fn offer_learning(&self, learning: Arc<dyn AffiliateLearning>) {
         *self.0.learning.lock() = Some(learning);
     }
@@ -114,7 +114,7 @@ impl AccountSignals {
         self.0.scheduler.lock()
     }
 
-    /// Up to where the worker has read the log, if no pending event there is of the user with these keys.
+    /// The seq up to which the worker has read the log, if no pending event up to there is of the user with these keys.
     pub fn none_pending_up_to(&self, keys: &[UserKey]) -> Option<Seq> {
         let scheduler = self.scheduler();
         let scheduler = scheduler.as_ref()?;
@@ -123,7 +123,7 @@ impl AccountSignals {
 }
 
 impl Waiter {
-    /// The outcome; none if there will be none.
+    /// Waits for the outcome; none if the worker ends without one.
     pub async fn outcome(mut self) -> Option<EventOutcome> {
         (&mut self.outcome).await.ok()
     }
@@ -133,7 +133,7 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         self.outcome.close();
         let mut waiters = self.signals.0.waiters.lock();
-        // Once this one has its outcome, or has given up, another one may wait for the same event.
+        // When this wait has its outcome or has ended, another request may wait for the same event.
         if waiters.get(&self.id).is_some_and(oneshot::Sender::is_closed) {
             waiters.remove(&self.id);
         }

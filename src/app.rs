@@ -6,18 +6,19 @@
 //!
 //! Start order (startup): the store is opened (an error if another process has it open); stored API keys are opened, if any key is accepted
 //! (an error if one cannot be opened); each configured account gets a client, a worker and an endpoint; the listeners are bound; their
-//! addresses are announced; the workers of accounts with pending events are woken, and from then on those of accounts that this process
-//! comes to own (`ownership`). There is no warm-up and no replay of the log: the deduplication index (SQLite) and the counts of pending
-//! events are read while the store is opened, which takes longer the more events are within the deduplication window; a worker reads the
-//! log ahead of its deliveries, in portions. `/readyz` answers 200 from the moment the listeners are bound. Recovery after a crash is the
-//! same: what was in flight is pending again. Accounts share the store, the listeners and the clock. Accounts that are not configured share
-//! their connections to Refersion, too; `merchant_registry` admits them, within the limits of `api_key_verification`.
+//! addresses are announced; the workers of accounts with pending events are woken, and later the workers of accounts that this process
+//! becomes the owner of (`ownership`). There is no warm-up and no replay of the log: the deduplication index (SQLite) and the counts of
+//! pending events are read while the store is opened, which takes longer the more events are within the deduplication window; a worker
+//! reads the log ahead of its deliveries, in portions. `/readyz` answers 200 from the moment the listeners are bound. Recovery after a
+//! crash is the same: events that were in flight are pending again. Accounts share the store, the listeners and the clock. Accounts that
+//! are not configured share their connections to Refersion, too; `merchant_registry` admits them, within the limits of
+//! `api_key_verification`.
 //!
 //! Stop order (the graceful shutdown): new requests are refused; requests in flight are answered; the workers hand back calls that were not
-//! sent, and requests in flight to Refersion finish; accounts of which nothing is in flight are left to other processes. All of that has
-//! one deadline (the grace period, or shutdown timeout, `SERVER_DRAIN` (`8s`)). After it the store is closed, which takes as long as its last commits, and traces are sent for a second at most. Events that are
-//! still in flight at the deadline are delivered after the next start; none is lost. If the store fails for good or a worker panics, the
-//! service ends with an error, so that its supervisor restarts it.
+//! sent, and requests in flight to Refersion finish; accounts without calls in flight are released to other processes. These steps have one
+//! deadline (the grace period, or shutdown timeout: `SERVER_DRAIN` (`8s`)). After it the store is closed, which takes as long as its last
+//! commits, and traces are sent for at most a second. Events that are still in flight at the deadline are delivered after the next start;
+//! none is lost. If the store fails for good or a worker panics, the service ends with an error, so that its supervisor restarts it.
 
 mod api_key_verification;
 mod connect;
@@ -69,7 +70,7 @@ pub enum ServeError {
     /// The configuration has no API key. [`Config::load`] already reports that, except for a dry run.
     #[error("REFERSION_API_KEY is not set")]
     NoApiKey,
-    /// Any API key is accepted, but there is no key to seal stored keys with. [`Config::load`] already reports that.
+    /// Any API key is accepted, but there is no seal key to seal stored API keys with. [`Config::load`] already reports that.
     #[error("STORE_SEAL_KEY is not set")]
     NoSealKey,
     /// The store has API keys that no seal key opens.
@@ -78,9 +79,9 @@ pub enum ServeError {
          add it there behind the first, separated by a comma"
     )]
     CannotOpenKeys {
-        /// The number of keys that cannot be opened.
+        /// The number of API keys that cannot be opened.
         unopened: usize,
-        /// The number of keys in the store.
+        /// The number of API keys in the store.
         stored: usize,
     },
     /// The store cannot be opened.
@@ -95,15 +96,15 @@ pub enum ServeError {
     /// The HTTP client for Segment cannot be made.
     #[error(transparent)]
     SegmentClient(#[from] segment_api::HttpClientError),
-    /// The address of the public listener makes no URL.
+    /// No URL can be made of the address of the public listener.
     #[error("CONNECT_REDIRECT_URL is not set")]
     NoRedirectUrl,
-    /// An address cannot be listened on.
+    /// The service cannot listen on an address.
     #[error("cannot listen on {address}: {source}; is another program using it? Set {variable} to another address")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The setting it comes from.
+        /// The setting of the address.
         variable: &'static str,
         /// The error of the operating system.
         source: io::Error,
@@ -138,19 +139,19 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// How many connections may wait to be accepted. A burst can be of 100,000 requests.
+/// The most connections that may wait to be accepted. A burst can have 100,000 requests.
 const LISTEN_BACKLOG: u32 = 4_096;
 
 /// How often the store frees the space of settled events and drops event ids older than the deduplication window (their TTL).
 const COMPACT_EVERY: Duration = Duration::from_secs(10);
-/// For how long events that were answered at receipt are collected, to be written together.
+/// How long entries of the ledger are collected before they are written together.
 const WRITE_LEDGER_AFTER: Duration = Duration::from_secs(1);
 /// How often the store makes a test commit, so that health is up to date while no event arrives.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs the service until `stop` is ready, then drains it. Workers run on `deliveries`. That may be the handle of another
-/// runtime: then a response to Segment never waits for a delivery's computation. `announce` is called once, when the listeners
-/// are bound. `reloading` says how the configuration is read again, and when.
+/// Runs the service until `stop` is ready, then drains it. Workers run on `deliveries`. `deliveries` may be the handle of another runtime:
+/// then a response to Segment never waits for the computation of a delivery. `announce` is called once, when the listeners are bound.
+/// `reloading` reads the configuration again.
 pub async fn serve(
     config: Config,
     reloading: Reloading,
@@ -249,7 +250,7 @@ async fn new_registry(context: &AppContext) -> Result<NewAccounts, ServeError> {
     Ok((registry, merchants, workers))
 }
 
-/// The accounts that have or may get a worker.
+/// The accounts that have a worker or may get one.
 type NewAccounts = (AccountRegistry, Option<MerchantRegistry>, ConfiguredAccounts);
 
 /// The routes of the operators' listener, which is bound to `address`.
@@ -275,8 +276,8 @@ fn admin_router(
     admin::router(Arc::new(admin), Access::new(config.ops.token.clone(), address))
 }
 
-/// Logs a warning for each account with pending events that is not among `known`: its events are kept, but not delivered.
-/// `pending` holds the number of pending events for each account's name.
+/// Logs a warning for each account with pending events that is not in `known`: its events are kept, but not delivered. `pending` holds the
+/// number of pending events for each account's name.
 fn warn_about_unconfigured_accounts(pending: &BTreeMap<String, u64>, known: &[AccountName]) {
     for (name, events) in pending.iter().filter(|(_, events)| **events > 0) {
         if !known.iter().any(|account| account.as_str() == name) {
@@ -304,7 +305,7 @@ async fn listen(listener: TcpListener, router: Router, limits: ListenerLimits, s
     http::listen(listener, |_| router.clone(), limits, shutdown.cancelled_owned()).await;
 }
 
-/// The same, where the handlers see the address of the peer.
+/// Serves like [`listen`]; the handlers also get the address of the peer.
 async fn listen_for_operators(
     listener: TcpListener,
     router: Router,
@@ -315,14 +316,14 @@ async fn listen_for_operators(
     http::listen(listener, of_peer, limits, shutdown.cancelled_owned()).await;
 }
 
-/// Compacts the store again and again. A failure is logged when it begins and when it is over: as long as it lasts, erased content (of a
-/// WAL that cannot be emptied, say) is still on the disk.
+/// Compacts the store at intervals. A failure is logged when it begins and when it is over: meanwhile, erased content (for instance in a
+/// WAL that cannot be emptied) is still on the disk.
 async fn compact(store: Arc<dyn Store>, clock: Clock, (deduplication, ledger): (Duration, Duration)) {
     let mut failing = false;
     loop {
         tokio::time::sleep(COMPACT_EVERY).await;
         match store.compact(Retention::new(clock.now(), deduplication, ledger)).await {
-            // A store that cannot be written says so itself.
+            // The store itself reports that it cannot be written.
             Err(error) if store.status().write_error.is_none() && !std::mem::replace(&mut failing, true) => {
                 tracing::warn!(%error, "cannot compact the store; until it can, erased content may be left on the disk");
             }
@@ -333,7 +334,7 @@ async fn compact(store: Arc<dyn Store>, clock: Clock, (deduplication, ledger): (
     }
 }
 
-/// Writes until `shutdown`; what is recorded later, the store writes when it is closed.
+/// Writes the ledger until `shutdown`. The store writes later entries when it is closed.
 async fn write_ledger(store: Arc<dyn Store>, shutdown: CancellationToken) {
     let due = async || {
         store.recorded().recorded().await;

@@ -1,9 +1,8 @@
 //! A dry run: which Refersion calls an event would make, and which of its fields would be left out.
 //!
-//! In: an event as Segment sent it, and the rules. Out: lines of text. The calls come from the plan that the worker runs, with
-//! replies as if Refersion accepted every call. Values that only Refersion knows are shown as `<…>`. Invariant: without
-//! [`Detail::WithValues`] no value of the event is shown. Deliberately absent: the store; the lines say what happens for a user who
-//! is known, and for one who is not.
+//! In: an event as Segment sent it, and the rules. Out: lines of text. The calls come from the plan that the worker runs, with replies as
+//! if Refersion accepted every call. Values that only Refersion knows are shown as `<…>`. Invariant: without [`Detail::WithValues`] no
+//! value of the event is shown. Deliberately absent: the store; the lines describe both cases, a known and an unknown user.
 
 use crate::delivery::{
     Affiliate, Call, Identifier, Known, Memory, Origin, Outcome, PlanInput, PlanState, Policy, Progress, Reply,
@@ -14,9 +13,9 @@ use crate::mapping::{self, Creation, Identify, Intent, Mapped, RememberedTraits,
 use crate::{refersion, segment};
 use serde_json::Value;
 
-/// Stands for the affiliate's numeric id, which only Refersion knows. No affiliate can have it: it is the largest id there is.
+/// The placeholder of the affiliate's numeric id, which only Refersion knows. It is the largest possible id, so no affiliate has it.
 const PLACEHOLDER_ID: AffiliateId = AffiliateId(9_007_199_254_740_991);
-/// Stands for the affiliate's code, which only Refersion knows.
+/// The placeholder of the affiliate's code, which only Refersion knows.
 const PLACEHOLDER_CODE: &str = "<code>";
 
 /// How much of an event is printed.
@@ -28,7 +27,7 @@ pub enum Detail {
     WithoutValues,
 }
 
-/// What one event would do at `now`, in lines, and whether it would be refused.
+/// The effect of one event at `now`, as lines of text, and whether it would be refused.
 pub fn explain(text: &str, rules: &Rules, policy: Policy, now: Timestamp, detail: Detail) -> (Vec<String>, bool) {
     let event = match segment::Event::parse(text) {
         Ok(event) => event,
@@ -85,7 +84,7 @@ pub fn explain(text: &str, rules: &Rules, policy: Policy, now: Timestamp, detail
     (lines, refused)
 }
 
-/// What is remembered of an event whose user is no affiliate yet, if it creates none; without what earlier events said.
+/// The traits that are remembered of an event that creates no affiliate; without those of earlier events.
 fn remembered(intent: &Intent, rules: &Rules) -> Option<RememberedTraits> {
     let Intent::Identify(event) = intent else { return None };
     let pieces = event.pieces.as_ref().filter(|pieces| pieces.are_worth_remembering(event))?;

@@ -1,10 +1,9 @@
 //! Fail points for tests: named points between receiving and settling an event at which the process aborts, as with `kill -9`.
 //!
-//! A test starts the program with `FAILPOINTS='worker::answered=return'`, in the syntax of the crate `fail`. The process then aborts
-//! when it reaches that point: no destructor runs, and nothing is flushed. With `return(freeze)` it stops there as by SIGSTOP, until
-//! the test lets it go on. Invariant: fail points exist only with the feature
-//! `failpoints`, which only tests turn on; without it [`reach`] does nothing. Deliberately absent: errors and delays, which tests
-//! cause from outside.
+//! A test starts the program with `FAILPOINTS='worker::answered=return'`, in the syntax of the crate `fail`. The process then aborts when
+//! it reaches that point: no destructor runs, and nothing is flushed. With `return(freeze)` the process stops there, as by SIGSTOP, until
+//! the test sends SIGCONT. Invariant: fail points exist only with the feature `failpoints`, which only tests turn on; without the feature
+//! [`reach`] does nothing. Deliberately absent: errors and delays, which tests cause from outside.
 
 #[cfg(feature = "failpoints")]
 use std::io::Write as _;
@@ -32,7 +31,7 @@ pub fn reach(name: &str) {
     }
 }
 
-/// What a test has put in the parentheses of `name=return(…)`. Nothing happens there: the process is another one by it.
+/// The text in the parentheses of `name=return(…)`. Such a point neither aborts nor freezes: the text changes what the process does.
 #[cfg(feature = "failpoints")]
 pub fn argument(name: &str) -> Option<String> {
     fail::eval(name, |action| action).flatten()
@@ -41,7 +40,7 @@ pub fn argument(name: &str) -> Option<String> {
 /// Stops every thread of this process, until it gets SIGCONT.
 #[cfg(feature = "failpoints")]
 fn freeze() {
-    // On a busy machine a running thread goes on for a moment after the signal; this one must not, so it waits for the shell.
+    // On a busy machine a running thread continues for a moment after the signal. This thread must not, so it waits for the shell.
     let stop = format!("kill -STOP {}; sleep 1", std::process::id());
     if std::process::Command::new("/bin/sh").args(["-c", &stop]).status().is_err() {
         std::process::abort();
@@ -57,7 +56,7 @@ pub fn arm() {}
 #[inline]
 pub fn reach(_name: &str) {}
 
-/// Nothing without the feature `failpoints`.
+/// Returns `None` without the feature `failpoints`.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub fn argument(_name: &str) -> Option<String> {

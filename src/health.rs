@@ -1,9 +1,8 @@
-//! Whether the service is alive and ready for requests, and how Refersion treats its accounts: what `/healthz` and `/readyz` say
-//! on both listeners.
+//! Health checks: the answers of `/healthz` (liveness) and `/readyz` (readiness) on both listeners.
 //!
-//! In: what the store and the workers last published. Out: JSON, and the status code of `/readyz`. Invariants: nothing here does
-//! I/O, so a flood of requests writes nothing; whether the store can be written is known from its last commit, and a probe
-//! commits every few seconds. Deliberately absent: the names of accounts, which only operators may read (`admin`).
+//! In: the state that the store and the workers last published. Out: JSON, and the status code of `/readyz`. Invariants: nothing here does
+//! I/O, so a flood of requests writes nothing; whether the store can be written is known from its last commit, and a probe commits every
+//! few seconds. Deliberately absent: the names of accounts, which only operators may read (`admin`).
 
 use crate::account_signals::AccountSignals;
 use crate::domain::Timestamp;
@@ -13,8 +12,8 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The process is alive, whatever the state of the store and of Refersion: an orchestrator restarts it on a failure here, and a
-/// restart repairs neither.
+/// The answer of `/healthz`. It does not depend on the store or on Refersion: an orchestrator restarts the process if this check fails, and
+/// a restart repairs neither.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Liveness {
     /// `ok`
@@ -29,18 +28,18 @@ impl Default for Liveness {
     }
 }
 
-/// Whether the service is ready: unless it is shutting down, or the store cannot be written. A rejected key or an outage of Refersion
-/// does not make the service unready: it still accepts and keeps events.
+/// The answer of `/readyz`. The service is unready while it shuts down and while the store cannot be written. A rejected API key or an
+/// outage of Refersion does not make it unready: it still accepts and keeps events.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
     /// `ready` or `unready`
     status: &'static str,
-    /// The same in words; if it is not ready, why.
+    /// The status in words; if the service is not ready, the reason.
     message: String,
-    /// Pending events.
+    /// The number of pending events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending: Option<u64>,
-    /// Dead letters that are kept.
+    /// The number of dead letters.
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letters: Option<u64>,
     /// The worst state of the configured accounts.
@@ -49,7 +48,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// That of a service with a store of this status and these configured accounts. `draining`: it is shutting down.
+    /// The readiness of a service with a store of this status and these configured accounts. `draining`: the service is shutting down.
     pub fn new<'a>(
         store: StoreStatus,
         draining: bool,

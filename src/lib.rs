@@ -26,13 +26,13 @@
 //!  3. The events of one user are delivered one at a time, in log order; an event that is stuck blocks that user alone. Two events
 //!     are of one user if they share a `userId`, an e-mail or an affiliate, or if what is remembered or pending connects them.
 //!  4. Idempotency: no repeat has a second effect, be it of an event, of a `new` whose answer was lost, or after a crash.
-//!  5. Older facts do not overwrite newer ones, per attribute, by the event's `timestamp`. An event from before a delete does not bring the user back.
+//!  5. Older facts do not overwrite newer ones, per attribute, by the event's `timestamp`. No event from before a delete restores the user.
 //!  6. A wrong key (401) fails no event: the account halts, probes the key, resumes. A key that arrives is verified, then stored sealed.
 //!  7. Logs, metrics, errors and answers hold no secret and no personal data (PII). Delivered bodies are erased.
 //!  8. The raw body is stored and mapped again when it is delivered, so a corrected rule applies to what is pending or replayed.
 //!  9. No lock and no transaction is held across a call to Refersion. One process owns a SQLite file or, by a lease, an account.
-//! 10. What the merchant decided at Refersion stands: who is denied or disabled is not activated by an event. An affiliate
-//!     belongs to the first `userId` that came with it, unless `DELIVERY_ON_OTHER_USER` is `update`.
+//! 10. The merchant's decisions at Refersion stand: no event activates a denied or disabled affiliate. An affiliate belongs to
+//!     the first `userId` that an event names for it, unless `DELIVERY_ON_OTHER_USER` is `update`.
 //! 11. Status codes are decided in one file for each direction. 12. Accounts are independent: none delays another.
 //!
 //! # Where it is decided

@@ -3,7 +3,7 @@
 use mimalloc::MiMalloc;
 use std::process::ExitCode;
 
-/// An event allocates many short-lived strings. With this allocator it costs a fifth less processor time than with the system's.
+/// An event allocates many short-lived strings. This allocator saves a fifth of the processor time of the system's.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

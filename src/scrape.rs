@@ -1,9 +1,9 @@
-//! A scrape: the text that Prometheus reads, with the gauges as they are at this moment.
+//! The metrics in Prometheus' text format, with the gauges of the moment of the scrape.
 //!
-//! In: the counts of [`Metrics`], the state of the accounts, and what the store has measured. Out: the text. Invariants: however often
-//! it is asked, for metrics or by operators, the store is measured at most once in `MEASURE_EVERY`; a store that cannot be measured,
-//! or not within `MEASURE_TIMEOUT`, leaves its gauges as they were, and the rest is answered. Deliberately absent: access control, and
-//! the response.
+//! In: the counts of [`Metrics`], the state of the accounts, and measurements of the store. Out: the text. Invariants: the store is
+//! measured at most once in `MEASURE_EVERY`, however many scrapes and operators ask; if a measurement fails or takes longer than
+//! `MEASURE_TIMEOUT`, the gauges of the store stay as they were, and the rest of the text is current. Deliberately absent: access control,
+//! and the response.
 
 use crate::account_signals::AccountSignals;
 use crate::domain::{AccountName, Timestamp};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-/// How often the store is measured at most.
+/// The shortest time between two measurements of the store.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// How long measuring may delay a scrape; Prometheus waits 10 s by default.
 const MEASURE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,17 +23,17 @@ const MEASURE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Scraper {
     metrics: Metrics,
     store: Arc<dyn Store>,
-    /// What was measured last, and when.
+    /// The last measurement, and its time.
     measured: Mutex<Option<(Instant, Measured)>>,
 }
 
 impl Scraper {
-    /// Shows `metrics`, and what `store` measures.
+    /// A scraper of `metrics` and `store`.
     pub fn new(metrics: Metrics, store: Arc<dyn Store>) -> Self {
         Self { metrics, store, measured: Mutex::default() }
     }
 
-    /// The text in `format`. `ready`: what `/readyz` says; `accounts`: those that have a worker.
+    /// The text in `format`. `ready`: the answer of `/readyz`; `accounts`: the accounts that have a worker.
     pub async fn text<'a>(
         &self,
         format: ExpositionFormat,
@@ -50,7 +50,7 @@ impl Scraper {
         self.metrics.text(format, &observed)
     }
 
-    /// What the store holds, as of a moment ago; none if it cannot be measured.
+    /// The latest measurement of the store, at most [`MEASURE_EVERY`] old; none if it cannot be measured.
     pub async fn measured(&self) -> Option<Measured> {
         let mut last = self.measured.lock().await;
         if last.as_ref().is_none_or(|(at, _)| at.elapsed() >= MEASURE_EVERY) {

@@ -1,16 +1,15 @@
-//! Limits on the verification of unknown API keys: a concurrency limit, single flight for each key pair, and a negative cache
-//! of rejected pairs.
+//! Limits on the verification of unknown API keys: a concurrency limit, single flight for each key pair, and a negative cache of rejected
+//! key pairs.
 //!
-//! In: the keyed hash of a key pair, and the future that verifies the pair. Out: what that future returned, or an error without
-//! running it. Invariants: at most [`MAX_CONCURRENT`] verifications run at once. One pair has at most one verification in
-//! flight, and all callers share its result. A pair that Refersion rejected is refused for [`REJECTED_TTL`] without another
-//! call. The negative cache holds at most [`MAX_REJECTED`] pairs: while it is full, no unknown pair is verified, so callers
-//! without a valid key cannot set the rate of calls to Refersion. Deliberately absent: the keys themselves, of which only
-//! hashes are held here.
+//! In: the keyed hash of a key pair, and the future that verifies the pair. Out: the result of the future, or an error without running it.
+//! Invariants: at most [`MAX_CONCURRENT`] verifications run at once. One pair has at most one verification in flight, and all callers share
+//! its result. A pair that Refersion rejected is refused for [`REJECTED_TTL`] without another call. The negative cache holds at most
+//! [`MAX_REJECTED`] pairs: while it is full, no unknown pair is verified, so callers without a valid key cannot set the rate of calls to
+//! Refersion. Deliberately absent: the API keys themselves; only their hashes are here.
 //!
-//! Why no cache crate: `moka` and `quick_cache` evict an entry when they are full, and here a full cache must refuse instead.
-//! `moka`'s single flight (`try_get_with`) shares an error with all callers, but it neither limits the number of pending
-//! pairs nor takes the time as an argument. Both rules would stay beside it, and it would save about ten lines.
+//! No cache crate fits: `moka` and `quick_cache` evict an entry when they are full, and a full cache must refuse here. `moka`'s single
+//! flight (`try_get_with`) shares an error with all callers, but it neither limits the number of pending pairs nor takes the time as an
+//! argument. With both rules added, it would save about ten lines.
 
 use crate::http::{AccountEndpoint, AdmissionError};
 use parking_lot::Mutex;
@@ -19,18 +18,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore};
 
-/// How many verifications run at once.
+/// The most verifications that run at once.
 const MAX_CONCURRENT: usize = 4;
-/// How many pairs may have a verification in flight, including those that wait for a permit.
+/// The most pairs with a verification in flight, including those that wait for a permit.
 const MAX_PENDING: usize = 64;
 /// How long a rejected pair is refused without another verification.
 const REJECTED_TTL: Duration = Duration::from_secs(60);
-/// How many rejected pairs the negative cache holds.
+/// The most rejected pairs in the negative cache.
 const MAX_REJECTED: usize = 1_000;
 
 /// The keyed hash of a key pair.
 pub(super) type PairHash = [u8; 16];
-/// The endpoint of a key's account, or why the key is not admitted.
+/// The endpoint of an API key's account, or why the key is not admitted.
 pub(super) type Admission = Result<Arc<AccountEndpoint>, AdmissionError>;
 
 /// Runs verifications within the limits of this module.
@@ -45,7 +44,7 @@ struct Pairs<T = Arc<AccountEndpoint>> {
     rejected: HashMap<PairHash, Instant>,
 }
 
-/// A verification, and what all of its callers get.
+/// A verification, and the result that all its callers get.
 type Flight<T> = Arc<OnceCell<Result<T, AdmissionError>>>;
 
 impl<T> Default for Pairs<T> {
@@ -59,9 +58,9 @@ impl<T: Clone> ApiKeyVerifier<T> {
         Self { permits: Semaphore::new(MAX_CONCURRENT), pairs: Mutex::default() }
     }
 
-    /// The result of `verify` for `pair`, or the result of an earlier call's `verify` that is still in flight. An error
-    /// without running either if the pair was rejected lately or too many pairs are pending or rejected. `verify` waits for a
-    /// permit itself ([`Self::with_permit`]).
+    /// Runs `verify` for `pair`, or waits for the `verify` of an earlier call that is still in flight, and returns its result. Returns an
+    /// error without running either if the pair was rejected less than [`REJECTED_TTL`] ago, or if too many pairs are pending or rejected.
+    /// `verify` itself waits for a permit ([`Self::with_permit`]).
     pub(super) async fn admit_once(
         &self,
         pair: PairHash,
@@ -82,7 +81,7 @@ impl<T: Clone> ApiKeyVerifier<T> {
 }
 
 impl<T> Pairs<T> {
-    /// The verification of `pair`: the one in flight, or a new one. An error if the pair was rejected lately or no new
+    /// The verification of `pair` in flight, or a new one. An error if the pair was rejected less than [`REJECTED_TTL`] ago or no new
     /// verification may begin.
     fn begin(&mut self, pair: PairHash, now: Instant) -> Result<Flight<T>, AdmissionError> {
         if let Some(flight) = self.in_flight.get(&pair) {

@@ -1,6 +1,6 @@
-//! What the pages that connect a source are made of: the app at Segment, and the check of a merchant's Refersion key.
+//! Assembly of the pages that connect a source: the app at Segment, and the check of a merchant's Refersion key.
 //!
-//! In: the configuration. Out: the pages' parts. Invariants: a key is asked about within the limits of `api_key_verification`, by a
+//! In: the configuration. Out: the parts of the pages. Invariants: an API key is verified within the limits of `api_key_verification`, by a
 //! call that changes nothing; nothing is stored, because the key arrives again with the first event.
 
 use super::api_key_verification::ApiKeyVerifier;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use url::Url;
 
-/// The pages of the service that listens on these addresses; none if `[connect]` is not set.
+/// The pages of a service that listens on these addresses; none if `[connect]` is not set.
 pub(super) fn pages(context: &AppContext, addresses: Addresses) -> Result<Option<Connect>, ServeError> {
     let config = context.config();
     let Some(connect) = &config.connect else { return Ok(None) };
@@ -50,7 +50,7 @@ pub(super) fn pages(context: &AppContext, addresses: Addresses) -> Result<Option
     }))
 }
 
-/// Asks Refersion about keys.
+/// Verifies merchants' API keys with Refersion.
 struct MerchantApiKeys {
     context: AppContext,
     verifier: ApiKeyVerifier<()>,

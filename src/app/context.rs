@@ -1,8 +1,8 @@
-//! What all accounts share (configuration, store, clock, metrics, the runtime of the workers), and the two parts that each
-//! account gets from it: a worker and an endpoint.
+//! The app context: the parts that all accounts share (configuration, store, clock, metrics, the runtime of the workers). It makes the
+//! worker and the endpoint of each account.
 //!
-//! In: the settings of an account. Out: its idle worker, and the endpoint that wakes that worker. Deliberately absent: which
-//! accounts there are ([`super`] for configured ones, [`super::merchant_registry`] for all others).
+//! In: the settings of an account. Out: its idle worker, and the endpoint that wakes that worker. Deliberately absent: the list of accounts
+//! ([`super`] for configured ones, [`super::merchant_registry`] for all others).
 
 use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
@@ -18,7 +18,7 @@ use crate::worker::{self, DeliverySettings, Runtime, Worker};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 
-/// What all accounts share. Cheap to clone; all clones share the same parts.
+/// The parts that all accounts share. Cheap to clone; all clones share the same parts.
 #[derive(Clone)]
 pub(super) struct AppContext {
     config: Arc<ArcSwap<Config>>,
@@ -29,12 +29,12 @@ pub(super) struct AppContext {
 }
 
 impl AppContext {
-    /// What all accounts are to share. Events are delivered on `runtime`.
+    /// A context of these parts. Events are delivered on `runtime`.
     pub(super) fn new(config: Config, store: Arc<dyn Store>, clock: Clock, metrics: Metrics, runtime: Runtime) -> Self {
         Self { config: Arc::new(ArcSwap::from_pointee(config)), store, clock, metrics, runtime }
     }
 
-    /// The configuration as it is now.
+    /// The present configuration.
     pub(super) fn config(&self) -> Arc<Config> {
         self.config.load_full()
     }
@@ -44,7 +44,7 @@ impl AppContext {
         self.config.store(config);
     }
 
-    /// What was decided about the deliveries of `account`.
+    /// The settings for the deliveries of `account`.
     pub(super) fn delivery_settings(&self, account: &AccountConfig) -> DeliverySettings {
         let config = self.config();
         DeliverySettings {
@@ -61,7 +61,7 @@ impl AppContext {
         }
     }
 
-    /// The account's rules. Without a seal key nothing is remembered: one that a reload brings is there from the next start on.
+    /// The account's rules. Without a seal key no traits are remembered. A seal key that a reload adds is used from the next start on.
     fn rules_of(&self, account: &AccountConfig) -> Rules {
         let can_seal = !self.config().store.seal_keys.is_empty();
         Rules { remember_traits: account.rules.remember_traits.filter(|_| can_seal), ..account.rules.clone() }

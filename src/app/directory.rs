@@ -1,4 +1,4 @@
-//! The accounts as the operators' listener sees them.
+//! The accounts for the operators' listener.
 //!
 //! In: the registry of endpoints, and the configuration. Out: names, signals and rules.
 

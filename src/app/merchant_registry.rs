@@ -1,17 +1,17 @@
 //! The registry of merchants' accounts: accounts that are not configured (`key-…`), each created by an API key that arrived with a
 //! request and that Refersion accepted.
 //!
-//! In: the key pair of a request. Out: the endpoint of its account, or the reason why the request is not admitted. A key pair
-//! that equals the stored one of its account is admitted at once. Any other pair is verified with Refersion, stored sealed,
-//! and only then admitted; it replaces the stored pair of its account.
+//! In: the API key of a request. Out: the endpoint of its account, or the reason why the request is not admitted. A key that equals the
+//! stored one of its account is admitted at once. Any other key is verified with Refersion, stored sealed, and only then admitted; it
+//! replaces the stored key of its account.
 //!
 //! Invariants: only a verified key is stored, so a caller that knows only a public key can neither get events delivered nor replace a key.
 //! The sealed key is committed and synced before the first event of its account is appended. The account's name is derived from the public
 //! key, so its users, their order and its deduplication survive a change of the secret key. Each account has its own worker and health,
-//! created by its first request or, if it has pending events, at the start; until then an account costs the memory of its key. What another
-//! process stores in the same store is read from there: so the worker of an account gets a key that was replaced elsewhere, and ends if the
-//! key was removed elsewhere. A stored key that Refersion no longer accepts (it was revoked) halts its account; an operator can remove it.
-//! An account whose key is removed gets no new worker before the old one has ended, so it has one run loop at most.
+//! created by its first request or, if it has pending events, at the start; until then an account costs the memory of its key. The keys
+//! that other processes store are read from the store: the worker of an account gets a key that was replaced elsewhere, and ends if the key
+//! was removed elsewhere. A stored key that Refersion no longer accepts (it was revoked) halts its account; an operator can remove it. An
+//! account whose key is removed gets no new worker before the old one has ended, so it has one run loop at most.
 
 use super::ServeError;
 use super::api_key_verification::{Admission, ApiKeyVerifier};
@@ -32,14 +32,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the verification of a key may take, including the wait for a permit. Segment stops waiting for a response after
-/// 5 s.
+/// How long the verification of an API key may take, including the wait for a permit. Segment stops waiting for a response after 5 s.
 const VERIFICATION_TIMEOUT: Duration = Duration::from_millis(2_500);
-/// How long a request waits for the admission of its key: a store that is silent when the key is to be kept takes longer. The key
-/// is kept all the same.
+/// How long a request waits for the admission of its API key. A silent store takes longer to store the key, which it does nevertheless.
 const ADMISSION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The accounts of verified keys. Cheap to clone; all clones share the same accounts.
+/// The accounts of verified API keys. Cheap to clone; all clones share the same accounts.
 #[derive(Clone)]
 pub(super) struct MerchantRegistry(Arc<SharedRegistry>);
 
@@ -49,12 +47,12 @@ struct SharedRegistry {
     seal_key: SealKey,
     pool: ArcSwap<ConnectionPool>,
     verifier: ApiKeyVerifier,
-    /// For failures that a request can cause.
+    /// The throttle of log lines about failures that a request can cause.
     log_throttle: LogThrottle,
-    /// Held while a key is written to the store and then to `accounts`, so that both hold the same key of an account.
+    /// Held while an API key is written to the store and then to `accounts`, so that both have the same key of an account.
     writing: tokio::sync::Mutex<()>,
     accounts: Mutex<MerchantsByName>,
-    /// Accounts whose key was removed, and whose worker has not ended yet.
+    /// Accounts whose API key was removed and whose worker has not ended yet.
     ending: Mutex<HashSet<AccountName>>,
 }
 
@@ -69,12 +67,12 @@ struct MerchantAccount {
 struct ActiveAccount {
     endpoint: Arc<AccountEndpoint>,
     worker: Worker,
-    /// What the account shares with all others, but for its shutdown, which the removal of its key brings about, too.
+    /// The shared context, with a shutdown of its own: removing the account's API key cancels it, too.
     context: AppContext,
 }
 
 impl ActiveAccount {
-    /// An endpoint with these settings, for the same worker.
+    /// Replaces the endpoint by one with these settings, for the same worker.
     fn replace_endpoint(&mut self, settings: AccountConfig) {
         let (signals, meter) = (self.endpoint.signals.clone(), self.endpoint.meter.clone());
         self.endpoint = Arc::new(self.context.new_endpoint(settings, signals, self.worker.clone(), meter));
@@ -84,8 +82,8 @@ impl ActiveAccount {
 /// The API keys of the store, with the accounts they are of.
 pub(super) type StoredApiKeys = Vec<(AccountName, ApiKey)>;
 
-/// Opens every sealed key of the store; an error if one of them cannot be opened. A key that only a later one of `seal_keys`
-/// opens is sealed again with the first.
+/// Opens every sealed API key of the store; an error if one of them cannot be opened. An API key that only a later one of `seal_keys` opens
+/// is sealed again with the first.
 pub(super) async fn open_stored_api_keys(
     seal_keys: &[SealKey],
     store: &dyn Store,
@@ -116,7 +114,7 @@ fn seal(seal_key: &SealKey, account: &AccountName, key: &ApiKey) -> SealedApiKey
 }
 
 impl MerchantRegistry {
-    /// A registry of the accounts with these keys, none of them active.
+    /// A registry of the accounts with these API keys, none of them active.
     pub(super) fn new(context: AppContext, keys: StoredApiKeys) -> Result<Self, ServeError> {
         let config = context.config();
         let seal_key = config.store.seal_keys.first().cloned().ok_or(ServeError::NoSealKey)?;
@@ -147,7 +145,7 @@ impl MerchantRegistry {
         Ok(())
     }
 
-    /// Every account that has a worker takes the settings of the present configuration, and connects through `pool`.
+    /// Gives every account with a worker the settings of the present configuration and the connections of `pool`.
     pub(super) fn take_settings(&self, pool: ConnectionPool) {
         let config = self.0.context.config();
         let mut accounts = self.0.accounts.lock();
@@ -179,12 +177,12 @@ impl MerchantAccounts for MerchantRegistry {
             return admission;
         }
         let (inner, pair) = (Arc::clone(&self.0), hash_key.key_pair(&key));
-        // In a task of its own: if the caller disconnects or is answered before, the key is still verified and stored.
+        // A task of its own: the key is verified and stored even if the caller disconnects or is answered before.
         let task = tokio::spawn(async move { inner.verifier.admit_once(pair, inner.verify(&name, &key)).await });
         match tokio::time::timeout(ADMISSION_TIMEOUT, task).await {
             // Err: the task panicked, which is a bug.
             Ok(ended) => ended.unwrap_or(Err(AdmissionError::KeyUnverified)),
-            // The verification has ended before.
+            // The verification has ended, but storing the key has not.
             Err(_) => Err(AdmissionError::KeyNotStored),
         }
     }
@@ -210,7 +208,7 @@ impl MerchantAccounts for MerchantRegistry {
     }
 
     async fn read_api_keys(&self) -> Result<(), StoreError> {
-        // Held while reading, too: a key that is stored meanwhile is newer than what was read.
+        // Held while reading, too, because a key that is stored meanwhile would be newer.
         let _guard = self.0.writing.lock().await;
         let sealed = self.0.context.store.kept_api_keys().await?;
         let config = self.0.context.config();
@@ -226,7 +224,7 @@ impl MerchantAccounts for MerchantRegistry {
         for name in self.names().into_iter().filter(|name| !is_kept(name)) {
             tracing::info!(account = %name, "another process has removed an API key");
             let (inner, removed) = (Arc::clone(&self.0), self.0.remove_account(&name));
-            // In a task of its own: the requests in flight finish first.
+            // A task of its own, because the requests in flight finish first.
             tokio::spawn(async move { inner.end_removed(&name, removed).await });
         }
         if unopened > 0 && self.0.log_throttle.may_log(Instant::now()) {
@@ -240,7 +238,7 @@ impl MerchantAccounts for MerchantRegistry {
 
     async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError> {
         let (inner, account) = (Arc::clone(&self.0), account.clone());
-        // In a task of its own: if the caller disconnects, the worker still ends in order.
+        // A task of its own: the worker ends in order even if the caller disconnects.
         let task = tokio::spawn(async move { inner.remove_api_key(&account).await });
         // Err: the task panicked, which is a bug.
         task.await.unwrap_or(Err(StoreError::Closed))
@@ -248,7 +246,7 @@ impl MerchantAccounts for MerchantRegistry {
 }
 
 impl SharedRegistry {
-    /// Removes the key of account `name`, and ends its worker.
+    /// Removes the API key of account `name`, and ends its worker.
     async fn remove_api_key(&self, name: &AccountName) -> Result<bool, StoreError> {
         let removed = {
             let _guard = self.writing.lock().await;
@@ -261,13 +259,14 @@ impl SharedRegistry {
         Ok(true)
     }
 
-    /// Removes the account, whose key is not kept any more; `writing` is held. What is returned is to be [ended](Self::end_removed).
+    /// Removes the account, whose API key was removed from the store. `writing` must be held. The caller must [end](Self::end_removed) the
+    /// returned account.
     fn remove_account(&self, name: &AccountName) -> Option<ActiveAccount> {
         self.ending.lock().insert(name.clone());
         self.accounts.lock().remove(name).and_then(|account| account.active)
     }
 
-    /// Ends the worker of a removed account, if it had one. From then on its key can be accepted again.
+    /// Ends the worker of a removed account, if it had one. Afterwards its API key can be accepted again.
     async fn end_removed(&self, name: &AccountName, removed: Option<ActiveAccount>) {
         if let Some(ActiveAccount { worker, context, .. }) = removed {
             context.runtime.shutdown.cancel();
@@ -276,7 +275,7 @@ impl SharedRegistry {
         self.ending.lock().remove(name);
     }
 
-    /// The endpoint of account `name` if `key` is its stored key; otherwise `None`.
+    /// The endpoint of account `name` if `key` is its stored API key; otherwise `None`.
     fn admit_stored(&self, name: &AccountName, key: &ApiKey) -> Option<Admission> {
         let mut accounts = self.accounts.lock();
         accounts.get(name).filter(|account| account.api_key.is_same_pair(key))?;
@@ -305,7 +304,7 @@ impl SharedRegistry {
     async fn store_api_key(&self, name: &AccountName, key: &ApiKey) -> Admission {
         let _guard = self.writing.lock().await;
         if self.ending.lock().contains(name) {
-            return Err(AdmissionError::KeyUnverified); // it is sent again
+            return Err(AdmissionError::KeyUnverified); // the event is sent again
         }
         if let Err(error) = self.context.store.keep_api_keys(vec![seal(&self.seal_key, name, key)]).await {
             tracing::error!(account = %name, %error, "cannot store an API key");
@@ -320,7 +319,7 @@ impl SharedRegistry {
         self.admit_active(&mut accounts, name)
     }
 
-    /// The key of account `name` that another process has verified and stored.
+    /// Takes over the API key of account `name` that another process has verified and stored.
     fn accept_stored(&self, name: &AccountName, key: &ApiKey) {
         let mut accounts = self.accounts.lock();
         let same = accounts.get(name).is_some_and(|account| account.api_key.is_same_pair(key));
@@ -333,7 +332,7 @@ impl SharedRegistry {
         }
     }
 
-    /// Makes `key` the key of account `name`; returns whether it replaces another one. An active account keeps its worker.
+    /// Sets the API key of account `name`; returns whether it replaces another one. An active account keeps its worker.
     fn set_api_key(
         &self,
         accounts: &mut MerchantsByName,
@@ -356,8 +355,8 @@ impl SharedRegistry {
         self.activate(accounts, name).map_err(client_bug)?.ok_or(AdmissionError::Draining)
     }
 
-    /// The endpoint of an account, which gets its worker and endpoint now if it has none. `None` if there is no such account
-    /// or the service shuts down.
+    /// The endpoint of an account. Makes its worker and endpoint if it has none. `None` if there is no such account or the service shuts
+    /// down.
     fn activate(
         &self,
         accounts: &mut MerchantsByName,
@@ -379,7 +378,7 @@ impl SharedRegistry {
     }
 }
 
-/// Logs that no client can be made for a verified key. Verification made one, so this is a bug.
+/// Logs that no client can be made for a verified API key. The verification made one, so this is a bug.
 fn client_bug(error: ClientBuildError) -> AdmissionError {
     tracing::error!(%error, "cannot make a client for a verified API key");
     AdmissionError::KeyUnverified

@@ -1,23 +1,24 @@
-//! How many files this process may open, connections among them: raised at the start, and divided.
+//! The limit of open files of the process: raised at the start, and divided among the listeners.
 //!
-//! In: the limits of the process (`ulimit -n`). Out: how many connections each listener may have. Invariant: idle connections leave files for
-//! the store, for requests to Refersion, and for the other listener, whose health check would otherwise have the process restarted.
+//! In: the limit of the process (`ulimit -n`). Out: the most connections of each listener. Invariant: idle connections leave files for the
+//! store, for requests to Refersion, and for the other listener. Without files for its health check, the process would be restarted.
 
 use crate::http::ListenerLimits;
 
-/// What the process has open without any connection: the store, signals, the runtimes. An eighth of the others is for requests to Refersion.
+/// The files that the process has open without connections: the store, signals, the runtimes. An eighth of the others is for requests to
+/// Refersion.
 const WITHOUT_CONNECTIONS: usize = 32;
 
 /// The limits of the listeners.
 pub(super) struct ListenersLimits {
-    /// Of the public one.
+    /// The limits of the public listener.
     pub(super) public: ListenerLimits,
-    /// Of the operators'.
+    /// The limits of the operators' listener.
     pub(super) operators: ListenerLimits,
 }
 
 impl ListenersLimits {
-    /// For a process that may have `files` open.
+    /// The limits for a process that may have `files` files open.
     fn of(files: usize) -> Self {
         let eighth = files.saturating_sub(WITHOUT_CONNECTIONS) / 8;
         Self {
@@ -27,8 +28,8 @@ impl ListenersLimits {
     }
 }
 
-/// Raises the limit as far as the system allows without privileges, and divides it. Systems start programs with a low one (1024, for
-/// programs that use `select`), and allow a far higher one.
+/// Raises the limit as far as the system allows without privileges, and divides it. Systems start programs with a low limit (1024, for
+/// programs that use `select`), and permit a far higher one.
 pub(super) fn raise_and_divide() -> ListenersLimits {
     #[cfg(unix)]
     let files = {
@@ -36,7 +37,7 @@ pub(super) fn raise_and_divide() -> ListenersLimits {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
             Ok(()) => maximum,
-            Err(_) => current, // some systems allow less than they say
+            Err(_) => current, // some systems permit less than they state
         }
     };
     #[cfg(not(unix))]

@@ -1,7 +1,7 @@
-//! Opens the store that a URL names: the one place that knows the engines by their URLs.
+//! Opens the store that a URL names. The only module that chooses the engine by the URL.
 //!
-//! In: the configuration, or a URL. Out: the store, without its engine's type, or one end of a transfer; or why it cannot be opened, with
-//! what to do.
+//! In: the configuration, or a URL. Out: the store, without the type of its engine, or a source or target of a transfer; or why it cannot
+//! be opened, with what to do.
 
 use crate::config::{Config, StoreUrl};
 use crate::store::transfer::{TransferSource, TransferTarget};
@@ -32,13 +32,13 @@ pub enum StoreOpenError {
 }
 
 impl StoreOpenError {
-    /// Whether a running service has the store for itself, so that only that service can do what is asked.
+    /// Whether a running service has the store for itself, so that only this service can do the work.
     pub fn is_in_use(&self) -> bool {
         matches!(self, Self::Sqlite(SqliteOpenError::InUse(_)))
     }
 }
 
-/// Opens the store of this configuration; it is created if it does not exist, and migrated if an earlier release made it.
+/// Opens the store of this configuration. Creates it if it does not exist, and migrates it if an earlier release made it.
 pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreOpenError> {
     let limits =
         Limits { max_backlog: config.delivery.max_backlog, deduplication_memory: config.store.deduplication_memory };
@@ -48,7 +48,7 @@ pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreOpenErro
     })
 }
 
-/// Opens the store that is to be moved.
+/// Opens the store to move.
 pub async fn open_source(url: &StoreUrl) -> Result<Box<dyn TransferSource>, StoreOpenError> {
     Ok(match url {
         StoreUrl::Sqlite(path) => Box::new(SqliteSource::open(path)?),
@@ -56,7 +56,7 @@ pub async fn open_source(url: &StoreUrl) -> Result<Box<dyn TransferSource>, Stor
     })
 }
 
-/// Opens the store that another one is to be moved to.
+/// Opens the store to move another one to.
 pub async fn open_target(url: &StoreUrl) -> Result<Box<dyn TransferTarget>, StoreOpenError> {
     Ok(match url {
         StoreUrl::Sqlite(path) => Box::new(SqliteTarget::open(path)??),
@@ -68,7 +68,7 @@ fn parse(url: &SecretString) -> Result<PostgresUrl, PostgresUrlError> {
     PostgresUrl::parse(url.expose_secret())
 }
 
-/// What a start would find where `STORE_URL` leads to.
+/// The state of the store at `STORE_URL`, as a start would find it.
 pub enum StoreState {
     /// A PostgreSQL database, which other processes may have open.
     Database(DatabaseState),
@@ -76,16 +76,16 @@ pub enum StoreState {
     InUse(String),
     /// A store of an earlier release, which a start would migrate.
     BeforeMigration(String),
-    /// There is none yet.
+    /// There is no store yet.
     Absent {
-        /// Where it would be made.
+        /// Where a start would make it.
         place: String,
-        /// A store that was made beside that place, on trial.
+        /// A trial store that was made beside that place.
         trial: Arc<dyn Store>,
-        /// The folder of that store, which is removed when this is dropped.
+        /// The folder of the trial store, which is removed when this is dropped.
         folder: TempDir,
     },
-    /// A store, which is open.
+    /// A store, opened.
     Present {
         /// Where it is.
         place: String,
@@ -94,7 +94,7 @@ pub enum StoreState {
     },
 }
 
-/// Looks at the store of this configuration as a start would, but neither migrates it nor makes one.
+/// Examines the store of this configuration as a start would, but neither migrates it nor makes one.
 pub async fn look_at_store(config: &Config) -> Result<StoreState, StoreOpenError> {
     let path = match &config.store.url {
         StoreUrl::Sqlite(path) => path,
@@ -115,7 +115,7 @@ pub async fn look_at_store(config: &Config) -> Result<StoreState, StoreOpenError
     }
 }
 
-/// What exists nearest above `path`: a folder, unless a file is in the way.
+/// The nearest existing ancestor of `path`: a folder, unless a file is in the way.
 fn nearest_existing(path: &Path) -> PathBuf {
     let above = path.ancestors().skip(1).find(|above| above.exists());
     above.map_or_else(|| PathBuf::from("."), Path::to_path_buf)

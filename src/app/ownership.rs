@@ -1,10 +1,10 @@
-//! Renews the leases of this process in time, and wakes the workers of the accounts that it owns, also those that it takes over from a
-//! process that died (failover).
+//! The task that renews the leases of this process, and wakes the workers of the accounts that it owns, including those that it takes over
+//! from a dead process (failover).
 //!
-//! In: the accounts that this process can deliver for, and hints of the store. Out: renewals, and wake-ups. Invariants: the
-//! leases are renewed as long as a delivery is in flight, also during shutdown; from the shutdown on, each account is given up
-//! as soon as nothing of it is in flight, so that another process goes on at once. Nothing runs for a store that one process has
-//! to itself. Deliberately absent: which accounts this process is to own ([`crate::store::Ownership`]).
+//! In: the accounts that this process can deliver for, and hints of the store. Out: renewals, and wake-ups. Invariants: the leases are
+//! renewed while a delivery is in flight, also during shutdown; after the shutdown has begun, each account is given up when nothing of it
+//! is in flight, so another process continues at once. There is no such task for a store that one process has for itself. Deliberately
+//! absent: which accounts this process owns ([`crate::store::Ownership`]).
 
 use crate::http::AccountRegistry;
 use crate::store::{Change, Store};
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// How often the API keys that other processes stored are read, in case a hint was lost.
 const READ_API_KEYS_EVERY: Duration = Duration::from_secs(30);
 
-/// The task that renews the leases; none for a store that one process has to itself.
+/// The task that renews the leases; none for a store that one process has for itself.
 pub(super) struct LeaseRenewal(Option<JoinHandle<()>>);
 
 struct RenewalLoop {
@@ -26,13 +26,13 @@ struct RenewalLoop {
     registry: Arc<AccountRegistry>,
     every: Duration,
     shutdown: CancellationToken,
-    /// The last renewal failed.
+    /// Whether the last renewal failed.
     failing: bool,
     api_keys_due: Instant,
 }
 
 impl LeaseRenewal {
-    /// Starts it. `shutdown` is cancelled when the service begins to shut down.
+    /// Starts the task. `shutdown` is cancelled when the service begins to shut down.
     pub(super) fn start(store: Arc<dyn Store>, registry: Arc<AccountRegistry>, shutdown: CancellationToken) -> Self {
         Self(store.renew_every().map(|every| {
             let api_keys_due = Instant::now() + READ_API_KEYS_EVERY;
@@ -40,7 +40,7 @@ impl LeaseRenewal {
         }))
     }
 
-    /// Ends it. The store gives back the accounts of which nothing is in flight when it is closed.
+    /// Ends the task. When the store is closed, it gives up the accounts without events in flight.
     pub(super) fn stop(self) {
         if let Some(task) = self.0 {
             task.abort();
@@ -59,7 +59,7 @@ impl RenewalLoop {
         }
     }
 
-    /// Returns when the leases are to be renewed: at this moment, or before if something has changed.
+    /// Returns when the leases are due for renewal: at this moment, or before if something has changed.
     async fn until_due(&mut self, due: Instant) {
         let shutting_down = self.shutdown.is_cancelled();
         loop {

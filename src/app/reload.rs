@@ -1,12 +1,12 @@
 //! Reload (hot reload): takes another configuration while the service runs, without downtime.
 //!
-//! In: a way to read the configuration again, and requests to do so: a signal, an operator's request, or the changed file of a secret, such
-//! as an API key that was rotated or revoked. Out: other endpoints, keys and settings in place of the present ones. Invariants: a
-//! configuration is taken as a whole or, with its problems logged, not at all; no request is dropped, because the endpoints are replaced at
-//! once and each request goes on with the one it was given; an account has one worker as long as the process runs, so that two never
-//! deliver for it: the worker is stopped when the account is removed, and started again when the account is added again. A changed API key
-//! is used from the next request to Refersion on; requests in flight end with the key they began with, and if one of them is answered 401,
-//! the account does not halt (`scheduling/circuit_breaker.rs`). Settings that take effect at a start stay as they are, and are named. Deliberately absent: reading the environment ([`crate::cli`]), and what differs
+//! In: a function that reads the configuration again, and requests to do so: a signal, an operator's request, or a changed file of a
+//! secret, for instance of a rotated API key. Out: new endpoints, API keys and settings. Invariants: a configuration is taken as a whole
+//! or, with its problems logged, not at all; no request is dropped, because the endpoints are replaced at once and each request continues
+//! with its own; an account has one worker while the process runs, so two never deliver for it: the worker is stopped when the account is
+//! removed, and started again when the account is added again. A changed API key is used from the next request to Refersion on. Requests in
+//! flight end with the former key, and a 401 to one of them does not halt the account (`scheduling/circuit_breaker.rs`). Settings that need
+//! a restart stay as they are, and are named. Deliberately absent: reading the environment ([`crate::cli`]), and comparing configurations
 //! ([`crate::config::SettingChange`]).
 
 use super::context::AppContext;
@@ -27,28 +27,28 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
-/// Reads the configuration as the start did.
+/// Reads the configuration in the same way as the start.
 pub type LoadConfig = Box<dyn Fn() -> Result<(Config, Vec<Warning>), Problems> + Send + Sync>;
 
-/// Whether and when the configuration is read again.
+/// How the configuration is read again.
 #[derive(Default)]
 pub struct Reloading {
-    /// Reads it. `None`: it cannot be read again.
+    /// The function that reads it. `None`: it cannot be read again.
     pub load: Option<LoadConfig>,
-    /// Notified when it is to be read again.
+    /// Notified by a request to read it again.
     pub requested: Arc<Notify>,
 }
 
-/// How often the files of secrets are looked at.
+/// How often the files of secrets are checked for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 enum ReloadError {
-    /// It is not valid.
+    /// The configuration is not valid.
     #[error(transparent)]
     Problems(#[from] Problems),
-    /// An account that is configured and one whose key arrived would be the same, so that two workers would deliver for it.
+    /// A configured account and an account whose API key arrived would be the same, so two workers would deliver for it.
     #[error(
         "accounts.{0}: an account of this name is added and removed by a restart only, because its key may have arrived with a request"
     )]
@@ -56,7 +56,7 @@ enum ReloadError {
     /// The client of an account cannot be made.
     #[error(transparent)]
     Client(#[from] ClientBuildError),
-    /// The file of a secret is none that can be read again, such as a pipe: reading it may never end.
+    /// The file of a secret cannot be read again, for instance because it is a pipe, which may never end.
     #[error("{}: this is not a regular file, so it cannot be read again", .0.display())]
     NoFile(PathBuf),
     /// The service was started without a way to read its configuration again.
@@ -89,7 +89,7 @@ impl ConfiguredAccount {
         Self { api_key: account.api_key.clone(), signals, worker }
     }
 
-    /// Takes these settings and this client, which has the key of `account`.
+    /// Takes these settings, and this client with the API key of `account`.
     fn update(&mut self, context: &AppContext, account: &AccountConfig, client: Client) {
         let is_new_api_key = !self.api_key.is_same_pair(&account.api_key);
         self.worker.replace_client(client, is_new_api_key);
@@ -112,7 +112,7 @@ pub(super) fn new_client(account: &AccountConfig, timeout: Duration) -> Result<C
 /// The workers of all accounts that are or were configured.
 pub(super) type ConfiguredAccounts = BTreeMap<AccountName, ConfiguredAccount>;
 
-/// Takes other configurations.
+/// The task that reloads configurations.
 pub(super) struct Reloader {
     reloading: Reloading,
     requests: mpsc::Receiver<ReloadRequest>,
@@ -133,7 +133,7 @@ impl Reloader {
         Self { reloading, requests, context, registry, merchants, accounts }
     }
 
-    /// Reloads whenever that is requested, or the content of a secret's file has changed.
+    /// Reloads at each request, and when the content of a secret's file has changed.
     pub(super) async fn run(mut self) {
         let mut files = self.secret_files();
         loop {
@@ -151,13 +151,13 @@ impl Reloader {
                 },
             }
             files = self.secret_files();
-            let _ = self.reload(); // it is logged
+            let _ = self.reload(); // the result is logged
         }
     }
 
     fn answer(&mut self, ReloadRequest { dry_run, answer }: ReloadRequest) {
         let reloaded = if dry_run { self.read_again().map(|(_, changes, _)| changes) } else { self.reload() };
-        let _ = answer.send(reloaded.map_err(|error| error.problems())); // Err: the operator has gone
+        let _ = answer.send(reloaded.map_err(|error| error.problems())); // Err: the operator has disconnected
     }
 
     /// Reads the configuration again, and takes it. The result is logged and counted.
@@ -175,7 +175,7 @@ impl Reloader {
         reloaded
     }
 
-    /// The configuration as it is to be, what differs, and warnings. Nothing is taken.
+    /// The new configuration, its differences, and warnings. Takes nothing.
     fn read_again(&self) -> Result<(Config, Vec<SettingChange>, Vec<Warning>), ReloadError> {
         let load = self.reloading.load.as_ref().ok_or(ReloadError::NotReadable)?;
         if let Some(path) = self.context.config().secret_files().find(|path| path.exists() && !path.is_file()) {
@@ -189,7 +189,7 @@ impl Reloader {
         Ok((config, changes, warnings))
     }
 
-    /// What has changed.
+    /// Reloads, and returns the changes.
     fn try_reload(&mut self) -> Result<Vec<SettingChange>, ReloadError> {
         let (config, changes, warnings) = self.read_again()?;
         if changes.is_empty() {
@@ -218,7 +218,7 @@ impl Reloader {
         Ok(changes)
     }
 
-    /// An account with the name of one whose key arrived would get a second worker.
+    /// Refuses an account with the name of an account whose API key arrived: it would get a second worker.
     fn check_names(&self, old: &[AccountConfig], new: &[AccountConfig]) -> Result<(), ReloadError> {
         let has = |accounts: &[AccountConfig], name: &AccountName| accounts.iter().any(|account| account.name == *name);
         let added = new.iter().filter(|account| !has(old, &account.name));
@@ -230,7 +230,7 @@ impl Reloader {
         }
     }
 
-    /// Every account takes its client and its settings; one that is new gets a worker. The endpoints that go with them.
+    /// Gives every account its client and its settings, and a new account a worker. Returns the new endpoints.
     fn apply(&mut self, configured: Vec<AccountConfig>, clients: Vec<Client>) -> Vec<AccountEndpoint> {
         let context = &self.context;
         let apply = |(account, client): (AccountConfig, Client)| {
@@ -247,7 +247,7 @@ impl Reloader {
         configured.into_iter().zip(clients).map(apply).collect()
     }
 
-    /// A digest of the contents of all files of secrets, and of which are files.
+    /// A digest of the contents of all files of secrets.
     fn secret_files(&self) -> u64 {
         let mut digest = DefaultHasher::new();
         for path in self.context.config().secret_files() {

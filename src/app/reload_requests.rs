@@ -1,6 +1,6 @@
-//! Requests of operators to read the configuration again, from the operators' listener to the one task that does it.
+//! The channel for operators' requests to reload the configuration, from the operators' listener to the task that reloads.
 //!
-//! In: a request. Out: what differs, or the problems. Invariant: one reload runs at a time; a request whose answer does not come any more
+//! In: a request. Out: the differences, or the problems. Invariant: one reload runs at a time; a request that can get no answer any more
 //! gets the error that the service shuts down.
 
 use crate::admin::{ReloadConfig, ReloadRefusal};
@@ -8,17 +8,17 @@ use crate::config::SettingChange;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-/// So many requests may wait for the one that runs.
+/// The most requests that wait for the running one.
 const MAX_WAITING: usize = 4;
 
-/// What differs, or the problems of the configuration.
+/// The differences, or the problems of the configuration.
 pub(super) type ReloadAnswer = Result<Vec<SettingChange>, Vec<String>>;
 
 /// A request.
 pub(super) struct ReloadRequest {
-    /// Nothing is to be taken.
+    /// Whether only the differences are reported and nothing is taken.
     pub(super) dry_run: bool,
-    /// Where the answer goes.
+    /// The channel for the answer.
     pub(super) answer: oneshot::Sender<ReloadAnswer>,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct ReloadRequest {
 pub(super) struct ReloadRequests(mpsc::Sender<ReloadRequest>);
 
 impl ReloadRequests {
-    /// A sender, and where its requests arrive.
+    /// A sender and a receiver of requests.
     pub(super) fn new() -> (Self, mpsc::Receiver<ReloadRequest>) {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
         (Self(sender), receiver)

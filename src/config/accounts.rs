@@ -1,10 +1,10 @@
 //! Reads `[[accounts]]`: the configuration of every account beside `main`.
 //!
-//! In: the layers. Out: one complete [`AccountConfig`] for each table. An account's overrides replace values in a copy of the layers,
-//! and the copy is read like the sections, so that each rule is checked in one place. Invariant: the name, the API key and the
-//! shared secrets of an account never come from a section. Deliberately absent: accounts in the environment, which would need a
-//! notation for lists of secrets; and merging of tables: an account's table replaces the section's, because the ids of offers and
-//! custom fields are different in another account.
+//! In: the layers. Out: one complete [`AccountConfig`] for each table. An account's overrides replace values in a copy of the layers, and
+//! the copy is read like the sections, so that each rule is checked in one place. Invariant: the name, the API key and the shared secrets
+//! of an account never come from a section. Deliberately absent: accounts in the environment, which would need a notation for lists of
+//! secrets; and merging of tables: an account's table replaces the table of the section, because the ids of offers and custom fields differ
+//! between accounts.
 
 use super::did_you_mean::unknown;
 use super::environment::secret_in;
@@ -57,7 +57,7 @@ const OVERRIDES: [SettingSpec; 14] = [
     settings::MAPPING_AUDIENCES,
     settings::MAPPING_CREATE_IF,
 ];
-/// What an account sets for itself, and never has from a section.
+/// The settings that an account has only for itself, never from a section.
 const OWN: [&str; 5] = ["name", "api_key", "api_key_file", "shared_secrets", "shared_secrets_file"];
 /// The secrets among them; each may be read from the file that `<name>_file` names.
 const SECRETS: [&str; 2] = ["api_key", "shared_secrets"];
@@ -65,7 +65,7 @@ const MAX_NAME_LENGTH: usize = 40;
 
 /// Reads all accounts of `[[accounts]]`, or notes every problem.
 pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> {
-    // Taken out meanwhile: the layers are copied for each account.
+    // Taken out meanwhile, because the layers are copied for each account.
     let Some(setting) = reader.layers.accounts.take() else { return Ok(Vec::new()) };
     let accounts = read_all(&setting, reader, mode);
     reader.layers.accounts = Some(setting);
@@ -134,7 +134,7 @@ fn account(setting: &SettingValue, unique: &mut UniqueAccounts, reader: &mut Rea
     })
 }
 
-/// Notes what is written of the account, its secrets as they were read.
+/// Notes the settings of the account as written, and its secrets as read.
 fn note_written(setting: &SettingValue, table: &Table, name: &Read<AccountName>, reader: &mut Reader) {
     let Ok(name) = name else { return };
     let path = |inner: &str| format!("accounts.{name}.{inner}");

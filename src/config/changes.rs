@@ -1,4 +1,4 @@
-//! What differs between two configurations, and which differences take effect without a restart.
+//! The differences between two configurations, and which of them need a restart.
 //!
 //! In: the settings of both, as they were written. Out: one [`SettingChange`] for each setting that differs. A setting is compared as
 //! written, so every setting of [`SETTINGS`] is covered, also a new one. Invariant: no secret is shown, also not in `Debug`. Deliberately
@@ -26,16 +26,16 @@ pub(super) struct SettingsAsWritten {
 pub struct SettingChange {
     /// The setting, such as `refersion.concurrency` or `accounts.brand-b.offer`.
     pub setting: String,
-    /// What it was, as written; none if it was not set. A secret is not shown.
+    /// The former value, as written; none if it was not set. A secret is not shown.
     pub before: Option<String>,
-    /// What it is to be; none if it is not set any more.
+    /// The new value; none if it is not set any more.
     pub after: Option<String>,
-    /// Whether it takes effect at the next start only.
+    /// Whether the change takes effect only at the next start.
     pub needs_restart: bool,
 }
 
 impl SettingsAsWritten {
-    /// Adds every setting of the layers but those of `[[accounts]]`.
+    /// Adds every setting of the layers except `[[accounts]]`.
     pub(super) fn add_layers(&mut self, layers: &Layers) {
         self.secret_files.extend(layers.secret_files.iter().cloned());
         for spec in SETTINGS {
@@ -61,7 +61,7 @@ impl SettingsAsWritten {
         self.settings.insert(path, setting.value.clone());
     }
 
-    /// The settings that take effect at the start as they are here, and the others as in `new`.
+    /// The settings after a reload to `new`: those that need a restart as they are here, the others as in `new`.
     fn reloaded(&self, new: &Self) -> Self {
         let kept = self.settings.iter().filter(|(path, _)| needs_restart(path));
         let replaced = new.settings.iter().filter(|(path, _)| !needs_restart(path));
@@ -92,23 +92,23 @@ impl SettingsAsWritten {
     }
 }
 
-/// A value as JSON, which is close enough to how it is written.
+/// A value as JSON, which is similar to its written form.
 fn text(value: &Value) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Whether a change of the setting takes effect at the next start only.
+/// Whether a change of the setting takes effect only at the next start.
 fn needs_restart(path: &str) -> bool {
     SETTINGS.iter().any(|spec| spec.needs_restart && spec.path() == path)
 }
 
 impl Config {
-    /// What is different in `new`, by setting.
+    /// The settings that differ in `new`.
     pub fn changes(&self, new: &Self) -> Vec<SettingChange> {
         self.written.changes(&new.written)
     }
 
-    /// `new`, with the settings of this configuration that change at a start only.
+    /// The configuration after a reload to `new`: it keeps the settings that need a restart.
     #[must_use]
     pub fn reloaded(&self, new: Self) -> Self {
         let written = self.written.reloaded(&new.written);

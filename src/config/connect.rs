@@ -1,7 +1,7 @@
 //! Reads `[connect]`: the app at Segment by which merchants connect their sources ("Enable with Segment").
 //!
-//! In: the layers. Out: none if nothing of it is set; else all of it, or every problem. Invariant: client secrets, tokens and keys are
-//! not sent unencrypted: https, or http to a loopback address.
+//! In: the layers. Out: none if no setting of the section is set; else the whole section, or every problem. Invariant: client secrets,
+//! tokens and API keys are not sent unencrypted: https, or http to a loopback address.
 
 use super::read::{Read, Reader};
 use super::settings::{self, Setting};

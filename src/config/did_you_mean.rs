@@ -1,9 +1,9 @@
-//! Suggestions for misspelt names, such as an unrecognized setting: the nearest known one by edit distance.
+//! Suggestions for misspelt names, for instance of settings: the nearest known name by edit distance.
 
 use super::problem::either;
 
-/// The known name that `wrong` most likely stands for, if any is close enough: at most one edit in three letters, at least one
-/// edit. A swap of two neighbours is one edit.
+/// The nearest known name to `wrong`, if one is close enough: at most one edit in three letters, and always one. A swap of two neighbours
+/// is one edit.
 pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |name: &str| strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase());
     let near = |name: &&str| distance(name) <= (wrong.chars().count().min(name.chars().count()) / 3).max(1);

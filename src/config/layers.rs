@@ -1,8 +1,8 @@
 //! The layers of a configuration: the manual's defaults, then files, then the environment; a later layer wins.
 //!
 //! In: TOML texts, and values from the environment. Out: for each setting the value of the highest layer, with its origin. Tables are
-//! merged entry by entry, and each entry keeps its own origin; all other values are replaced as a whole. An unknown section or setting
-//! is a problem here; whether a value is allowed is decided by its parser ([`super::values`]).
+//! merged entry by entry, and each entry keeps its own origin; all other values are replaced as a whole. An unknown section or setting is a
+//! problem here. Deliberately absent: the check of a value, which its parser makes ([`super::values`]).
 
 use super::did_you_mean::{nearest, unknown};
 use super::problem::{ConfigProblem, Problems, SettingOrigin, either};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// The list of further accounts, the only name at the top level that is not a section.
+/// The list of further accounts: the only name at the top level that is no section.
 const ACCOUNTS: &str = "accounts";
 
 /// A value and its origin. It has no `Debug`, because the value may be a secret.
@@ -35,7 +35,7 @@ impl SettingValue {
         ConfigProblem::new(&self.name, &self.origin, text)
     }
 
-    /// The setting inside this one whose name is appended: `.trait`, ` #1`.
+    /// A setting inside this one. `name` is appended to the name of this one: `.trait`, ` #1`.
     pub(super) fn inner(&self, name: &str, value: &Value) -> Self {
         Self { name: format!("{}{name}", self.name), origin: self.origin.clone(), value: value.clone() }
     }
@@ -142,7 +142,7 @@ impl Layers {
 /// may contain a secret.
 fn syntax(text: &str, last: toml::de::Error) -> String {
     let offset = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
-    // `parse` returns the last error, which is often a consequence of the first.
+    // `parse` returns only the last error, which is often a consequence of the first.
     let (_, errors) = toml::de::DeTable::parse_recoverable(text);
     let first = errors.into_iter().min_by_key(offset).unwrap_or(last);
     let (line, column) = position(text, offset(&first));

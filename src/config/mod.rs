@@ -5,9 +5,9 @@
 //! and need not be checked again; no problem, no warning and no `Debug` output contains a secret. Deliberately absent: reading the
 //! process's environment or arguments, and opening a port or a store.
 //!
-//! `settings` lists all settings, each with its type. `layers` and `environment` collect their values; `values` parses one value; `sections`,
-//! `connect`, `rules`, `base_url` and `accounts` read typed values through `read`; `problem` is what an operator sees of an invalid
-//! configuration, and `did_you_mean` makes its suggestions; `changes` compares two configurations.
+//! `settings` lists all settings, each with its type. `layers` and `environment` collect their values; `values` parses one value;
+//! `sections`, `connect`, `rules`, `base_url` and `accounts` read typed values through `read`; `problem` describes an invalid configuration
+//! to an operator, `did_you_mean` suggests names; `changes` compares two configurations.
 
 mod accounts;
 mod base_url;
@@ -67,14 +67,14 @@ pub struct Config {
     pub rules: Rules,
     /// `[[accounts]]`: the accounts beside `main`, which the sections describe.
     pub accounts: Vec<AccountConfig>,
-    /// All of it as it was written, for [`Config::changes`].
+    /// Every setting as written, for [`Config::changes`].
     written: changes::SettingsAsWritten,
 }
 
 /// `[refersion]`, without the settings in [`Rules`].
 #[derive(Clone, Debug)]
 pub struct RefersionConfig {
-    /// The API key of the account `main`. In [`Mode::Live`] it is `None` only if there are other accounts or any key is accepted.
+    /// The API key of the account `main`. In [`Mode::Live`] it is `None` only if there are other accounts or any API key is accepted.
     pub api_key: Option<ApiKey>,
     /// https; or http to a loopback address, or to any with `allow_plain_http`. Its path ends with `/`, so `join("affiliate/new")`
     /// appends.
@@ -103,8 +103,8 @@ pub struct ConnectConfig {
     pub client_id: String,
     /// The app's client secret.
     pub client_secret: SecretString,
-    /// Where Segment sends a merchant back to: https, or http to a loopback address; its path ends with `/connect/callback`. `None`, in a
-    /// trial only: at the address of the public listener.
+    /// The URL to which Segment sends a merchant back: https, or http to a loopback address; its path ends with `/connect/callback`.
+    /// `None`, only in a trial: at the address of the public listener.
     pub redirect_url: Option<Url>,
     /// `destination/` and the slug of the destination.
     pub scope: String,
@@ -143,11 +143,11 @@ pub struct StoreConfig {
     pub deduplication_window: Duration,
     /// How much memory these ids may take, in bytes; older ids are looked up on disk.
     pub deduplication_memory: usize,
-    /// How long it is kept what became of an event; above zero.
+    /// How long the ledger knows an event; above zero.
     pub ledger_window: Duration,
-    /// With several processes on one store: after so long without a sign of life, others take a process's accounts over.
+    /// If several processes share a store: after this time without a heartbeat, others take over the accounts of a process.
     pub lease: Duration,
-    /// The keys that encrypt API keys in the store: the first seals, all of them open.
+    /// The seal keys, which encrypt API keys in the store: the first seals, all of them open.
     pub seal_keys: Vec<SealKey>,
 }
 
@@ -156,7 +156,7 @@ pub struct StoreConfig {
 pub enum StoreUrl {
     /// A database file. A relative path is relative to the working directory. The folder may not exist yet.
     Sqlite(PathBuf),
-    /// A URL of PostgreSQL, which may contain a password. Its engine checks everything behind the scheme.
+    /// A URL of PostgreSQL, which may contain a password. The engine checks everything after the scheme.
     Postgres(SecretString),
 }
 
@@ -176,7 +176,7 @@ pub struct DeliveryConfig {
     pub max_age: Duration,
     /// How many pending events an account may have; at least one.
     pub max_backlog: u64,
-    /// What happens to affiliates that existed before, and on deletes.
+    /// The delivery policy: affiliates that existed before, deletes, older facts, other owners.
     pub policy: Policy,
     /// Whether affiliates are learned from Refersion's list.
     pub learn: Learn,
@@ -187,7 +187,7 @@ pub struct DeliveryConfig {
 pub struct LogConfig {
     /// The format of log lines.
     pub format: LogFormat,
-    /// The directives for what is logged, which `tracing_subscriber`'s `Targets` has accepted.
+    /// The filter directives, as `tracing_subscriber`'s `Targets` accepts them.
     pub filter: String,
 }
 
@@ -200,7 +200,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What the configuration is used for, which decides the settings that are required.
+/// The use of the configuration, which determines the required settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Calls Refersion: an API key is required.
@@ -257,7 +257,7 @@ impl Config {
     }
 
     /// The address of the operators' listener, from the same layers as [`Config::load`], and the problems of these layers. `None`: the
-    /// address itself is not valid. A mistake elsewhere, made since the service started, says nothing about the running service.
+    /// address itself is not valid. A mistake elsewhere, which was made since the start, does not matter for the running service.
     pub fn ops_listen(
         files: &[PathBuf],
         env: impl Iterator<Item = (String, String)>,

@@ -1,7 +1,7 @@
 //! Problems of a configuration: for each the location, the value that was found, the values that are allowed, and a hint.
 //!
-//! They are written for an operator who does not know the configuration. Invariants: problems are sorted by origin (files as
-//! given, then the environment, then problems between values), and no problem contains a secret.
+//! The texts are for an operator who does not know the configuration. Invariants: problems are sorted by origin (files as given, then the
+//! environment, then problems between values), and no problem contains a secret.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -99,12 +99,12 @@ impl Problems {
         self.0.sort_by(|a, b| a.origin.cmp(&b.origin));
     }
 
-    /// Whether there is none.
+    /// Whether there is no problem.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many there are.
+    /// The number of problems.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

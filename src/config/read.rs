@@ -1,6 +1,6 @@
 //! Typed reading of the layers: each read returns a checked value, or notes a problem.
 //!
-//! A section reads all of its settings before it uses `?` on any of the results. That way one run reports every problem.
+//! A section reads all its settings before it uses `?` on any of the results, so one run reports every problem.
 
 use super::changes::SettingsAsWritten;
 use super::layers::{Layers, SettingValue};
@@ -9,7 +9,7 @@ use super::settings::{Setting, SettingSpec};
 use super::values::Parsed;
 use toml::Value;
 
-/// A value that was read, or the mark that its problem has been noted.
+/// A value, or the mark that its problem has been noted.
 pub(super) type Read<T> = Result<T, Noted>;
 
 /// Reads layers, and collects problems and warnings.
@@ -42,7 +42,7 @@ impl Reader {
 
     /// Notes that a required setting is missing; `text` says why it is required and how to set it.
     pub(super) fn missing(&mut self, spec: SettingSpec, text: &str) {
-        // It may be set in a source that could not be read, which is a problem of its own.
+        // The setting may be in a source that could not be read, which is a problem of its own.
         if !self.layers.incomplete {
             self.problems.push(ConfigProblem::new(&spec.path(), &SettingOrigin::Whole, text));
         }

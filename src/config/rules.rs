@@ -1,7 +1,7 @@
 //! Reads the mapping's [`Rules`]: `[mapping]`, the settings of `[refersion]` about new affiliates, and `[segment] trusted_projects`.
 //!
-//! In: the layers. Out: [`Rules`], or every problem. A trait that is written twice, in whatever case and with
-//! whatever punctuation between its words, is a problem. Names with other words are two traits: `tier_1_1` and `tier_11`.
+//! In: the layers. Out: [`Rules`], or every problem. A trait that is written twice is a problem, also in another case or with other
+//! punctuation between its words. Names with other words are two traits: `tier_1_1` and `tier_11`.
 
 use super::did_you_mean::unknown;
 use super::layers::SettingValue;

@@ -1,6 +1,6 @@
 //! Reads a [`Config`] from the layers, section by section, and checks values against each other.
 //!
-//! In: the layers. Out: a [`Config`], or every problem. Deliberately absent: what a single value may be ([`super::values`]).
+//! In: the layers. Out: a [`Config`], or every problem. Deliberately absent: the check of a single value ([`super::values`]).
 
 use super::read::{Read, Reader};
 use super::values::found;
@@ -15,9 +15,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use toml::Value;
 
-/// Segment stops waiting for a response after 5 s; the rest is for the network.
+/// The longest wait without a warning. Segment stops waiting for a response after 5 s; the rest is for the network.
 const MAX_WAIT: Duration = Duration::from_secs(4);
-/// Segment sends an event again for four hours.
+/// The shortest window without a warning: Segment sends an event again for four hours.
 const MIN_DEDUPLICATION_WINDOW: Duration = Duration::from_hours(4);
 
 /// Reads everything, or notes every problem.

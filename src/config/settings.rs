@@ -33,7 +33,7 @@ pub struct SettingSpec {
     pub name: &'static str,
     /// The kind of its value.
     pub kind: ValueKind,
-    /// Whether a change takes effect at the next start only: what was opened or bound with the value stays as it is.
+    /// Whether a change takes effect only at the next start, because the value was used to open or bind something.
     pub needs_restart: bool,
 }
 

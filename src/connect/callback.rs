@@ -1,18 +1,18 @@
-//! What Segment's redirect to `/connect/callback` says: an authorization code, or why there is none.
+//! Segment's redirect to `/connect/callback`: an authorization code, or the reason why there is none.
 //!
 //! In: the parameters of the query. Out: a [`Callback`]. Deliberately absent: the `state`, which [`super::Flow`] checks first;
 //! and the texts of the error, which come from a URL that anybody can write, and are not shown.
 
 use super::Refusal;
 
-/// What the redirect says.
+/// The result of the consent, as the redirect states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Callback {
     /// The merchant gave access: the authorization code.
     Code(String),
-    /// The app is installed on the workspace already; its kept install goes on.
+    /// The app is installed on the workspace already, and the known install is used.
     AlreadyInstalled,
-    /// There is no access.
+    /// The merchant or Segment gave no access.
     Refused(Refusal),
 }
 
@@ -36,7 +36,7 @@ impl Callback {
     }
 }
 
-/// Whether a text of Segment's says that the app is installed already.
+/// Whether this text of Segment means that the app is installed already.
 fn is_already_installed(text: &str) -> bool {
     text.to_lowercase().replace('_', " ").contains("install already exists")
 }

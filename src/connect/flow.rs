@@ -1,22 +1,22 @@
-//! The state machine of connecting: which step a browser is at, sealed into two halves that only fit each other. They are what a stateless
-//! server has against forged (CSRF) and repeated (replay) callbacks.
+//! The state machine of connecting: the step that a browser is at, sealed into two halves that fit only each other. They protect a
+//! stateless server against forged (CSRF) and repeated (replay) callbacks.
 //!
-//! One half is the cookie: the step, a random nonce, the expiry, and what has been entered so far (the Refersion key). The other
-//! is the `state`: the step, the nonce and the expiry. It stands in a hidden field of a form, or is OAuth's `state` in the URL of
-//! Segment's consent page. Both are sealed under `STORE_SEAL_KEY`.
+//! One half is the cookie: the step, a random nonce, the expiry, and the Refersion key if it was entered. The other is the `state`: the
+//! step, the nonce and the expiry, in a hidden field of a form or as OAuth's `state` in the URL of Segment's consent page. Both are sealed
+//! under `STORE_SEAL_KEY`.
 //!
 //! ```text
 //! GET /connect ──▶ Key ──(key accepted by Refersion)──▶ Consent ──(callback)──▶ Another ──(another source)──▶ Consent …
 //! ```
 //!
-//! Invariants: a `state` is of no use without the cookie of the browser that it was made for, nor for another step, nor after
-//! [`LIFETIME`]. The key is in the cookie only, never in a `state`, so it is in no URL.
+//! Invariants: a `state` is valid only with the cookie of its browser, for its step, and until [`LIFETIME`] has passed. The key is in the
+//! cookie only, never in a `state`, so it is in no URL.
 //!
-//! What makes a callback single-use, without a session on the server: Segment takes an authorization code once, whatever replica presents
-//! it. Besides, the answer to a callback that passed [`Flow::unseal`] replaces the cookie, so that the same `state` no longer fits (an
-//! answer to one that did not pass leaves the cookie as it is). A client that keeps the old cookie, or sends a callback twice at the same
-//! moment, passes [`Flow::unseal`] again within [`LIFETIME`]; then it is Segment alone that refuses the code. Deliberately absent: a list
-//! of used nonces, which would have to be shared by all replicas to hold more than these two do.
+//! A callback is single-use without a session on the server: Segment accepts an authorization code once, whichever replica presents it. In
+//! addition, the answer to a callback that passed [`Flow::unseal`] replaces the cookie, so that the same `state` no longer fits. The answer
+//! to a refused callback leaves the cookie as it is. A client that keeps the old cookie, or sends a callback twice at the same moment,
+//! passes [`Flow::unseal`] again within [`LIFETIME`]; then only Segment refuses the code. Deliberately absent: a list of used nonces, which
+//! would protect better only if all replicas shared it.
 
 use super::Refusal;
 use crate::domain::{ApiKey, SealKey, SealNonce, Timestamp, open_sealed_bytes};
@@ -30,35 +30,35 @@ use subtle::ConstantTimeEq;
 /// How long a step may take.
 pub const LIFETIME: Duration = Duration::from_mins(10);
 
-/// Ties the two halves of a flow together; drawn at random for each step.
+/// The random number that connects the two halves of a flow; drawn anew for each step.
 pub type Nonce = [u8; 16];
 
 const COOKIE: &str = "connect cookie";
 const STATE: &str = "connect state";
-/// A browser keeps 4 KB of a cookie. The names of further sources are dropped, the oldest first.
+/// The most sources in a cookie, of which a browser keeps 4 KB. The oldest sources are dropped.
 const MAX_SOURCES: usize = 8;
 
-/// What the browser is to send next.
+/// The next request of the browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExpectedRequest {
     /// The form with the Refersion key.
     Key,
     /// The redirect from Segment's consent page.
     Consent,
-    /// The wish for another source, or for another try, with the key that was entered before.
+    /// The request to connect another source or to try again, with the Refersion key that was entered before.
     Another,
 }
 
-/// What a browser has done so far.
+/// The state of connecting in one browser.
 #[derive(Clone, Debug)]
 pub struct Flow {
-    /// What it is to send next.
+    /// The request that is expected next.
     pub expected: ExpectedRequest,
     /// The Refersion key, once Refersion has accepted it.
     pub key: Option<ApiKey>,
     /// Segment's name of the app's install on the merchant's workspace, once there is one.
     pub install: Option<String>,
-    /// The sources that were connected, by Segment's names, the latest last.
+    /// Segment's names of the connected sources, the latest last.
     pub sources: Vec<String>,
     nonce: Nonce,
     expires: Timestamp,
@@ -86,7 +86,7 @@ struct CookieContent {
 }
 
 impl Flow {
-    /// A browser that has done nothing yet.
+    /// The flow of a browser that begins.
     pub fn begin(nonce: Nonce, now: Timestamp) -> Self {
         Self {
             expected: ExpectedRequest::Key,
@@ -98,7 +98,7 @@ impl Flow {
         }
     }
 
-    /// The same at the step `step`, which a new `state` belongs to.
+    /// The flow at its next step, with a new nonce and expiry.
     #[must_use]
     pub fn at(self, expected: ExpectedRequest, nonce: Nonce, now: Timestamp) -> Self {
         Self { expected, nonce, expires: now.after(LIFETIME), ..self }
@@ -113,7 +113,7 @@ impl Flow {
         self.sources.drain(..surplus);
     }
 
-    /// Both halves, sealed by `key`; the nonces are random.
+    /// Seals both halves with `key`. The nonces must be random.
     pub fn seal(&self, key: &SealKey, nonces: [SealNonce; 2]) -> SealedFlow {
         let mut written = CookieContent {
             expected: self.expected,
@@ -134,7 +134,7 @@ impl Flow {
         }
     }
 
-    /// The flow of a browser that presents these halves at `step`, or why it cannot go on.
+    /// Opens the halves that a browser presents at `step`: its flow, or why it cannot continue.
     pub fn unseal(
         cookie: Option<&str>,
         state: Option<&str>,
@@ -154,7 +154,7 @@ impl Flow {
         if same { Ok(flow) } else { Err(Refusal::OtherBrowser) }
     }
 
-    /// The flow in a cookie; none if the cookie is not ours or has expired.
+    /// The flow in a cookie; none if this service did not make the cookie or it has expired.
     pub fn unseal_cookie(cookie: &str, keys: &[SealKey], now: Timestamp) -> Option<Self> {
         let bytes = open_sealed_bytes(keys, COOKIE, &URL_SAFE_NO_PAD.decode(cookie).ok()?)?;
         let written: CookieContent = serde_json::from_slice(&bytes).ok()?;

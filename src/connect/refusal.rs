@@ -1,22 +1,21 @@
-//! Every way in which connecting can fail, each with what the merchant reads: what happened, and what to do.
+//! Every way in which connecting can fail, with the text for the merchant: what happened, and what to do.
 //!
-//! Out: plain texts, without anything that was sent. Deliberately absent: the status code of the page, which is decided with all
-//! others (`http/response.rs`).
+//! Out: plain texts, which repeat nothing of the request. Deliberately absent: the status code of the page (`http/response.rs`).
 
 /// Why a source was not connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The `state` is missing or is not one of ours.
+    /// The `state` is missing, or this service did not make it.
     NotOurs,
-    /// The step took longer than it may.
+    /// The step took longer than [`LIFETIME`](super::flow::LIFETIME).
     Expired,
     /// The cookie does not belong to the `state`: another browser, or the step was taken before.
     OtherBrowser,
     /// The merchant did not give access.
     Denied,
-    /// Segment rejected for another reason.
+    /// Segment rejected the consent for another reason.
     RejectedBySegment,
-    /// Segment does not take the authorization code (any more).
+    /// Segment does not accept the authorization code, or no longer.
     CodeRejected,
     /// The app is installed on the workspace, and its install is not known here.
     AlreadyInstalled,
@@ -34,7 +33,7 @@ pub enum Refusal {
     WrongScope,
 }
 
-/// What a page of a refusal offers.
+/// The option that the page of a refusal offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryOption {
     /// To begin anew, with the key.
@@ -44,7 +43,7 @@ pub enum RetryOption {
 }
 
 impl Refusal {
-    /// What happened, in a few words.
+    /// The title of the page: what happened.
     pub fn title(self) -> &'static str {
         match self {
             Self::NotOurs => "This link is not complete",
@@ -61,7 +60,7 @@ impl Refusal {
         }
     }
 
-    /// Why, and what to do: one paragraph each.
+    /// Two paragraphs: the reason, and what to do.
     pub fn paragraphs(self) -> [&'static str; 2] {
         match self {
             Self::NotOurs => [
@@ -130,7 +129,7 @@ impl Refusal {
         }
     }
 
-    /// What the page offers, if the key that was entered is still known.
+    /// The option of the page, if the entered key is still known.
     pub fn retry_option(self) -> RetryOption {
         match self {
             Self::NotOurs | Self::Expired | Self::OtherBrowser | Self::AlreadyInstalled => RetryOption::StartAgain,
@@ -138,7 +137,7 @@ impl Refusal {
         }
     }
 
-    /// Whether only the operator of this service can correct it: then it is logged.
+    /// Whether only the operator of this service can correct it. Such a refusal is logged.
     pub fn is_misconfiguration(self) -> bool {
         matches!(self, Self::WrongRedirect | Self::WrongClient | Self::WrongScope)
     }

@@ -1,10 +1,10 @@
-//! Refersion's list of affiliates: what is learned from a page of it, and how far it was read.
+//! Learning from Refersion's list of affiliates: the affiliates of a page, and the progress of reading the list.
 //!
-//! In: pages, as [`crate::refersion`] reads them. Out: what to remember of the affiliates ([`learned`]), and the [`ListProgress`] that is
-//! stored with it. An affiliate of the list is known by its code and its e-mail; `get` shows its numeric id once that is needed, and
-//! with it whether the list still holds. Invariants: an affiliate with a final status is not remembered, because the merchant may
-//! change that again; what is remembered counts as older than any event; reading ends, whatever the pages say. Deliberately absent:
-//! when a page is asked for ([`crate::worker`]), and what is remembered already ([`crate::store`]).
+//! In: pages, as [`crate::refersion`] reads them. Out: the affiliates to remember ([`learned`]), and the [`ListProgress`] that is stored
+//! with them. An affiliate of the list is known by its code and its e-mail. When its numeric id is needed, `get` returns it and shows
+//! whether the list is still right. Invariants: an affiliate with a final status is not remembered, because the merchant may change the
+//! status again; learned values count as older than any event; reading ends, whatever the pages contain. Deliberately absent: when a page
+//! is requested ([`crate::worker`]), and affiliates that are known already ([`crate::store`]).
 
 use super::{Known, Origin, status};
 use crate::domain::{
@@ -17,12 +17,12 @@ use std::time::Duration;
 /// Whether the account's affiliates are learned from Refersion's list (`DELIVERY_LEARN`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Learn {
-    /// Only when it is asked for.
+    /// Only when an operator asks for it.
     Off,
-    /// Once, from the account's first event on.
+    /// Once, beginning with the account's first event.
     #[default]
     Once,
-    /// Again when a day has passed.
+    /// Again after each day.
     Daily,
 }
 
@@ -40,11 +40,11 @@ pub struct ListedAffiliate {
 /// A page of the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListPage {
-    /// How many affiliates all pages hold together; none if the page does not tell.
+    /// The number of affiliates on all pages; none if the page does not state it.
     pub total: Option<u64>,
-    /// How many this page holds.
+    /// The number of affiliates on this page.
     pub results: u64,
-    /// Those of them that can be read.
+    /// The readable ones among them.
     pub affiliates: Vec<ListedAffiliate>,
 }
 
@@ -53,43 +53,43 @@ pub struct ListPage {
 pub enum ListReply {
     /// The page.
     Page(ListPage),
-    /// Anything else: an outage, a rejection, an answer that is not Refersion's.
+    /// No page: an outage, a rejection, or an answer that is not Refersion's.
     Failed {
-        /// What happened, in words safe to show.
+        /// The failure, in words that are safe to show.
         what: String,
         /// The wait that Refersion asked for.
         retry_after: Option<Duration>,
     },
 }
 
-/// An affiliate that is learned from a page, and the key of its e-mail.
+/// An affiliate that is learned from a page, and the user key of its e-mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LearnedAffiliate {
-    /// What is to be remembered.
+    /// The affiliate to remember.
     pub known: Known,
-    /// The key that leads to it.
+    /// The user key that leads to it.
     pub email: UserKey,
 }
 
-/// How far the list of an account was read. Stored together with what was learned from its pages.
+/// The progress of reading the list of an account. Stored together with the affiliates of its pages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ListProgress {
     /// The page to read next, from 1.
     pub page: u32,
-    /// How many affiliates the pages before it held.
+    /// The number of affiliates on the pages before it.
     pub seen: u64,
-    /// How many there are in all, as the last page states.
+    /// The number of affiliates in all, as the last page stated.
     pub total: Option<u64>,
-    /// The first affiliate of the last page: a server that does not page shows it again.
+    /// The first affiliate of the last page. A server that ignores the page number returns it again.
     first: Option<AffiliateCode>,
     /// When the list was last read to its end.
     pub completed_at: Option<Timestamp>,
 }
 
-/// No account has ten million affiliates.
+/// The most pages that are read: no account has ten million affiliates.
 const MAX_PAGES: u32 = 100_000;
-/// How long a list that was read counts as read, if it is read daily.
+/// How often the list is read with [`Learn::Daily`].
 const DAY: Duration = Duration::from_hours(24);
 
 impl Default for ListProgress {
@@ -104,7 +104,7 @@ impl ListProgress {
         self.completed_at.is_some() && self.page == 1
     }
 
-    /// Whether a page is to be read at `now`.
+    /// Whether a page should be read at `now`.
     pub fn is_due(&self, learn: Learn, now: Timestamp) -> bool {
         match (learn, self.completed_at) {
             (Learn::Off, _) => false,
@@ -118,7 +118,7 @@ impl ListProgress {
     #[must_use]
     pub fn after(&self, page: &ListPage, now: Timestamp) -> Self {
         if self.seen > 0 && self.is_complete() {
-            return Self { completed_at: self.completed_at, ..Self::default() }.after(page, now); // it is read again
+            return Self { completed_at: self.completed_at, ..Self::default() }.after(page, now); // begins a further reading
         }
         let first = page.affiliates.first().map(|affiliate| affiliate.code.clone());
         let is_again = first.is_some() && first == self.first;
@@ -131,7 +131,7 @@ impl ListProgress {
     }
 }
 
-/// What is learned from a page: each affiliate with an address, unless its status is final. Of several with one address or one code, the
+/// The affiliates to remember of a page: each with an address, unless its status is final. If several have the same address or code, the
 /// first.
 pub fn learned(page: &ListPage, hash: &HashKey, account: &AccountName) -> Vec<LearnedAffiliate> {
     let (mut codes, mut emails) = (HashSet::new(), HashSet::new());

@@ -1,16 +1,14 @@
-//! Coalescing: several events of one user that are carried out as one, with fewer calls and the same result.
+//! Coalescing: several events of one user are delivered as one, with fewer calls and the same result.
 //!
-//! In: the intents at the head of a user's lane, in log order, and what is remembered of the user. Out: one intent,
-//! and the number of events that it stands for. The newest value of each attribute counts; a delete
-//! cancels the edits before it.
-//! Invariant: afterwards Refersion holds what it would hold had the events been carried out one by one. Therefore:
-//! - only events that certainly mean the same affiliate are coalesced;
+//! In: the intents at the head of a user's lane, in log order, and what is remembered of the user. Out: one intent, and the number of
+//! events that it combines. The newest value of each attribute counts; a delete cancels the edits before it. Invariant: the result at
+//! Refersion is the same as if the events had been delivered one by one. Therefore:
+//! - only events that are certainly about the same affiliate are coalesced;
 //! - the events of an unknown user are coalesced only if the first of them may create the affiliate;
-//! - an affiliate that was to be created is created even if a delete follows;
+//! - an affiliate that an event creates is created even if a delete follows;
 //! - a new e-mail is sent before a delete, because later events can lead to the affiliate by it.
 //!
-//! Deliberately absent: carrying out a smaller part when the whole fails. That is the worker's; [`Coalesced::bisect`]
-//! says when.
+//! Deliberately absent: delivering a smaller part when the whole fails, which the worker does; [`Coalesced::bisect`] decides when.
 
 use super::state::is_from_before;
 use super::{AffiliateAccess, Ignored, Known, Memory, OnStale, Outcome, PlanState, Policy, Progress, Stage, Step};
@@ -18,14 +16,14 @@ use crate::domain::{Attribute, FactTime, Facts, User};
 use crate::mapping::{Creation, Identify, Intent};
 use std::borrow::Cow;
 
-/// Events carried out as one.
+/// Events that are delivered as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coalesced<'a> {
-    /// What they want together.
+    /// The intent of all of them.
     pub intent: Cow<'a, Intent>,
-    /// How many they are, the head included; at least one.
+    /// The number of events, the head included; at least one.
     pub events: usize,
-    /// How many of them, from the head, a delete has cancelled.
+    /// The number of events, from the head on, that a delete has cancelled.
     pub cancelled: usize,
 }
 
@@ -45,7 +43,8 @@ pub fn coalesce<'a>(memory: &Memory, policy: Policy, head: &'a Intent, followers
     }
 }
 
-/// Whether a repeat of the delete deletes nobody else: once the affiliate of the `userId` is forgotten, the e-mail may lead to another.
+/// Whether a repeat of the delete cannot delete another affiliate: when the affiliate of the `userId` is forgotten, the e-mail may lead to
+/// another one.
 fn is_one_delete(memory: &Memory, user: &User, time: FactTime) -> bool {
     match (&memory.by_user_id, &memory.by_email) {
         (Some(_), None) => user.email.is_none(),
@@ -54,16 +53,16 @@ fn is_one_delete(memory: &Memory, user: &User, time: FactTime) -> bool {
     }
 }
 
-/// Whether `next` deletes the user who was deleted at `time`, and adds nothing. A later deletion is remembered of the keys that it
-/// names alone: no affiliate leads from them to other keys any more.
+/// Whether `next` deletes the user who was deleted at `time`, and adds nothing. The moment of a later deletion is kept only for the keys
+/// that it names: no affiliate connects them to other keys any more.
 fn is_same_delete(next: &Intent, deleted: &User, time: FactTime) -> bool {
     matches!(next, Intent::Delete { user, time: next_time } if user == deleted && next_time.at() <= time.at())
 }
 
 impl Coalesced<'_> {
-    /// The number of followers to try with the head instead, if `end` of the whole need not hold for its parts: a
-    /// rejection may be about one event only; an unknown user may be created by a follower; an affiliate that edits leave
-    /// alone may still be given a status. `None`: the end stands.
+    /// The number of followers to try with the head instead, if a part may end otherwise than with `end`: a rejection may be about one
+    /// event only; a follower may create an unknown user; an affiliate that edits leave alone may still be given a status. `None`: `end` is
+    /// final.
     pub fn bisect(&self, end: &Step) -> Option<usize> {
         let demands = matches!(&*self.intent, Intent::Identify(Identify { status: Some(_), .. }));
         let divides = match end {
@@ -74,9 +73,8 @@ impl Coalesced<'_> {
         (divides && self.events > 1).then(|| self.events / 2 - 1)
     }
 
-    /// The part of `before` that still holds when the number of events has changed: an edit that was about to be read
-    /// back may have been another one, and a target belongs to a delete. Deletes of one user are about one affiliate,
-    /// however many.
+    /// The part of `before` that still holds when the number of events has changed: an edit that was about to be read back may have been
+    /// another one, and a target belongs to a delete. All deletes of one user are about one affiliate.
     pub fn progress(&self, mut before: Progress) -> Progress {
         let coalesced = (self.events > 1).then_some(self.events);
         if before.coalesced != coalesced {
@@ -93,7 +91,7 @@ impl Coalesced<'_> {
     }
 }
 
-/// Whether an identify can be the first of several. Moments that are still to come (a clock was ahead) count as older for it, and may
+/// Whether an identify can be the first of several. A moment in the future (a clock was ahead) counts as older for the head, but perhaps
 /// not for its followers.
 fn can_be_head(memory: &Memory, head: &Identify) -> bool {
     let known = [&memory.by_user_id, &memory.by_email].into_iter().flatten();
@@ -112,7 +110,7 @@ fn coalesce_identifies(memory: &Memory, policy: Policy, head: &Identify, followe
     let mut received_at = head.time.received_at();
     for next in followers {
         let Intent::Identify(next) = next else { break };
-        // Without a `userId`, only an Engage event may change an affiliate that turns out to have an owner.
+        // Without a `userId`, only an Engage event may change an affiliate that has an owner.
         let may_differ = next.engage != head.engage && head.user.user_id.is_none();
         let is_later = next.time.received_at() >= received_at;
         let is_stale = is_from_before(next, policy, memory.deleted_at());
@@ -162,7 +160,7 @@ fn leads_there(memory: &Memory, known: &Known) -> bool {
     memory.by_email.as_ref().is_some_and(|by_email| by_email.code == known.code)
 }
 
-/// Whether an identify of `next` goes to the affiliate that an identify of `head` has just gone to.
+/// Whether an identify of `next` changes the same affiliate as an identify of `head` just before.
 fn is_of(next: &User, head: &User) -> bool {
     next.user_id == head.user_id && (next.email == head.email || next.email.is_none() && next.user_id.is_some())
 }
@@ -173,8 +171,8 @@ fn is_part_of(part: &User, whole: &User) -> bool {
     within && (part.email.is_none() || part.email == whole.email)
 }
 
-/// Adds what `next` states: of two facts about one attribute the newer one counts, in the edit and, for attributes that `new`
-/// takes, in the creation.
+/// Adds the facts of `next`. The newer of two facts about one attribute counts, in the edit and, for attributes that `new` accepts, in the
+/// creation.
 fn add(whole: &mut Identify, next: &Identify, policy: Policy) {
     let supersedes = |earlier: FactTime| policy.on_stale == OnStale::Apply || next.time.supersedes(earlier.at());
     let newer = next.facts.filtered(|fact| whole.facts.get(&fact.attribute).is_none_or(|own| supersedes(own.time)));
@@ -193,7 +191,7 @@ fn add(whole: &mut Identify, next: &Identify, policy: Policy) {
     }
 }
 
-/// The creation alone: a delete follows, which cancels the rest.
+/// Only the creation: a delete follows, which cancels the rest.
 fn only_created(head: &Identify) -> Identify {
     Identify { facts: Facts::default(), status: None, ..head.clone() }
 }

@@ -1,9 +1,9 @@
-//! Delete: the user's affiliate is disabled (or anonymized and disabled), and forgotten here.
+//! The plan of a delete: the user's affiliate is disabled (or anonymized and disabled) at Refersion and forgotten here.
 //!
-//! The affiliate is that of the `userId` if one is remembered, else that of the e-mail, which is searched for if none is remembered.
-//! If the `userId` leads, or led before it was deleted, to another affiliate, the affiliate of the e-mail is left alone. Refersion has no
-//! delete operation; `status_change` to `DISABLED` comes nearest, and "not changed" is read back. No affiliate to delete is a success.
-//! Deliberately left as they are when anonymizing: state and country, which name no person and take no placeholder.
+//! The affiliate is the one of the `userId` if it is remembered, else the one of the e-mail, which is searched for if none is remembered.
+//! If the `userId` leads to another affiliate, or led to one before it was deleted, the affiliate of the e-mail is left alone. Refersion
+//! has no delete operation. `status_change` to `DISABLED` is used instead, and "not changed" is read back. A delete without an affiliate is
+//! a success. Deliberately not anonymized: state and country, which name no person and have no placeholder that Refersion accepts.
 
 use super::outcome::{Action, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 use super::search::{self, Search};
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Personal, Profile, User};
 
-/// The next step, as decided by what is known.
+/// The next step, by what is known.
 pub(super) fn decide(input: &PlanInput<'_>, user: &User, state: &mut PlanState) -> Step {
     if state.progress.target.is_none() {
         state.progress.target = state.known.as_ref().map(DeleteTarget::from);
@@ -55,7 +55,8 @@ fn deleted(state: &PlanState, action: Action, code: Option<AffiliateCode>) -> St
     Step::Done(Outcome::Delivered { action, code, remarks: other.map(Remark::OtherAffiliate).into_iter().collect() })
 }
 
-/// The placeholders for personal data, custom fields included; the address is unique, valid, and never anyone's (RFC 2606).
+/// The placeholders for personal data, custom fields included; the address is unique, valid, and of a domain that nobody can own (RFC
+/// 2606).
 fn anonymous(id: AffiliateId, custom_fields: &[String]) -> Profile {
     let address = format!("deleted-{id}@example.com");
     let placeholder = |field: &Field| match field.spec().personal {
@@ -105,12 +106,12 @@ pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call
     }
 }
 
-/// Whether `get` shows an affiliate that is another user's by now, although Refersion's list showed it with the e-mail of this one.
+/// Whether `get` shows that the affiliate belongs to another user by now, although Refersion's list had it with the e-mail of this user.
 fn is_of_another(input: &PlanInput<'_>, state: &PlanState, shown: &Affiliate) -> bool {
     state.known.as_ref().is_some_and(|known| existing::is_outdated(input, state, known, shown))
 }
 
-/// The affiliate is disabled: forget everything that leads to it.
+/// The affiliate is disabled. Forgets everything that leads to it.
 fn finish(input: &PlanInput<'_>, state: &mut PlanState) -> Step {
     let code = state.progress.target.take().map(|target| target.code);
     state.forgotten.extend(code.clone());
@@ -121,8 +122,8 @@ fn finish(input: &PlanInput<'_>, state: &mut PlanState) -> Step {
     deleted(state, action, code)
 }
 
-/// Refersion does not find the affiliate. If it was only remembered, it is forgotten, and the e-mail decides: another affiliate may
-/// have it. If a search has just named it, it exists, and the delete is tried again.
+/// Refersion does not find the affiliate. An affiliate that was only remembered is forgotten, and the plan goes on with the e-mail, which
+/// another affiliate may have. An affiliate that a search has just named exists, so the delete is retried.
 fn on_not_found(state: &mut PlanState) -> Option<Step> {
     if let Stage::Found(_) = std::mem::take(&mut state.progress.stage) {
         return Some(Step::Retry(TransientFailure::new("Refersion does not find an affiliate that its search named")));
@@ -157,7 +158,7 @@ fn already_disabled(state: &mut PlanState, code: AffiliateCode) -> Step {
     deleted(state, Action::Disabled, Some(code))
 }
 
-/// The read-back after "not changed", which may mean that the affiliate was as wanted already.
+/// Handles the read-back after "not changed", which may mean that the affiliate had the wanted values already.
 fn on_read_back(input: &PlanInput<'_>, state: &mut PlanState, id: AffiliateId, affiliate: &Affiliate) -> Option<Step> {
     let stage = std::mem::take(&mut state.progress.stage);
     let shown = affiliate.profile.get(Field::Email);

@@ -1,22 +1,22 @@
-//! The calls that this service makes to Refersion ([`Call`]), and what Refersion's answers mean ([`Reply`]). No other call is made.
+//! The calls to Refersion for an event ([`Call`]), and the meanings of Refersion's answers ([`Reply`]).
 //!
 //! [`crate::refersion`] turns a call into an HTTP request and an HTTP response into a reply, so that every delivery scenario is tested
-//! without HTTP. Invariant: a `Reply` says what an answer *means*, not how it was worded; texts in it are safe to show.
-//! Deliberately absent: passwords ([`crate::refersion`] draws one as it sends `new`), headers, status codes.
+//! without HTTP. Invariant: a `Reply` has the meaning of an answer, not its wording; texts in it are safe to show. Deliberately absent:
+//! passwords ([`crate::refersion`] draws one as it sends `new`), headers, status codes.
 
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Email, NewAffiliate, Profile};
 use std::time::Duration;
 
-/// One thing asked of Refersion; some can be asked for several affiliates in one request.
+/// A call to Refersion. Some calls for several affiliates can share a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// `/affiliate/new`.
     New(NewAffiliate),
     /// `/affiliate/search` by address: a partial match, one page at a time, pages counted from 1.
     Search {
-        /// The address looked for.
+        /// The address to find.
         email: Email,
-        /// The page asked for, from 1.
+        /// The number of the page, from 1.
         page: u32,
     },
     /// `/affiliate/get`, by either identifier.
@@ -25,7 +25,7 @@ pub enum Call {
     Edit {
         /// Whom.
         id: AffiliateId,
-        /// What to say; never empty.
+        /// The values to set; never empty.
         changes: Profile,
     },
     /// `/affiliate/status_change` of one affiliate.
@@ -49,7 +49,7 @@ impl Call {
         }
     }
 
-    /// The affiliate an `edit` or a `status_change` is about.
+    /// The affiliate of an `edit` or a `status_change`.
     pub fn affiliate(&self) -> Option<AffiliateId> {
         match self {
             Self::Edit { id, .. } | Self::SetStatus { id, .. } => Some(*id),
@@ -57,7 +57,7 @@ impl Call {
         }
     }
 
-    /// Whether one request can make both calls, if they are about two affiliates: edits, or changes to one status.
+    /// Whether one request can make both calls if they are about two affiliates: both edits, or both changes to the same status.
     pub fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Edit { .. }, Self::Edit { .. }) => true,
@@ -67,7 +67,7 @@ impl Call {
     }
 }
 
-/// What names an affiliate in `get`.
+/// An identifier of an affiliate in `get`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identifier {
     /// `{"affiliate_code": …}`
@@ -76,19 +76,19 @@ pub enum Identifier {
     Id(AffiliateId),
 }
 
-/// What an answer (or its absence) means.
+/// The meaning of an answer or of its absence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// `new` succeeded. The numeric id stands only in an English sentence, so it may be missing.
+    /// `new` succeeded. Refersion states the numeric id only in an English sentence, so it may be missing.
     Created {
         /// The alphanumeric code.
         code: AffiliateCode,
-        /// The numeric id, where the sentence could be read.
+        /// The numeric id, if the sentence could be read.
         id: Option<AffiliateId>,
     },
     /// A page of search results.
     Page {
-        /// How many results all pages hold together.
+        /// The number of results on all pages.
         total: u64,
         /// The results of this page.
         results: Vec<SearchResult>,
@@ -101,14 +101,14 @@ pub enum Reply {
     Changed,
     /// `edit` or `status_change` did not change the affiliate, and gave no reason.
     NotChanged,
-    /// Rejected for good (not retryable): sending it again would be rejected again. In metrics and logs it is `refused`: what is served keeps
-    /// its name.
+    /// Rejected for good (not retryable): a retry would be rejected again. Metrics and logs call it `refused`, the name of the first
+    /// release.
     Rejected(Rejection),
-    /// The key pair is wrong: no event's fault.
+    /// The API key is wrong, which is the fault of no event.
     Unauthorized,
-    /// Too many calls: the account should be quiet for a while.
+    /// Too many calls: the account has to pause.
     RateLimited {
-        /// The wait Refersion asked for.
+        /// The wait that Refersion asked for.
         retry_after: Option<Duration>,
     },
     /// Not now (retryable): an outage, or an answer that is not Refersion's, such as a redirect or a 4xx of a proxy. The call certainly or
@@ -116,14 +116,14 @@ pub enum Reply {
     Unavailable {
         /// What happened, in words safe to show.
         what: String,
-        /// The wait Refersion asked for.
+        /// The wait that Refersion asked for.
         retry_after: Option<Duration>,
     },
     /// The call was sent and no answer, or no clear one, came: it may have had its effect.
     Lost {
         /// What happened, in words safe to show.
         what: String,
-        /// The wait Refersion asked for.
+        /// The wait that Refersion asked for.
         retry_after: Option<Duration>,
     },
 }

@@ -1,9 +1,9 @@
-//! An affiliate that exists already: it is found by its e-mail, and what the store or `get` shows of it is taken over.
+//! An affiliate that exists already: the plan finds it by its e-mail and takes over its values from the store or from `get`.
 //!
-//! In: the replies to `search` and `get`, and what the store remembers. Out: a changed state, or the end. Invariants: an affiliate with
-//! another owner is not taken over; one that is found `DISABLED` or `DENIED` is left alone; one that is known from Refersion's list alone
-//! is changed only after `get` has shown that it still has that e-mail. Deliberately absent: what is changed of it then
-//! ([`super::identify`]).
+//! In: the replies to `search` and `get`, and the record in the store. Out: a changed state, or the end of the delivery. Invariants: an
+//! affiliate with another owner is not taken over; an affiliate that is `DISABLED` or `DENIED` when it is found is left alone; an affiliate
+//! that is known only from Refersion's list is changed only after `get` has shown that it still has that e-mail. Deliberately absent: the
+//! change itself ([`super::identify`]).
 
 use super::outcome::{Step, TransientFailure};
 use super::search::{self, Search};
@@ -29,7 +29,7 @@ pub(super) fn on_search(state: &mut PlanState, reply: Reply, call: &Call) -> Opt
     }
 }
 
-/// An affiliate has the e-mail. What the store remembers of it decides: it may be remembered under another e-mail.
+/// An affiliate has the e-mail. The store is asked for it next: it may be known with another e-mail.
 fn on_found(state: &mut PlanState, found: SearchResult) -> Option<Step> {
     if let Some(step) = status::left_alone(&found.code, found.status) {
         return Some(step);
@@ -38,8 +38,8 @@ fn on_found(state: &mut PlanState, found: SearchResult) -> Option<Step> {
     None
 }
 
-/// What the store remembers of the affiliate that was found. If nothing, it existed before, unless an earlier `new` was not answered:
-/// then what `get` shows decides. If existing affiliates are ignored, and it is certain that this is one, `get` is spared.
+/// Handles the store's record of the affiliate that was found. Without a record it existed before, unless an earlier `new` was not
+/// answered: then `get` decides. If existing affiliates are ignored and this is certainly one, `get` is not called.
 pub(super) fn on_recalled(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState, recalled: Option<Recalled>) {
     let Stage::Found(code) = state.progress.stage.clone() else { return };
     let is_listed = |recalled: &Recalled| recalled.known.is_only_listed() && !recalled.has_other_owner;
@@ -62,8 +62,8 @@ pub(super) fn on_recalled(input: &PlanInput<'_>, wanted: &Identify, state: &mut 
     }
 }
 
-/// `get` showed an affiliate that was found or created: its numeric id, what need not be sent again, and, if a `new`
-/// was not answered, whether that created it.
+/// Handles the reply to `get` of an affiliate that was found or created: its numeric id, the values that need not be sent again, and, if a
+/// `new` was not answered, whether that `new` created it.
 pub(super) fn on_details(
     input: &PlanInput<'_>,
     wanted: &Identify,
@@ -100,13 +100,13 @@ pub(super) fn on_details(
     None
 }
 
-/// Whether `get` shows the e-mail of the event, if it shows one.
+/// Whether `get` returns the e-mail of the event or no e-mail.
 fn has_email(wanted: &Identify, affiliate: &Affiliate) -> bool {
     let email = wanted.user.email.as_ref().zip(affiliate.profile.get(Field::Email));
     email.is_none_or(|(email, shown)| email.is_same_address(shown))
 }
 
-/// Whether an affiliate of the list has another e-mail by now: then another affiliate may have that, or none.
+/// Whether an affiliate of the list has another e-mail by now. Then another affiliate may have the listed e-mail, or none.
 pub(super) fn is_outdated(input: &PlanInput<'_>, state: &PlanState, known: &Known, shown: &Affiliate) -> bool {
     known.is_only_listed() && !state.progress.affiliate_seen && !known.is_confirmed_by(input.hash, &shown.profile)
 }

@@ -1,13 +1,13 @@
-//! Identify: bring one affiliate to what the event states, creating it where that is allowed.
+//! The plan of an identify: one affiliate gets the values that the event states, and is created if that is permitted.
 //!
-//! Known and nothing changed: no call. Known: `edit` of what changed, without reading the affiliate before; then the status that an
-//! audience rule sets, unless the merchant denied or disabled the affiliate, which is read before a status is set. Unknown: `new`; "taken"
-//! means that it exists: `search`, what the store remembers of it, else `get`, then `edit` if `DELIVERY_ON_EXISTING` allows it or an
-//! unanswered `new` created it. An affiliate that is found `DISABLED` or `DENIED` is left alone, and not remembered: the merchant may
-//! change that again. So a merchant's denial always protects the status. It protects the other fields only until the affiliate is
-//! remembered: one that is remembered with its id is edited unread, and stays denied. Invariants: a fact that is older than what was sent
-//! changes nothing; an affiliate with another owner is not changed by an identify; a value that Refersion rejects costs none of the others,
-//! and at most two more calls.
+//! Known affiliate, nothing changed: no call. Known affiliate: `edit` of the changed values, without reading the affiliate before; then the
+//! status that an audience rule sets. Before a status is set, the affiliate is read, and a denied or disabled one keeps its status. Unknown
+//! affiliate: `new`. If the answer is "taken", the affiliate exists: `search`, the record in the store, else `get`, then `edit` if
+//! `DELIVERY_ON_EXISTING` permits it or an unanswered `new` created the affiliate. An affiliate that is `DISABLED` or `DENIED` when it is
+//! found is left alone and not remembered, because the merchant may change the status again. So a merchant's denial always protects the
+//! status. It protects the other fields only until the affiliate is remembered: an affiliate that is remembered with its id is edited
+//! without being read, and stays denied. Invariants: a fact that is older than the value that was sent changes nothing; an identify changes
+//! no affiliate with another owner; a value that Refersion rejects does not prevent the other values, and takes at most two more calls.
 
 use super::outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
 use super::rejection::is_optional;
@@ -19,7 +19,7 @@ use super::{existing, read_back, rejection, status};
 use crate::domain::{Attribute, Fact, FactTime, Facts, Field, NewAffiliate, SentAttributes, Timestamp};
 use crate::mapping::{Creation, Identify, MappingError, Reason};
 
-/// The next step, as decided by what is known.
+/// The next step, by what is known.
 pub(super) fn decide(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState) -> Step {
     if let AffiliateAccess::OtherOwner(code) = &state.access {
         return Step::ignored(Ignored::OtherOwner(code.clone()));
@@ -53,7 +53,7 @@ fn create(wanted: &Identify, state: &PlanState) -> Step {
 
 fn update(input: &PlanInput<'_>, wanted: &Identify, known: Known, state: &mut PlanState) -> Step {
     if wanted.may_only_create && state.progress.done != Done::Created {
-        state.known = None; // nothing leads to it that did not before
+        state.known = None; // no further user key leads to it
         return Step::ignored(Ignored::Mapping(Reason::UntrustedProject));
     }
     if known.origin == Origin::Found && input.policy.on_existing == OnExisting::Ignore {
@@ -67,7 +67,7 @@ fn update(input: &PlanInput<'_>, wanted: &Identify, known: Known, state: &mut Pl
     }
     match (known.id, status) {
         (None, _) if known.is_only_listed() && state.is_known_by_email => {
-            state.known = None; // it stays as it is until `get` has shown it
+            state.known = None; // it is not changed before `get` has returned it
             state.progress.stage = Stage::Listed(known.code.clone());
             Step::Next(Call::Get(Identifier::Code(known.code)))
         }
@@ -80,7 +80,7 @@ fn update(input: &PlanInput<'_>, wanted: &Identify, known: Known, state: &mut Pl
     }
 }
 
-/// The facts that may replace what was sent of the affiliate.
+/// The facts that may replace the values that were sent.
 fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &PlanState) -> Facts {
     let by_rule = |attribute: &Attribute| matches!(attribute, Attribute::Custom(_) | Attribute::Field(Field::Offer));
     let rejected = &state.progress.rejected_values;
@@ -103,13 +103,13 @@ fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &Plan
     facts
 }
 
-/// Everything that can be sent was sent. What was stated again is remembered with its newer time, and that a field has no value also
-/// where none had to be cleared: an older event may state one.
+/// Ends the delivery: every value that can be sent was sent. A value that was stated again is recorded with its newer time. A cleared field
+/// is recorded even if it had no value, because an older event may state one.
 fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, mut known: Known, state: &mut PlanState) -> Step {
     let progress = &state.progress;
     let is_stale = !wanted.facts.is_empty() && current.is_empty() && wanted.status.is_none();
     current.confirm(input.hash, &mut known.sent);
-    // A value that Refersion rejects is not tried with every event.
+    // A value that Refersion rejects is not sent again with every event.
     let rejected = &progress.rejected_values;
     let at_fault = wanted.facts.filtered(|fact| rejected.blames(&fact.attribute));
     at_fault.newer(&known.sent).record(input.hash, &mut known.sent);
@@ -124,7 +124,7 @@ fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, mut known: Kn
         Done::Nothing | Done::Anonymized => Action::Unchanged,
     };
     let mut remarks = Vec::new();
-    // Also with later events that state it: without the remark, their answers would read as if the conflict were solved.
+    // The remark is made for later events that state it, too. Without it, their answers would suggest that the conflict is solved.
     let is_taken = progress.rejected_values.email_taken || states_taken_email;
     remarks.extend(is_taken.then_some(Remark::EmailTaken));
     remarks.extend((!left_out.is_empty()).then_some(Remark::LeftOut(left_out)));
@@ -196,7 +196,7 @@ pub(super) fn on_reply(
     }
 }
 
-/// What is remembered of an affiliate that `new` has created: what an event stated with its time, defaults as older than any fact.
+/// The record of an affiliate that `new` has created: stated values with their time, defaults as older than any fact.
 fn sent_with_new(input: &PlanInput<'_>, wanted: &Identify, new: &NewAffiliate) -> SentAttributes {
     let mut sent = SentAttributes::default();
     for (attribute, value) in new.profile.iter() {
@@ -215,8 +215,8 @@ fn mark_updated(state: &mut PlanState) {
     }
 }
 
-/// Refersion does not find the affiliate. If it was only remembered, it is forgotten. If this event created or found
-/// it, Refersion needs time to show it: creating another one would not help.
+/// Refersion does not find the affiliate. An affiliate that was only remembered is forgotten. An affiliate that this event created or found
+/// exists, and Refersion needs time to return it: creating another one would not help.
 fn on_not_found(state: &mut PlanState) -> Option<Step> {
     if state.progress.affiliate_seen || matches!(state.progress.stage, Stage::FoundUnknown(_)) {
         state.progress.stage = Stage::Start;
@@ -228,8 +228,9 @@ fn on_not_found(state: &mut PlanState) -> Option<Step> {
     None
 }
 
-/// The read-back after "not changed", which may mean that the affiliate was as wanted already, that it does not exist,
-/// or that the edit failed. `get` tells these apart for the fields that it shows; the others are taken to be as wanted.
+/// Handles the read-back after "not changed", which may mean that the affiliate had the wanted values already, that it does not exist, or
+/// that the edit failed. `get` distinguishes these cases for the fields that it returns; the other fields are assumed to have the wanted
+/// values.
 fn on_read_back(
     input: &PlanInput<'_>,
     wanted: &Identify,

@@ -1,8 +1,7 @@
-//! What is stored for deliveries: of an affiliate, for good, and of a delivery's progress, until its event is settled.
+//! The records that deliveries store: the record of an affiliate, which stays, and the progress of a delivery, until its event is settled.
 //!
-//! Both are saved between two calls, so that after a crash only the remaining calls are made.
-//! Invariant: no personal data in the clear, only identifiers, keyed hashes, and what is sealed. Progress that the release before has stored is read
-//! too.
+//! Both are saved between two calls, so that after a crash only the remaining calls are made. Invariant: no personal data in clear text,
+//! only identifiers, keyed hashes and sealed bytes. The progress of the previous release is read, too.
 
 use super::UnansweredNew;
 use super::unanswered_new;
@@ -13,68 +12,68 @@ use crate::domain::{
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What is remembered of an affiliate.
+/// The record of an affiliate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// The alphanumeric code.
     pub code: AffiliateCode,
-    /// The numeric id, once it was needed.
+    /// The numeric id; none before it was needed.
     pub id: Option<AffiliateId>,
     /// Whether this service created it.
     pub origin: Origin,
-    /// What was last sent.
+    /// The values that were last sent.
     pub sent: SentAttributes,
 }
 
 impl Known {
-    /// Whether nothing but its code and what the list or a search showed is known: its numeric id was never needed.
+    /// Whether only its code and the values of the list or a search are known, because its numeric id was never needed.
     pub fn is_only_listed(&self) -> bool {
         self.origin == Origin::Found && self.id.is_none()
     }
 
-    /// Whether `get` shows the e-mail that is remembered. If not, what the list showed does not hold any more.
+    /// Whether `get` returned the recorded e-mail. If not, the list is out of date.
     pub(super) fn is_confirmed_by(&self, key: &HashKey, shown: &Profile) -> bool {
         shown.get(Field::Email).is_none_or(|email| self.sent.has(key, &Field::Email.into(), email.trim()))
     }
 
-    /// Whether Refersion has this e-mail of the affiliate, as far as is remembered.
+    /// Whether Refersion has this e-mail of the affiliate, according to the record.
     pub fn has_email(&self, key: &HashKey, email: &Email) -> bool {
         self.sent.has(key, &Field::Email.into(), email.as_str())
     }
 }
 
-/// Where an affiliate comes from.
+/// The origin of an affiliate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// This service created it.
     Created,
-    /// It existed before.
+    /// It existed before this service met it.
     Found,
 }
 
-/// What is remembered of the user of an event.
+/// The records about the user of an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The affiliate of the `userId`.
     pub by_user_id: Option<Known>,
     /// The affiliate of the e-mail address.
     pub by_email: Option<Known>,
-    /// The affiliate of the e-mail address is owned: a `userId` leads to it, and it is not this event's.
+    /// Whether another `userId` than the one of the event owns the affiliate of the e-mail address.
     pub email_has_other_owner: bool,
-    /// When the user with this `userId` was deleted last, as far as that is still kept.
+    /// When the user with this `userId` was deleted last, if the moment is still kept.
     pub user_id_deleted_at: Option<Timestamp>,
-    /// When the user with this e-mail address was deleted last, as far as that is still kept.
+    /// When the user with this e-mail address was deleted last, if the moment is still kept.
     pub email_deleted_at: Option<Timestamp>,
-    /// What earlier events said of the user with this `userId`, who was no affiliate then.
+    /// The remembered traits of the user with this `userId`, who was no affiliate yet.
     pub traits: Option<SealedTraits>,
 }
 
-/// What earlier events said of a user ([`RememberedTraits`](crate::mapping::RememberedTraits)), sealed.
+/// Sealed traits of a user ([`RememberedTraits`](crate::mapping::RememberedTraits)).
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedTraits {
     /// The sealed bytes.
     pub sealed: Vec<u8>,
-    /// Until when they count.
+    /// The moment from which they no longer count.
     pub expires_at: Timestamp,
 }
 
@@ -85,92 +84,90 @@ impl fmt::Debug for SealedTraits {
 }
 
 impl Memory {
-    /// When a user with one of the event's keys was deleted last.
+    /// When a user with one of the event's user keys was deleted last.
     pub fn deleted_at(&self) -> Option<Timestamp> {
         self.user_id_deleted_at.max(self.email_deleted_at)
     }
 }
 
-/// What is remembered of an affiliate that a search has found.
+/// The record of an affiliate that a search has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recalled {
     /// The affiliate.
     pub known: Known,
-    /// The affiliate is owned: a `userId` leads to it, and it is not this event's.
+    /// Whether another `userId` than the one of the event owns the affiliate.
     pub has_other_owner: bool,
 }
 
-/// How far the delivery of one event got.
+/// The progress of the delivery of one event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// What is asked next.
+    /// The next step.
     #[serde(default)]
     pub stage: Stage,
-    /// The `new` that is called next, as what it sends in the fields that `get` shows. It is saved before the call is
-    /// made; an interrupted attempt counts it as not answered ([`PlanState::new`](super::PlanState::new)).
+    /// The `new` that is called next: the values that it sends in the fields that `get` returns. It is saved before the call is made. An
+    /// interrupted attempt counts it as not answered ([`PlanState::new`](super::PlanState::new)).
     #[serde(default)]
     pub new_in_flight: Option<Fingerprint>,
-    /// Calls to `new` that may have had their effect without an answer: an affiliate that has the e-mail now may be
-    /// their work.
+    /// Calls to `new` that may have had their effect without an answer. They may have created an affiliate that has the e-mail now.
     #[serde(default, alias = "asked", deserialize_with = "unanswered_new::read")]
     pub unanswered_new: Option<UnansweredNew>,
-    /// The affiliate was created or found by this event: if Refersion does not find it, it needs time.
+    /// Whether this event created or found the affiliate. If Refersion does not find it then, Refersion needs time.
     #[serde(default, rename = "met")]
     pub affiliate_seen: bool,
-    /// What was done so far.
+    /// The action so far.
     #[serde(default)]
     pub done: Done,
-    /// How many events were coalesced, if several were. Their call may have had its effect, so the same number is
-    /// coalesced again: an edit with fewer of them would undo later values.
+    /// The number of coalesced events, if there were several. Their call may have had its effect, so the same number is coalesced again: an
+    /// edit with fewer of them would undo later values.
     #[serde(default, alias = "folded")]
     pub coalesced: Option<usize>,
-    /// Whether their call may have had its effect: an attempt was interrupted, or failed. A pause of the account
-    /// changes nothing.
+    /// Whether their call may have had its effect, because an attempt was interrupted or failed. A pause of the account does not count.
     #[serde(default, rename = "unsure")]
     pub may_have_taken_effect: bool,
-    /// How often they were rejected together since then.
+    /// The number of rejections of all of them together since then.
     #[serde(default, rename = "refused")]
     pub coalesced_rejections: u32,
-    /// The affiliate that a delete is about, once it is known.
+    /// The affiliate of a delete, when it is known.
     #[serde(default)]
     pub target: Option<DeleteTarget>,
     /// The values that Refersion rejected.
     #[serde(default, rename = "refused_values")]
     pub rejected_values: RejectedValues,
-    /// What is known of the affiliate's present status.
+    /// The present status of the affiliate, as far as it is known.
     #[serde(default)]
     pub present_status: PresentStatus,
-    /// The status that a call was to set whose answer is not known: if the affiliate has it, this service has set it.
+    /// The status that a call without a known answer was to set. If the affiliate has it, this service has set it.
     #[serde(default)]
     pub status_in_flight: Option<AffiliateStatus>,
 }
 
-/// The values that Refersion rejected, and what was done about it.
+/// The values that Refersion rejected, and the values that were left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RejectedValues {
     /// The names of the attributes that Refersion named.
     pub named: Vec<String>,
-    /// The names of the attributes that are left out on a guess. It was right if the call is accepted without them.
+    /// The names of the attributes that are left out on a guess. The guess was right if Refersion accepts the call without them.
     pub guessed: Vec<String>,
-    /// The names of the attributes that are left out and not at fault: wrong guesses, and what a call that is repeated no more would
-    /// have sent. A later event may send them.
+    /// The names of the attributes that are left out and not at fault: wrong guesses, and the rest of a call that is not repeated again. A
+    /// later event may send them.
     pub dropped: Vec<String>,
-    /// How many calls were rejected because of such values.
+    /// The number of calls that were rejected because of such values.
     pub rejections: u32,
-    /// A `new` with all fields was rejected: the required ones are sent alone.
+    /// Whether a `new` with all fields was rejected. Then only the required ones are sent.
     pub required_only: bool,
-    /// The new e-mail belongs to another affiliate.
+    /// Whether the new e-mail belongs to another affiliate.
     pub email_taken: bool,
 }
 
 impl RejectedValues {
-    /// Whether the attribute is not sent any more.
+    /// Whether the attribute is left out.
     pub fn excludes(&self, attribute: &Attribute) -> bool {
         self.blames(attribute) || has_name(&self.dropped, attribute)
     }
 
-    /// Whether Refersion rejects the value of the attribute, as far as its words show.
+    /// Whether Refersion rejects the value of the attribute, as far as its message shows.
     pub fn blames(&self, attribute: &Attribute) -> bool {
         has_name(&self.named, attribute) || has_name(&self.guessed, attribute)
     }
@@ -181,20 +178,20 @@ impl RejectedValues {
     }
 }
 
-/// Whether the name of `attribute` is among `names`, which are seldom any.
+/// Whether the name of `attribute` is among `names`. The list is nearly always empty.
 fn has_name(names: &[String], attribute: &Attribute) -> bool {
     !names.is_empty() && names.contains(&attribute.to_string())
 }
 
-/// What is known of an affiliate's present status, before another one is set.
+/// The present status of an affiliate, as far as it is known before another one is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PresentStatus {
-    /// It was not read in this attempt.
+    /// The status was not read in this attempt.
     #[default]
     Unread,
-    /// It was read, and may be changed.
+    /// The status was read and may be changed.
     Open,
-    /// It was read, and stays, although the event states another one: the merchant decided it.
+    /// The status was read and stays, because the merchant decided it.
     Kept(AffiliateStatus),
 }
 
@@ -205,34 +202,34 @@ impl PresentStatus {
     }
 }
 
-/// Where a delivery stands.
+/// The stage of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
-    /// What is remembered decides.
+    /// The records of the user decide.
     #[default]
     Start,
-    /// Looking for the exact address among partial matches.
+    /// The search reads partial matches for the exact address.
     Searching {
-        /// The page to ask for, from 1.
+        /// The next page, from 1.
         page: u32,
-        /// How many results earlier pages held.
+        /// The number of results on earlier pages.
         seen: u64,
     },
-    /// An affiliate was found; the store is to say what is remembered of it.
+    /// A search found an affiliate. Next: its record in the store.
     Found(AffiliateCode),
-    /// An affiliate was found of which nothing is remembered; `get` is to show its numeric id.
+    /// A search found an affiliate without a record. Next: `get`, for its numeric id.
     FoundUnknown(AffiliateCode),
-    /// Refersion's list showed an affiliate with the e-mail; `get` is to show whether it still has that, and its numeric id.
+    /// Refersion's list has an affiliate with the e-mail. Next: `get`, for its numeric id and to check the e-mail.
     Listed(AffiliateCode),
-    /// An edit "changed nothing": read back to see what that means.
+    /// An edit "changed nothing". Next: the read-back.
     CheckEdit,
-    /// A status change "changed nothing": read back to see what that means.
+    /// A status change "changed nothing". Next: the read-back.
     CheckStatus,
-    /// A status is to be set: `get` is to show the present one.
+    /// A status is to be set. Next: `get`, for the present one.
     ReadStatus,
 }
 
-/// What a delivery has already done.
+/// The action that a delivery has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Done {
     /// Nothing.
@@ -251,7 +248,7 @@ pub enum Done {
 pub struct DeleteTarget {
     /// The alphanumeric code.
     pub code: AffiliateCode,
-    /// The numeric id, once `get` has shown it.
+    /// The numeric id, when `get` has returned it.
     pub id: Option<AffiliateId>,
 }
 

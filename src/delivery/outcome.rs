@@ -1,9 +1,8 @@
-//! What follows from a step of a delivery: the next call, an outcome, a transient failure (retryable), a permanent one (not retryable), or
+//! The results of a step of a delivery: the next call, an outcome, a transient failure (retryable), a permanent failure (not retryable), or
 //! a halt of the account.
 //!
-//! Invariant: every text here may be shown to the customer and written to logs; it holds no secret and no personal
-//! data.
-//! Deliberately absent: the wait before a retry, and what is stored of an outcome ([`super::OutcomeCode`]).
+//! Invariant: every text may be shown to the customer and written to logs; it holds no secret and no personal data. Deliberately absent:
+//! the wait before a retry, and the stored form of an outcome ([`super::OutcomeCode`]).
 
 use super::{Call, OutcomeCode};
 use crate::domain::{AffiliateCode, AffiliateStatus, Timestamp};
@@ -11,20 +10,20 @@ use crate::mapping;
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// What to do now.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Make this call, and come back with the reply.
+    /// Make this call, and continue with its reply.
     Next(Call),
-    /// Look up what is remembered of this affiliate, and come back by [`on_recalled`](super::on_recalled).
+    /// Look up the record of this affiliate, and continue with [`on_recalled`](super::on_recalled).
     Recall(AffiliateCode),
-    /// The event is carried out, or there is nothing to carry out.
+    /// The event is delivered, or there is nothing to do.
     Done(Outcome),
     /// The attempt failed; a later one may succeed.
     Retry(TransientFailure),
-    /// The event can never be carried out: it becomes a dead letter.
+    /// The event can never be delivered: it becomes a dead letter.
     Dead(PermanentFailure),
-    /// The key pair is wrong, which is no fault of the event. The account halts, and the event waits.
+    /// The API key is wrong, which is not the event's fault. The account halts, and the event stays pending.
     Halt,
 }
 
@@ -48,27 +47,27 @@ impl Step {
 /// How an event ended without a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Refersion now says what the event wanted.
+    /// Refersion has the values that the event states.
     Delivered {
-        /// What was done.
+        /// The action.
         action: Action,
         /// The affiliate, if there is one.
         code: Option<AffiliateCode>,
-        /// What was left as it is.
+        /// Remarks on values that were not changed.
         remarks: Vec<Remark>,
     },
     /// There was nothing to do.
     Ignored(Ignored),
 }
 
-/// What a delivery left as it is, although the event states otherwise.
+/// A remark on a value that a delivery did not change, although the event states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remark {
-    /// The new e-mail belongs to another affiliate, so that the affiliate keeps its e-mail.
+    /// The new e-mail belongs to another affiliate, so the affiliate keeps its e-mail.
     EmailTaken,
     /// Refersion rejects the values of these attributes.
     LeftOut(Vec<String>),
-    /// The affiliate is `DENIED` or `DISABLED`: that decision of the merchant stands.
+    /// The affiliate is `DENIED` or `DISABLED`: this decision of the merchant stands.
     StatusKept(AffiliateStatus),
     /// The e-mail of a delete leads to another affiliate than its `userId`.
     OtherAffiliate(AffiliateCode),
@@ -81,7 +80,7 @@ pub enum Action {
     Created,
     /// The affiliate was edited.
     Updated,
-    /// Refersion already knew all of it; no call was needed, or none changed anything.
+    /// Refersion had all values already: no call was made, or none changed anything.
     Unchanged,
     /// The affiliate was set to `DISABLED`.
     Disabled,
@@ -102,21 +101,21 @@ impl Action {
     }
 }
 
-/// Why nothing was done.
+/// The reason why nothing was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ignored {
-    /// The event and the rules say so.
+    /// The event and the rules ask for nothing.
     Mapping(mapping::Reason),
     /// The affiliate existed before, and `DELIVERY_ON_EXISTING` is `ignore`.
     ExistedBefore(AffiliateCode),
-    /// The affiliate is `DISABLED` or `DENIED`: that decision of the merchant, or of an earlier delete, stands.
+    /// The affiliate is `DISABLED` or `DENIED`: this decision of the merchant, or an earlier delete, stands.
     LeftAlone {
         /// The affiliate.
         code: AffiliateCode,
         /// Its status.
         status: AffiliateStatus,
     },
-    /// A delete of the same user was carried out in its place.
+    /// A delete of the same user was delivered in its place.
     Cancelled,
     /// The e-mail belongs to an affiliate whose owner is another `userId`.
     OtherOwner(AffiliateCode),
@@ -124,51 +123,51 @@ pub enum Ignored {
     Stale(AffiliateCode),
     /// The user was deleted after the event.
     DeletedSince,
-    /// The user is no affiliate yet, and what the event says is remembered until they become one.
+    /// The user is no affiliate yet. The traits of the event are remembered until they become one.
     Remembered {
         /// What a new affiliate still lacks, in words.
         lacks: Vec<String>,
-        /// For how long it is remembered, unless further events come.
+        /// Until when the traits are remembered, unless further events arrive.
         until: Timestamp,
     },
 }
 
-/// Why an attempt failed, where a later one may succeed.
+/// A failure of an attempt after which a later one may succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransientFailure {
     /// What happened.
     pub what: String,
     /// The wait Refersion asked for.
     pub retry_after: Option<Duration>,
-    /// Whether the whole account pauses (too many calls), not just this event.
+    /// Whether the whole account pauses (too many calls), not only this event.
     pub pauses_account: bool,
 }
 
-/// Why an event can never be carried out.
+/// A failure after which an event can never be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PermanentFailure {
-    /// The event cannot be mapped (any more), or its user never became known.
+    /// The event cannot be mapped, or no longer, or its user never became known.
     Unmappable(mapping::MappingError),
-    /// The bytes are no event (any more).
+    /// The bytes are no event, or no longer one by the present rules.
     Malformed(String),
     /// Refersion rejected the call for good.
     Rejected {
         /// The operation that was rejected.
         operation: &'static str,
-        /// Refersion's words, with our own values taken out.
+        /// Refersion's message, without the values that this service sent.
         words: String,
     },
     /// The new e-mail of a known user belongs to another affiliate.
     EmailTaken,
-    /// Refersion answered success, but the fields named did not change, and it gave no reason.
+    /// Refersion answered success, but these fields did not change, and it gave no reason.
     NotApplied(Vec<String>),
     /// The search for the address does not end.
     EndlessSearch,
-    /// It kept failing for longer than `DELIVERY_MAX_AGE`; the last failure.
+    /// The event failed for longer than `DELIVERY_MAX_AGE`; with the last failure.
     Expired(String),
-    /// What is stored of it cannot be read: which part, without its content.
+    /// A stored part of the event cannot be read; with the name of the part, without its content.
     Corrupt(String),
-    /// Its delivery kept panicking for longer than `DELIVERY_MAX_AGE`.
+    /// The delivery panicked again and again for longer than `DELIVERY_MAX_AGE`.
     InternalError,
 }
 
@@ -269,7 +268,7 @@ impl PermanentFailure {
 }
 
 impl TransientFailure {
-    /// A failure of this event alone: the account is not paused.
+    /// A failure of this event only: the account is not paused.
     pub fn new(what: impl Into<String>) -> Self {
         Self { what: what.into(), retry_after: None, pauses_account: false }
     }

@@ -1,14 +1,14 @@
-//! How an event ended, as a closed list of codes: what stays of it in the event log once its body is erased, or without one.
+//! The closed list of codes for the end of an event. The code stays in the event log when the body is erased.
 //!
-//! In: outcomes and permanent failures. Out: numbers that never change their meaning, since they are stored. Invariant: no
-//! text and no personal data. Deliberately absent: the reasons in words, which are in answers, logs and dead letters.
+//! In: outcomes and permanent failures. Out: numbers that never change their meaning, since they are stored. Invariant: no text and no
+//! personal data. Deliberately absent: the reasons in words (`delivery/outcome.rs`).
 
 use super::{Action, Ignored, Outcome, PermanentFailure};
 use crate::mapping::{MappingError, Reason};
 
 macro_rules! outcome_codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)+) => {
-        /// How an event ended.
+        /// The end of an event.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum OutcomeCode { $($(#[$doc])* $name = $number,)+ }
@@ -30,7 +30,7 @@ outcome_codes! {
     Created = 1, "created";
     /// The affiliate was edited.
     Updated = 2, "updated";
-    /// Refersion had all of it already.
+    /// Refersion had all values already.
     Unchanged = 3, "unchanged";
     /// The affiliate was set to `DISABLED`.
     Disabled = 4, "disabled";
@@ -38,23 +38,23 @@ outcome_codes! {
     Anonymized = 5, "anonymized";
     /// There was no affiliate to delete.
     NotFound = 6, "not_found";
-    /// An event type that this destination does not take.
+    /// An event type that this destination does not support.
     Unsupported = 20, "unsupported";
-    /// An Engage event that no rule mentions.
+    /// An Engage event without a trait that a rule names.
     NoRule = 21, "no_rule";
-    /// An event for known users alone, about an unknown user.
+    /// An event for known users only, about an unknown user.
     UnknownUser = 22, "unknown_user";
     /// `[mapping.create_if]` does not hold.
     CreateIf = 23, "create_if";
-    /// An audience demands a status with which no affiliate can be created.
+    /// An audience rule sets a status with which no affiliate can be created.
     Audience = 24, "audience";
     /// The affiliate existed before, and existing ones are left alone.
     ExistedBefore = 25, "existed_before";
     /// The affiliate is `DENIED` or `DISABLED`, and is left alone.
     LeftAlone = 26, "left_alone";
-    /// A delete of the same user was carried out in its place.
+    /// A delete of the same user was delivered in its place.
     Cancelled = 27, "cancelled";
-    /// Settled by a release that did not write down how (its store was of version 5 or before).
+    /// Settled by a release that did not record the outcome (store version 5 or older).
     Unrecorded = 28, "unrecorded";
     /// The affiliate belongs to another `userId`.
     OtherOwner = 29, "other_owner";
@@ -64,13 +64,13 @@ outcome_codes! {
     Stale = 31, "stale";
     /// The user was deleted after the event.
     DeletedSince = 32, "deleted_since";
-    /// The user is no affiliate yet: what the event says is remembered.
+    /// The user is no affiliate yet. The traits of the event are remembered.
     Remembered = 33, "remembered";
     /// Dead letter: the event cannot be mapped, or its user never became known.
     Unmappable = 40, "unmappable";
     /// The bytes are no event: refused at receipt, or a dead letter of an event that was appended.
     Malformed = 41, "malformed";
-    /// Dead letter: Refersion rejected the call for good. Its name is served since the first release, and stays.
+    /// Dead letter: Refersion rejected the call for good. The name is the one of the first release.
     Rejected = 42, "refused";
     /// Dead letter: the new e-mail belongs to another affiliate.
     EmailTaken = 43, "email_taken";
@@ -78,21 +78,21 @@ outcome_codes! {
     NotApplied = 44, "not_applied";
     /// Dead letter: the search for the address did not end.
     EndlessSearch = 45, "endless_search";
-    /// Dead letter: it kept failing for too long.
+    /// Dead letter: the event failed for too long.
     Expired = 46, "expired";
-    /// Dead letter: what the store holds of it cannot be read.
+    /// Dead letter: a stored part of the event cannot be read.
     Corrupt = 47, "corrupt";
-    /// Dead letter: its delivery kept panicking, which is a bug of this service.
+    /// Dead letter: the delivery panicked again and again, which is a bug of this service.
     InternalError = 48, "internal_error";
-    /// Dead letter: its account is gone, and an operator set it aside.
+    /// Dead letter: its account is not configured any more, and an operator set it aside.
     AccountGone = 49, "account_gone";
-    /// Dead letter without a body: its user was erased while it waited.
+    /// Dead letter without a body: its user was erased while it was pending.
     Erased = 60, "erased";
     /// Answered at receipt: it was appended before.
     Duplicate = 70, "duplicate";
     /// Refused at receipt: a new affiliate needs an e-mail address.
     MissingEmail = 71, "missing_email";
-    /// Refused at receipt: what stands in the place of the e-mail address is none.
+    /// Refused at receipt: the value in the place of the e-mail address is no address.
     InvalidEmail = 72, "invalid_email";
     /// Refused at receipt: a new affiliate needs a name.
     MissingName = 73, "missing_name";
@@ -128,7 +128,7 @@ impl OutcomeCode {
         self >= Self::MissingEmail && self <= Self::TooLarge
     }
 
-    /// What the delivery did, if the event was carried out.
+    /// The action of the delivery, if the event was delivered.
     pub fn action(self) -> Option<Action> {
         let mut actions = Action::ALL.into_iter();
         actions.find(|action| Self::from(*action) == self)
@@ -139,7 +139,7 @@ impl OutcomeCode {
         Self::ALL.iter().copied().filter(|code| code.is_dead_letter())
     }
 
-    /// The number that stands for it in the store.
+    /// The number of the code in the store.
     pub fn number(self) -> i64 {
         i64::from(self as u8)
     }

@@ -1,11 +1,9 @@
-//! The plan: given what is wanted, what is known and the last reply, the next call or the outcome.
+//! The plan: the state machine that decides the next call, or the outcome, from the intent, the state and the last reply.
 //!
-//! [`step`] is the whole state machine. Replies that mean the same for every call (a wrong key, too many calls, an
-//! outage) are handled here, the others in [`identify`] and [`delete`].
-//! Invariants: every path ends, whatever the replies (a search is bounded, a stale memory is forgotten once, and an
-//! affiliate that this event created or found is never forgotten by it); a call is repeated only where that has no
-//! second effect; a step that asks for a `new` leaves in the progress what it sends, to be saved before the call is
-//! made.
+//! [`step`] is the whole state machine. It handles replies that mean the same for every call (a wrong API key, too many calls, an outage);
+//! [`identify`] and [`delete`] handle the others. Invariants: every path ends, whatever the replies (a search is bounded, an outdated
+//! record is forgotten once, and the event never forgets an affiliate that it created or found); a call is repeated only if the repeat has
+//! no second effect; a step that asks for a `new` leaves the values that it sends in the progress, which is saved before the call is made.
 
 use super::outcome::{Ignored, Outcome, Step, TransientFailure};
 use super::{
@@ -15,7 +13,7 @@ use super::{
 use crate::domain::NewAffiliate;
 use crate::mapping::Intent;
 
-/// Decides what to do now. `last_reply` is the reply to the call that the last step asked for, if there was one.
+/// Decides the next step. `last_reply` is the reply to the call of the last step, if there was one.
 pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&Call, Reply)>) -> Step {
     if let Some((Call::New(new), reply)) = &last_reply {
         on_new_reply(input, state, new, reply);
@@ -44,14 +42,14 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
     next
 }
 
-/// Continues after [`Step::Recall`]: `recalled` is what is remembered of the affiliate that was found.
+/// Continues after [`Step::Recall`]: `recalled` is the record of the affiliate that was found.
 pub fn on_recalled(input: &PlanInput<'_>, state: &mut PlanState, recalled: Option<Recalled>) {
     if let Intent::Identify(wanted) = input.intent {
         existing::on_recalled(input, wanted, state, recalled);
     }
 }
 
-/// A `new` was replied to. Unless it created an affiliate or certainly had no effect, it is kept as not answered.
+/// Handles the reply to a `new`. Unless it created an affiliate or certainly had no effect, it is kept as not answered.
 fn on_new_reply(input: &PlanInput<'_>, state: &mut PlanState, new: &NewAffiliate, reply: &Reply) {
     state.progress.new_in_flight = None;
     match reply {

@@ -1,16 +1,16 @@
-//! What the operator decided about deliveries: values already checked by [`crate::config`].
+//! The delivery policy: the operator's decisions, which [`crate::config`] has checked.
 
-/// What to do with an affiliate that existed before this service met it (`DELIVERY_ON_EXISTING`).
+/// How an affiliate is treated that existed before this service met it (`DELIVERY_ON_EXISTING`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExisting {
-    /// Bring it up to date, now and later.
+    /// It is updated, now and later.
     #[default]
     Update,
-    /// Leave it alone, now and later.
+    /// It is left alone, now and later.
     Ignore,
 }
 
-/// What a delete does, since Refersion has no delete operation (`DELIVERY_ON_DELETE`).
+/// The effect of a delete, since Refersion has no delete operation (`DELIVERY_ON_DELETE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDelete {
     /// Set the affiliate to `DISABLED`.
@@ -20,23 +20,23 @@ pub enum OnDelete {
     Anonymize,
 }
 
-/// What to do with facts that are older than what was sent before (`DELIVERY_STALE`).
+/// How facts are treated that are older than the values that were sent (`DELIVERY_STALE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnStale {
-    /// Leave them out: the newer fact counts, whatever the order of arrival.
+    /// They are left out: the newer fact counts, whatever the order of arrival.
     #[default]
     Ignore,
-    /// Send them: the last event counts that arrived.
+    /// They are sent: the event that arrived last counts.
     Apply,
 }
 
-/// What to do with an identify that names an affiliate by e-mail, whose owner is another `userId` (`DELIVERY_ON_OTHER_USER`).
+/// How an identify is treated whose e-mail leads to an affiliate with another `userId` as its owner (`DELIVERY_ON_OTHER_USER`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnOtherUser {
-    /// Change nothing: a browser's write key, which anyone can read, is enough to send an identify with any e-mail.
+    /// It changes nothing: anyone can read the write key of a browser and send an identify with any e-mail.
     #[default]
     Ignore,
-    /// Update the affiliate, and let the `userId` lead to it, too.
+    /// It updates the affiliate, and its `userId` leads to the affiliate, too.
     Update,
 }
 
@@ -47,7 +47,7 @@ pub struct Policy {
     pub on_existing: OnExisting,
     /// About deletes.
     pub on_delete: OnDelete,
-    /// About facts that are older than what was sent before.
+    /// About facts that are older than the values that were sent.
     pub on_stale: OnStale,
     /// About affiliates whose owner is another `userId`.
     pub on_other_user: OnOtherUser,

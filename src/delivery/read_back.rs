@@ -1,21 +1,20 @@
-//! Read-back: what `get` shows of an affiliate is compared with what the event wants.
+//! The read-back: it compares an affiliate as `get` returns it with the values that the event wants.
 //!
-//! In: an affiliate and a profile. Out: what need not be sent (as what was sent), or the fields that differ.
-//! Invariant: a field counts as equal only if it was shown. Deliberately absent: what follows from a difference
-//! ([`super::identify`]).
+//! In: an affiliate and a profile. Out: the values that need not be sent (recorded as sent), or the fields that differ. Invariant: a field
+//! counts as equal only if `get` returned it. Deliberately absent: the consequences of a difference ([`super::identify`]).
 
 use super::{Affiliate, PlanInput, status};
 use crate::domain::{Attribute, Email, Fact, Field, FieldFormat, Profile, SentAttributes, Timestamp};
 use crate::mapping::Identify;
 
-/// What is known of an affiliate that a search has found by `email`: it has that e-mail.
+/// The record of an affiliate that a search has found by `email`: it has this e-mail.
 pub(super) fn email(input: &PlanInput<'_>, wanted: &Identify, email: &Email) -> SentAttributes {
     let mut sent = SentAttributes::default();
     sent.record(input.hash, &Field::Email.into(), email.as_str(), wanted.time.at());
     sent
 }
 
-/// What need not be sent, because `get` shows it as wanted.
+/// The values that need not be sent, because `get` returned them.
 pub(super) fn sent_already(input: &PlanInput<'_>, wanted: &Identify, affiliate: &Affiliate) -> SentAttributes {
     let mut sent = wanted.user.email.as_ref().map(|address| email(input, wanted, address)).unwrap_or_default();
     let is_shown = |fact: &Fact| shows(affiliate, &fact.attribute, &fact.value);
@@ -40,7 +39,7 @@ fn shows(affiliate: &Affiliate, attribute: &Attribute, value: &str) -> bool {
     }
 }
 
-/// The part of `wanted` that differs from what is shown. Fields that `get` never shows are left out.
+/// The part of `wanted` that differs from the affiliate. Fields that `get` does not return are left out.
 pub(super) fn differs(affiliate: &Affiliate, wanted: &Profile) -> Profile {
     wanted.filtered(|attribute, value| attribute.is_returned_by_get() && !shows(affiliate, attribute, value))
 }

@@ -1,18 +1,18 @@
-//! A `new` or an `edit` of which Refersion rejected a value: it is repeated without that value, which costs none of the others.
+//! Rejected values: a `new` or an `edit` of which Refersion rejected a value is repeated without that value.
 //!
-//! In: what was sent, and Refersion's words, which are English and name the field at best. Out: a changed state, from which the next
-//! call follows, or the end. Invariants: a field without which no affiliate can be created is never left out; a call is repeated at
-//! most twice; of several events together, each is tried alone.
+//! In: the values that were sent, and Refersion's message, which is in English and at best names the field. Out: a changed state, which
+//! determines the next call, or the end of the delivery. Invariants: a field that `new` requires is never left out; a call is repeated at
+//! most twice; coalesced events are tried one by one.
 
 use super::outcome::{PermanentFailure, Step};
 use super::{Call, Done, PlanInput, PlanState, RejectedValues, Stage};
 use crate::domain::{Attribute, Field, NewAffiliate, Profile};
 
-/// So often a call is repeated without the values that were rejected.
+/// The most repeats of a call without rejected values.
 const MAX_REPETITIONS: u32 = 2;
 
-/// The values of a `new` were rejected: the affiliate is created with the required ones, and gets the rest by an `edit`, without
-/// those that seem to be at fault. Of several events together, each is tried alone.
+/// Refersion rejected the values of a `new`. The affiliate is created with the required values, and gets the rest by an `edit`, without
+/// those that seem to be at fault. Coalesced events are tried one by one.
 pub(super) fn on_new(
     input: &PlanInput<'_>,
     state: &mut PlanState,
@@ -30,8 +30,8 @@ pub(super) fn on_new(
     None
 }
 
-/// The values of an `edit` were rejected: it is repeated without those that seem to be at fault. If it is
-/// repeated no more, an affiliate that was created stays without the others until another event states them.
+/// Refersion rejected the values of an `edit`. It is repeated without those that seem to be at fault. After the last repeat, an affiliate
+/// that was created stays without the other values until another event states them.
 pub(super) fn on_edit(
     input: &PlanInput<'_>,
     state: &mut PlanState,
@@ -63,7 +63,7 @@ pub(super) fn on_edit(
     None
 }
 
-/// Another affiliate has the new e-mail: everything else is sent, and this e-mail is not tried again.
+/// Another affiliate has the new e-mail. All other values are sent, and this e-mail is not sent again.
 pub(super) fn on_email_taken(input: &PlanInput<'_>, state: &mut PlanState, changes: &Profile) -> Option<Step> {
     let (Some(known), Some(email)) = (&mut state.known, changes.get(Field::Email)) else {
         return Some(Step::Dead(PermanentFailure::EmailTaken));
@@ -77,7 +77,7 @@ pub(super) fn on_email_taken(input: &PlanInput<'_>, state: &mut PlanState, chang
     None
 }
 
-/// Adds what is left out now. An earlier guess was wrong: the call was rejected without it, too.
+/// Adds the attributes that are left out now. An earlier guess was wrong, because the call was rejected without it, too.
 fn add(rejected: &mut RejectedValues, at_fault: &AtFault) {
     let earlier = std::mem::take(&mut rejected.guessed);
     rejected.dropped.extend(earlier);
@@ -88,15 +88,15 @@ fn add(rejected: &mut RejectedValues, at_fault: &AtFault) {
 /// The attributes that seem to be at fault.
 struct AtFault {
     attributes: Vec<Attribute>,
-    /// Whether Refersion named them; else they are a guess.
+    /// Whether Refersion named them. If not, they are a guess.
     is_named: bool,
 }
 
-/// Parts of messages that blame no value that was sent. Source: Refersion's API contract.
+/// Parts of messages that are not about a value that was sent. Source: Refersion's API contract.
 const NO_VALUE_IS_AT_FAULT: [&str; 2] = ["plan does not support", "Missing required field"];
 
-/// The attributes to leave out: those that `words` name; else those that were to be cleared; else the longest value. Empty if no
-/// optional attribute can be at fault.
+/// The attributes to leave out: the ones that `words` name; else the ones to be cleared; else the longest value. Empty if no optional
+/// attribute can be at fault.
 fn attributes_at_fault(sent: &Profile, words: &str) -> AtFault {
     let guess = |attributes| AtFault { attributes, is_named: false };
     if NO_VALUE_IS_AT_FAULT.iter().any(|part| words.contains(part)) {

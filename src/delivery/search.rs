@@ -1,19 +1,19 @@
-//! From an e-mail to an affiliate's code, through a search that matches partially and answers in pages.
+//! The search for an affiliate by e-mail. Refersion's search matches partially and answers in pages.
 //!
-//! `bob@x.io` also finds `notbob@x.io`; only the exact address, compared without case, counts.
+//! A search for `bob@x.io` also finds `notbob@x.io`. Only the exact address counts, compared without case.
 
 use super::{Call, PermanentFailure, PlanState, Reply, SearchResult, Stage, Step};
 
-/// No account has a thousand pages of addresses that contain one address.
+/// The most pages that are read: no account has a thousand pages of addresses that contain one address.
 const MAX_PAGES: u32 = 1_000;
 
-/// What the reply to a search means.
+/// The result of a page of a search.
 pub(super) enum Search {
     /// The affiliate with the exact address.
     Found(SearchResult),
     /// No affiliate has the address.
     NotFound,
-    /// The search goes on with the next page, or the delivery ends with this step.
+    /// The search continues with the next page, or the delivery ends with this step.
     Unfinished(Option<Step>),
 }
 

@@ -1,65 +1,65 @@
 //! The input of a plan ([`PlanInput`]), and its state ([`PlanState`]).
 //!
-//! The input does not change. The state changes with every reply, and is saved between two calls. Invariant: an
-//! affiliate that the event created or found is marked so in its progress, and is never forgotten by it.
+//! The input does not change. The state changes with every reply, and is saved between two calls. Invariant: an affiliate that the event
+//! created or found is marked in its progress, and the event never forgets it.
 
 use super::{Known, Memory, OnOtherUser, OnStale, Policy, PresentStatus, Progress, Stage, UnansweredNew};
 use crate::domain::{AffiliateCode, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
 
-/// What does not change during a delivery.
+/// The input of a plan, which does not change during a delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanInput<'a> {
-    /// What the event wants.
+    /// The intent of the event, or of several coalesced events.
     pub intent: &'a Intent,
-    /// What the operator decided.
+    /// The operator's policy.
     pub policy: Policy,
     /// The custom fields that the operator's rules name, by their Refersion ids.
     pub custom_fields: &'a [String],
-    /// The key of the fingerprints.
+    /// The hash key of the fingerprints.
     pub hash: &'a HashKey,
-    /// How many events the intent stands for.
+    /// The number of events that the intent combines.
     pub events: usize,
 }
 
-/// What changes during a delivery, and is written down between two calls.
+/// The state of a plan, which changes during a delivery and is saved between two calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanState {
-    /// The affiliate, as remembered; an identify writes it.
+    /// The record of the affiliate; an identify changes it.
     pub known: Option<Known>,
-    /// Another affiliate, that of the e-mail, where the `userId` leads to one.
+    /// The affiliate of the e-mail, if the `userId` leads to another affiliate.
     pub fallback: Option<Known>,
-    /// The e-mail led to the affiliate, and no `userId`.
+    /// Whether only the e-mail led to the affiliate, and no `userId`.
     pub is_known_by_email: bool,
-    /// What the event may do.
+    /// The access of the event to the affiliate.
     pub access: AffiliateAccess,
-    /// What it may do to the affiliate of its e-mail, where its `userId` leads to none any more.
+    /// The access to the affiliate of the e-mail, which counts when the `userId` leads to none any more.
     pub access_by_email: AffiliateAccess,
-    /// The user was deleted after the event.
+    /// Whether the user was deleted after the event.
     pub deleted_since: bool,
-    /// An affiliate to which the e-mail of a delete leads, while its `userId` leads, or led before it was deleted, to another.
+    /// The affiliate of the e-mail of a delete, if its `userId` leads to another affiliate, or led to one before it was deleted.
     pub other_affiliate: Option<AffiliateCode>,
-    /// How far the delivery got.
+    /// The progress of the delivery.
     pub progress: Progress,
-    /// Affiliates to forget: deleted, or gone from Refersion.
+    /// Affiliates to forget: deleted ones, and ones that Refersion no longer has.
     pub forgotten: Vec<AffiliateCode>,
 }
 
-/// What an event may do to the affiliate that its keys lead to.
+/// The access of an event to the affiliate that its user keys lead to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AffiliateAccess {
-    /// Everything.
+    /// Full access.
     #[default]
     Full,
-    /// Only what the operator's rules set: an Engage event that names an affiliate with an owner by its e-mail alone.
+    /// Only values that the operator's rules set. For an Engage event that names an affiliate with an owner only by e-mail.
     RulesOnly,
-    /// Nothing: the affiliate of the e-mail has another owner.
+    /// No access: the affiliate of the e-mail has another owner.
     OtherOwner(AffiliateCode),
 }
 
 impl PlanState {
-    /// The state to begin (or to go on) with. `interrupted` says that the last attempt ended without a settlement: the
-    /// call that its progress says to be next may have had its effect.
+    /// The state in which a delivery begins or continues. `interrupted`: the last attempt ended without a settlement, so the next call of
+    /// its progress may have had its effect.
     pub fn new(intent: &Intent, policy: Policy, memory: Memory, mut progress: Progress, interrupted: bool) -> Self {
         let deleted_since = match intent {
             Intent::Identify(wanted) => is_from_before(wanted, policy, memory.deleted_at()),
@@ -90,11 +90,10 @@ impl PlanState {
         let fallback = fallback.filter(|other| known.as_ref().is_none_or(|known| known.code != other.code));
         let in_flight = progress.new_in_flight.take();
         if interrupted {
-            progress.present_status = PresentStatus::Unread; // it may have changed
+            progress.present_status = PresentStatus::Unread; // the status may have changed
             count_as_unanswered(&mut progress, in_flight, known.is_some());
         }
-        // Of an affiliate that the list showed, Refersion's next reply decides, not what is remembered: it may be the work of a `new`
-        // whose answer is not known.
+        // For an affiliate of the list, Refersion's next reply decides, not the record: a `new` without a known answer may have created it.
         let is_in_doubt = progress.unanswered_new.is_some() || matches!(progress.stage, Stage::Listed(_));
         let known = known.filter(|known| !(is_in_doubt && is_known_by_email && known.is_only_listed()));
         if known.is_some() && matches!(progress.stage, Stage::Listed(_)) {
@@ -113,7 +112,7 @@ impl PlanState {
         }
     }
 
-    /// Remembers an affiliate that this event created or found.
+    /// Records an affiliate that this event created or found.
     pub(super) fn record_affiliate(&mut self, known: Known) {
         self.known = Some(known);
         self.progress.affiliate_seen = true;
@@ -121,7 +120,7 @@ impl PlanState {
         self.progress.stage = Stage::Start;
     }
 
-    /// Remembers that these values of `wanted` were sent.
+    /// Records that these values of `wanted` were sent.
     pub(super) fn record_sent(&mut self, input: &PlanInput<'_>, wanted: &Identify, values: &Profile) {
         let Some(known) = &mut self.known else { return };
         for (attribute, value) in values.iter() {
@@ -130,7 +129,7 @@ impl PlanState {
         }
     }
 
-    /// Forgets an affiliate that Refersion no longer has; the other key may still lead to one.
+    /// Forgets an affiliate that Refersion no longer has. The other user key may still lead to one.
     pub(super) fn forget(&mut self) {
         let gone = std::mem::replace(&mut self.known, self.fallback.take());
         self.is_known_by_email = true;
@@ -144,7 +143,7 @@ impl PlanState {
 }
 
 impl AffiliateAccess {
-    /// What an event may do to an affiliate that belongs to another `userId`.
+    /// The access of an event to an affiliate that belongs to another `userId`.
     pub(super) fn to_affiliate_of_other_user(wanted: &Identify, policy: Policy, code: &AffiliateCode) -> Self {
         if policy.on_other_user == OnOtherUser::Update {
             Self::Full
@@ -161,8 +160,8 @@ pub(super) fn is_from_before(wanted: &Identify, policy: Policy, deleted_at: Opti
     policy.on_stale == OnStale::Ignore && deleted_at.is_some_and(|deleted_at| !wanted.time.supersedes(deleted_at))
 }
 
-/// An interrupted attempt may have called the `new` that its progress names. The release before saved no progress
-/// before its first call, and never named a `new`: if no affiliate is remembered, that is what it was about to call.
+/// Counts the `new` that the progress of an interrupted attempt names as not answered. The previous release saved no progress before its
+/// first call, and never named a `new`: if no affiliate is known, it was about to call `new`.
 fn count_as_unanswered(progress: &mut Progress, in_flight: Option<Fingerprint>, is_known: bool) {
     match in_flight {
         Some(sent) => UnansweredNew::add(&mut progress.unanswered_new, sent),

@@ -1,25 +1,25 @@
-//! The status that an audience rule sets, and when it may be set.
+//! The status of an affiliate: when the status of an audience rule may be set.
 //!
-//! In: the status wanted, and what is remembered and shown of the affiliate. Out: whether to set it. Invariant: a status that the
-//! merchant decided, `DENIED` or `DISABLED`, stays; one that this service has set itself may change again.
+//! In: the wanted status, the record of the affiliate, and its present status. Out: whether to set the wanted one. Invariant: a status that
+//! the merchant decided, `DENIED` or `DISABLED`, stays; a status that this service has set may change again.
 
 use super::outcome::{Ignored, Step, TransientFailure};
 use super::{Call, Done, Identifier, Known, OnStale, PlanInput, PlanState, PresentStatus, Stage};
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus};
 use crate::mapping::Identify;
 
-/// Whether a status is a decision that no event reverses, unless this service has made it.
+/// Whether a status is final: no event reverses it, unless this service has set it.
 pub(super) fn is_final(status: AffiliateStatus) -> bool {
     matches!(status, AffiliateStatus::Denied | AffiliateStatus::Disabled)
 }
 
-/// The end of an identify, if the affiliate has a status that is a decision.
+/// The end of an identify if the affiliate has a final status.
 pub(super) fn left_alone(code: &AffiliateCode, status: Option<AffiliateStatus>) -> Option<Step> {
     let status = status.filter(|status| is_final(*status))?;
     Some(Step::ignored(Ignored::LeftAlone { code: code.clone(), status }))
 }
 
-/// The status that has still to be set: it is wanted, newer than the last one, another one, and not ruled out.
+/// The status that still has to be set: the wanted one, if it is newer than the last one, different from it, and not ruled out.
 pub(super) fn to_set(
     input: &PlanInput<'_>,
     wanted: &Identify,
@@ -32,7 +32,7 @@ pub(super) fn to_set(
     (is_newer && is_open).then_some(fact.status)
 }
 
-/// Sets it; before, the present one is read, unless this event has created the affiliate.
+/// The call that sets the status. The present one is read first, unless this event has created the affiliate.
 pub(super) fn set(state: &mut PlanState, id: AffiliateId, status: AffiliateStatus) -> Step {
     if state.progress.present_status != PresentStatus::Unread || state.progress.done == Done::Created {
         state.progress.status_in_flight = Some(status);
@@ -42,14 +42,14 @@ pub(super) fn set(state: &mut PlanState, id: AffiliateId, status: AffiliateStatu
     Step::Next(Call::Get(Identifier::Id(id)))
 }
 
-/// It was set.
+/// Records that the status was set.
 pub(super) fn on_changed(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState) {
     if let (Some(known), Some(fact)) = (&mut state.known, wanted.status) {
         known.sent.record_status(input.hash, fact.status, fact.time.at());
     }
 }
 
-/// The one that is set already is remembered with the newer time.
+/// Records the newer time of a status that is set already.
 pub(super) fn confirm(input: &PlanInput<'_>, wanted: &Identify, known: &mut Known) {
     if let Some(fact) = wanted.status
         && known.sent.has_status(input.hash, fact.status)
@@ -59,8 +59,9 @@ pub(super) fn confirm(input: &PlanInput<'_>, wanted: &Identify, known: &mut Know
     }
 }
 
-/// `get` shows the present status: before it is set, or after "not changed". A final one that is shown before is the merchant's
-/// decision, also if the event states the same, unless a call of this service whose answer is not known was to set it.
+/// Handles the present status in the reply to `get`, before the wanted one is set or after "not changed". A final status that `get` returns
+/// before is the merchant's decision, even if the event states the same one, unless a call of this service without a known answer was to
+/// set it.
 pub(super) fn on_read_back(
     input: &PlanInput<'_>,
     wanted: &Identify,
@@ -84,7 +85,7 @@ pub(super) fn on_read_back(
     None
 }
 
-/// `get` shows the present status: one that the merchant decided stays.
+/// Handles the present status in the reply to `get`: one that the merchant decided stays.
 pub(super) fn on_present_status(input: &PlanInput<'_>, state: &mut PlanState, shown: Option<AffiliateStatus>) {
     let is_ours = |status| state.known.as_ref().is_some_and(|known| known.sent.has_status(input.hash, status));
     let kept = shown.filter(|status| is_final(*status) && !is_ours(*status));

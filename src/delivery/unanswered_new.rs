@@ -1,26 +1,24 @@
 //! Calls to `new` whose answer is not known: they may have created an affiliate.
 //!
-//! A `new` is marked in the store before it is sent (`worker/run_delivery.rs`), so also a crash leaves it here. The next attempt sends it
-//! again. That creates no second affiliate, since Refersion rejects an e-mail that another affiliate has ("taken"); what this service
-//! created is recognised by what was sent.
+//! A `new` is marked in the store before it is sent (`worker/run_delivery.rs`), so it is recorded here even after a crash. The next attempt
+//! sends it again. The repeat creates no second affiliate, since Refersion rejects an e-mail that another affiliate has ("taken"). The
+//! service recognises an affiliate that it created by the values that it sent.
 //!
-//! That is kept as keyed hashes of the fields that `get` shows
-//! ([`is_returned_by_get`](crate::domain::Field::is_returned_by_get)). If a later `new` of the event is answered "taken", the
-//! affiliate that has the e-mail is read back and compared with it. Invariant: an answered `new`
-//! is never in here.
-//! Deliberately absent: the comparison of fields that `get` does not show.
+//! These values are kept as keyed hashes, of the fields that `get` returns
+//! ([`is_returned_by_get`](crate::domain::Field::is_returned_by_get)). If a later `new` of the event is answered "taken", the affiliate
+//! with the e-mail is read back and compared with them. Invariant: an answered `new` is never recorded here. Deliberately absent: the
+//! comparison of fields that `get` does not return.
 
 use crate::domain::{Fingerprint, HashKey, Profile};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What calls to `new` that were not answered said of the affiliate.
+/// The calls to `new` that were not answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UnansweredNew {
-    /// What each of them sent in the fields that `get` shows. They differ where the mapping rules changed in between,
-    /// or the number of events that are carried out together.
+    /// The values that each of them sent in the fields that `get` returns. They differ if the mapping rules or the number of coalesced
+    /// events changed in between.
     Sent(Vec<Fingerprint>),
-    /// The call was made by a release that did not keep what it sent: an affiliate with the e-mail is taken to be its
-    /// work.
+    /// A release made the call that did not keep the values. An affiliate with the e-mail is assumed to be created by it.
     NotKept,
 }
 
@@ -35,8 +33,8 @@ impl UnansweredNew {
         }
     }
 
-    /// Whether one of the calls may have created an affiliate of which `get` shows `profile`: it has every field as
-    /// sent. Fields that were not sent are not compared, since Refersion fills in some (the offer).
+    /// Whether one of the calls may have created an affiliate of which `get` returned `profile`: it has every field as sent. Fields that
+    /// were not sent are not compared, since Refersion fills in some (the offer).
     pub(super) fn created(&self, key: &HashKey, profile: &Profile) -> bool {
         match self {
             Self::NotKept => true,
@@ -49,14 +47,14 @@ impl UnansweredNew {
     }
 }
 
-/// What a `new` with `profile` sends in the fields that `get` shows.
+/// The values of `profile` in the fields that `get` returns.
 pub(super) fn visible(key: &HashKey, profile: &Profile) -> Fingerprint {
     let mut sent = Fingerprint::default();
     sent.record(key, &profile.filtered(|attribute, _| attribute.is_returned_by_get()));
     sent
 }
 
-/// Reads the stored form, also that of the release before: `"asked": true` said that there was such a call.
+/// Reads the stored form, also the form of an earlier release: `"asked": true` meant that there was such a call.
 pub(super) fn read<'de, D: Deserializer<'de>>(stored: D) -> Result<Option<UnansweredNew>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

@@ -25,7 +25,7 @@ impl AccountName {
 }
 
 impl From<String> for AccountName {
-    /// Not checked: names come from the store or the configuration, which check them.
+    /// Does not check the name: the store and the configuration have checked it.
     fn from(name: String) -> Self {
         Self(name)
     }
@@ -76,7 +76,7 @@ impl ApiKey {
         &self.joined.expose_secret()[..self.dot]
     }
 
-    /// The secret half. Only for the request header that needs it.
+    /// The secret half, for the request header only.
     pub fn expose_secret(&self) -> &str {
         &self.joined.expose_secret()[self.dot + 1..]
     }

@@ -1,10 +1,9 @@
-//! E-mail address: it identifies an affiliate at Refersion.
+//! An e-mail address, which identifies an affiliate at Refersion.
 //!
-//! In: a text. Out: a trimmed address, or an error. Invariants: exactly one `@`, with something before it and a domain with a
-//! dot behind it; no blanks or control characters; at most 254 bytes (RFC 5321). Addresses that differ only in case are equal,
-//! since Refersion does not promise to compare them with case; so are those whose domain is in Unicode in one and in punycode in the
-//! other. The spelling is kept. Deliberately absent: RFC 5322 in full
-//! (quoted local parts, comments), which no affiliate platform accepts.
+//! In: a text. Out: a trimmed address, or an error. Invariants: exactly one `@`, with something before it and a domain with a dot behind
+//! it; no blanks or control characters; at most 254 bytes (RFC 5321). Addresses that differ only in case are equal, since Refersion does
+//! not promise to compare them with case. Addresses whose domain is in Unicode in one and in punycode in the other are equal, too. The
+//! spelling is kept. Deliberately absent: RFC 5322 in full (quoted local parts, comments), which no affiliate platform accepts.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

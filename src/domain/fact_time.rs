@@ -1,4 +1,4 @@
-//! When something that an event says was true, when this service received it, and when it is carried out.
+//! The three moments of a fact that an event states: since when it was true, when it was received, and when it is delivered.
 //!
 //! Segment corrects an event's `timestamp` for clock skew, and delivers late and out of order. Of two facts about the same
 //! attribute the newer one counts, whatever the order of arrival. Invariant: a fact is never newer than its receipt.
@@ -10,24 +10,23 @@ use super::Timestamp;
 pub struct FactTime {
     at: Timestamp,
     received_at: Timestamp,
-    /// The present, as far as the fact is concerned.
+    /// The moment of the delivery, or of the receipt before that.
     now: Timestamp,
 }
 
 impl FactTime {
-    /// A fact that was true at `said`. Without a readable `timestamp`, or with one that lies after its receipt, it was true when it
-    /// was received.
+    /// A fact that was true since `said`. Without a readable `timestamp`, or with one after the receipt, it is true since its receipt.
     pub fn new(said: Option<Timestamp>, received_at: Timestamp) -> Self {
         Self { at: said.map_or(received_at, |said| said.min(received_at)), received_at, now: received_at }
     }
 
-    /// The same fact, carried out at `now`.
+    /// The same fact, delivered at `now`.
     #[must_use]
     pub fn carried_out_at(self, now: Timestamp) -> Self {
         Self { now: self.received_at.max(now), ..self }
     }
 
-    /// When it was true.
+    /// Since when it was true.
     pub fn at(self) -> Timestamp {
         self.at
     }
@@ -37,14 +36,14 @@ impl FactTime {
         self.received_at
     }
 
-    /// The present, as far as the fact is concerned: when it is carried out, and never before its receipt.
+    /// The moment of the delivery; never before the receipt.
     pub fn now(self) -> Timestamp {
         self.now
     }
 
-    /// Whether the fact replaces one that was true at `remembered`. Facts of the same moment go by arrival. A remembered moment
-    /// later than the present does not count, because a clock was ahead. One between the receipt and the present counts: a dead letter
-    /// that is replayed, and an event that is carried out again after a crash, may find the moments of later events.
+    /// Whether the fact replaces one that was true since `remembered`. Of facts of the same moment the later arrival counts. A remembered
+    /// moment after [`now`](Self::now) is ignored, because a clock was ahead. A remembered moment between the receipt and `now` counts: a
+    /// replayed dead letter, and an event that is delivered again after a crash, may find the moments of later events.
     pub fn supersedes(self, remembered: Timestamp) -> bool {
         remembered <= self.at || remembered > self.now
     }

@@ -1,8 +1,8 @@
-//! What events state of an affiliate: attributes with their values, and since when each was true.
+//! Facts about an affiliate, as events state them: attributes with their values, and since when each was true.
 //!
-//! In: what an event states, with its time; what was sent of the affiliate before. Out: the facts that still have to
-//! be sent. Invariants: at most one fact about an attribute; an empty value says that a
-//! field no longer has one. Deliberately absent: what is stated in an event ([`crate::mapping`]), and calls ([`crate::delivery`]).
+//! In: the values that an event states, with their time; the values that were sent before. Out: the facts that still have to be sent.
+//! Invariants: at most one fact about an attribute; an empty value means that the field no longer has one. Deliberately absent: reading an
+//! event ([`crate::mapping`]), and calls ([`crate::delivery`]).
 
 use super::{Attribute, FactTime, Field, HashKey, Profile, SentAttributes, Timestamp};
 use std::fmt;
@@ -14,16 +14,16 @@ pub struct Facts(Vec<Fact>);
 /// One fact.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is about.
+    /// The attribute that the fact is about.
     pub attribute: Attribute,
     /// The value; empty if the field no longer has one.
     pub value: String,
-    /// Since when that was true.
+    /// Since when the value was true.
     pub time: FactTime,
 }
 
 impl Facts {
-    /// What one event states: values, and fields that no longer have one.
+    /// The facts of one event: values, and fields that no longer have one.
     pub fn new(profile: Profile, cleared: &[Field], time: FactTime) -> Self {
         let fact = |attribute: Attribute, value| Fact { attribute, value, time };
         let cleared = cleared.iter().map(|field| fact((*field).into(), String::new()));
@@ -31,7 +31,7 @@ impl Facts {
         Self(cleared.chain(stated).collect())
     }
 
-    /// The same facts, carried out at `now`.
+    /// The same facts, delivered at `now`.
     #[must_use]
     pub fn carried_out_at(mut self, now: Timestamp) -> Self {
         for fact in &mut self.0 {
@@ -71,14 +71,14 @@ impl Facts {
         Self(self.0.iter().filter(|fact| keep(fact)).cloned().collect())
     }
 
-    /// The facts that are newer than what was sent.
+    /// The facts that are newer than the values that were sent.
     #[must_use]
     pub fn newer(&self, sent: &SentAttributes) -> Self {
         self.filtered(|fact| sent.accepts(&fact.attribute, fact.time))
     }
 
-    /// The facts that change what was sent. A field is cleared only if a value was sent before, and an e-mail that another affiliate
-    /// has is not sent again.
+    /// The facts that differ from the values that were sent. A field is cleared only if a value was sent before. An e-mail that another
+    /// affiliate has is not sent again.
     #[must_use]
     pub fn changes(&self, key: &HashKey, sent: &SentAttributes) -> Self {
         self.filtered(|fact @ Fact { attribute, value, .. }| {
@@ -88,7 +88,7 @@ impl Facts {
         })
     }
 
-    /// Whether they state an e-mail that the affiliate does not have because Refersion rejected it: another affiliate has it.
+    /// Whether they state an e-mail that Refersion rejected because another affiliate has it.
     pub fn has_taken_email(&self, key: &HashKey, sent: &SentAttributes) -> bool {
         self.0.iter().any(|fact| fact.is_taken_email(key, sent) && !sent.has(key, &fact.attribute, &fact.value))
     }
@@ -102,15 +102,15 @@ impl Facts {
         profile
     }
 
-    /// Remembers in `sent` that these were sent.
+    /// Records in `sent` that these facts were sent.
     pub fn record(&self, key: &HashKey, sent: &mut SentAttributes) {
         for Fact { attribute, value, time } in &self.0 {
             sent.record(key, attribute, value, time.at());
         }
     }
 
-    /// Remembers in `sent` that all of these still hold, where they [change](Self::changes) nothing: what was stated again has the
-    /// newer time, and a field of which nothing was sent has no value. An e-mail that another affiliate has does not hold.
+    /// Records in `sent` that the facts which [change](Self::changes) nothing still hold: a value that was stated again gets the newer
+    /// time, and a field of which nothing was sent has no value. An e-mail that another affiliate has does not hold.
     pub fn confirm(&self, key: &HashKey, sent: &mut SentAttributes) {
         debug_assert!(self.changes(key, sent).is_empty(), "facts that change something are sent first");
         for fact @ Fact { attribute, value, time } in &self.0 {
@@ -122,14 +122,14 @@ impl Facts {
 }
 
 impl FromIterator<Fact> for Facts {
-    /// Facts about different attributes.
+    /// The facts must be about different attributes.
     fn from_iter<I: IntoIterator<Item = Fact>>(facts: I) -> Self {
         Self(facts.into_iter().collect())
     }
 }
 
 impl Fact {
-    /// Whether it is an e-mail that Refersion rejected, because another affiliate has it.
+    /// Whether the fact is an e-mail that Refersion rejected because another affiliate has it.
     fn is_taken_email(&self, key: &HashKey, sent: &SentAttributes) -> bool {
         self.attribute == Attribute::Field(Field::Email) && sent.is_taken_email(key, &self.value)
     }

@@ -1,43 +1,43 @@
 //! The fields of an affiliate at Refersion: one table, from which every other list of fields is derived.
 //!
-//! To add a field, add a row; every column has to be decided. Derived from the table: the names that the Refersion client sends and
-//! reads, the fields that a read-back compares, the fields that anonymizing overwrites, the fields that the simulated Refersion
-//! takes and shows, and the values of the metrics' label `field`. What fills a field is decided in [`crate::mapping`]: a test there
-//! does not compile without the new one. Source: Refersion's API contract (`/affiliate/new`, `edit`, `get`).
-//! Deliberately absent: the longest length of a value. Refersion has limits (`Value exceed the char limit`), but publishes
-//! none, so that a value is sent as it is; [`FieldFormat`] bounds those that have a form.
+//! To add a field, add a row with all columns. Derived from the table: the names that the Refersion client sends and reads, the fields that
+//! a read-back compares, the fields that anonymizing overwrites, the fields that the simulated Refersion takes and shows, and the values of
+//! the metrics' label `field`. [`crate::mapping`] decides what fills a field: a test there does not compile without the new field. Source:
+//! Refersion's API contract (`/affiliate/new`, `edit`, `get`). Deliberately absent: the longest length of a value. Refersion has limits
+//! (`Value exceed the char limit`) but publishes none, so a value is sent as it is. [`FieldFormat`] bounds the values of fields with a
+//! format.
 
 use std::fmt;
 
-/// What is known of a [`Field`]: a row of the table.
+/// The properties of a [`Field`]: a row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldSpec {
     /// Refersion's name of the field in `new` and `edit`.
     pub name: &'static str,
     /// Whether the value is personal data, and what overwrites it.
     pub personal: Personal,
-    /// Refersion's name of the field in the response to `get`; none if `get` does not show it.
+    /// Refersion's name of the field in the response to `get`; none if `get` does not return it.
     pub get_name: Option<&'static str>,
     /// Whether `new` is rejected without the field.
     pub required: bool,
-    /// What a value looks like.
+    /// The format of a value.
     pub format: FieldFormat,
 }
 
 /// Whether a field holds personal data, and what overwrites it when an affiliate is anonymized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Personal {
-    /// It identifies nobody: it stays as it is.
+    /// No personal data: the value stays.
     No,
     /// Overwritten with `-`.
     Text,
     /// Overwritten with an address that belongs to nobody.
     Email,
-    /// Only `new` takes it, so it cannot be overwritten.
+    /// Only `new` accepts the field, so it cannot be overwritten.
     OnlyNew,
 }
 
-/// What Refersion accepts as a value.
+/// The values that Refersion accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldFormat {
     /// Any text.
@@ -83,7 +83,7 @@ macro_rules! fields {
     };
 }
 
-// A state and a country identify nobody, and take no placeholder.
+// A state and a country are no personal data by themselves, and have no placeholder that Refersion accepts.
 fields! {
     // field          name                   required  format        personal  name in the response to `get`
     FirstName,        "first_name",          true,     NonEmpty,     Text,     Some("first_name");
@@ -108,12 +108,12 @@ impl Field {
         self.spec().name
     }
 
-    /// Whether the response to `get` shows the field.
+    /// Whether the response to `get` has the field.
     pub const fn is_returned_by_get(self) -> bool {
         self.spec().get_name.is_some()
     }
 
-    /// Whether `edit` takes the field; `new` takes every field.
+    /// Whether `edit` accepts the field. `new` accepts every field.
     pub const fn is_editable(self) -> bool {
         !matches!(self.spec().personal, Personal::OnlyNew)
     }

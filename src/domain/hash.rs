@@ -1,9 +1,9 @@
-//! Keyed hashes (HMAC-SHA256): the service recognises users, events and values without storing them. That of an event is the key of its
-//! idempotency.
+//! Keyed hashes (HMAC-SHA256), by which the service recognises users, events and values without storing them. The hash of an event is its
+//! idempotency key.
 //!
-//! In: a secret key, made once per store, and a text. Out: the first 16 or 8 bytes of the hash. Invariants: the kind and the
-//! account are part of the hashed text, so that equal values of two kinds or accounts have different hashes; e-mail addresses
-//! are hashed in lower case.
+//! In: the hash key, a secret that is made once per store, and a text. Out: the first 16 or 8 bytes of the hash. Invariants: the kind and
+//! the account are part of the hashed text, so that equal values of two kinds or accounts have different hashes; e-mail addresses are
+//! hashed in lower case.
 
 use super::{AccountName, AffiliateStatus, ApiKey, Attribute, Email, Profile, UserId};
 use hmac::{Hmac, KeyInit, Mac};
@@ -21,8 +21,8 @@ pub struct HashKey(Hmac<Sha256>);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub [u8; 16]);
 
-/// A key of a user: a hash of the `userId` or of the e-mail address. Two events are of one user if they share a key, if
-/// their keys lead to one affiliate, or if a third event links them ([`crate::scheduling`]).
+/// A user key: a hash of the `userId` or of the e-mail address. Two events are of one user if they share a user key, if their user keys
+/// lead to one affiliate, or if a third event connects them ([`crate::scheduling`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum UserKey {
     /// Hash of a `userId`.
@@ -52,7 +52,7 @@ impl HashKey {
     }
 
     /// The identity of a delete with this `messageId` of the user with these keys. Segment's `messageId` of a delete can name the
-    /// regulation that asks for it, so that the deletes of several users have the same one.
+    /// regulation that requests it, so the deletes of several users can have the same `messageId`.
     pub fn delete_by_message_id(&self, account: &AccountName, message_id: &str, user: &[UserKey]) -> EventId {
         let mut value = Vec::new();
         for key in user {
@@ -64,17 +64,17 @@ impl HashKey {
         EventId(self.hash16(account, "delete", &value))
     }
 
-    /// The identity of an event without `messageId`: its bytes.
+    /// The identity of an event without `messageId`: a hash of its bytes.
     pub fn event_by_body(&self, account: &AccountName, body: &[u8]) -> EventId {
         EventId(self.hash16(account, "body", body))
     }
 
-    /// The key of a `userId`.
+    /// The user key of a `userId`.
     pub fn user_id(&self, account: &AccountName, user_id: &UserId) -> UserKey {
         UserKey::UserId(self.hash16(account, "userId", user_id.as_str().as_bytes()))
     }
 
-    /// The key of an e-mail address, the same for all its spellings.
+    /// The user key of an e-mail address, the same for all its spellings.
     pub fn email(&self, account: &AccountName, email: &Email) -> UserKey {
         UserKey::Email(self.hash16(account, "email", email.comparable().as_bytes()))
     }
@@ -84,14 +84,14 @@ impl HashKey {
         first(&self.digest(&[account.as_bytes(), b"\0affiliate\0", code.as_bytes()]))
     }
 
-    /// The name of an account that is not configured, and whose API key comes with its requests. It is made of the public half
-    /// alone, so that it stays when the secret changes, and has 64 bits, so that no two accounts share one.
+    /// The name of an account that is not configured and whose API key arrives with its requests. It is made of the public half only, so it
+    /// stays when the secret changes. It has 64 bits, so that no two accounts share a name.
     pub fn account(&self, key: &ApiKey) -> AccountName {
         let hashed: [u8; 8] = first(&self.digest(&[b"\0publicKey\0", key.public().as_bytes()]));
         AccountName::from(format!("key-{}", hex::encode(hashed)))
     }
 
-    /// The hash of a key pair, where the pair itself is not kept.
+    /// The hash of an API key, for places that must not keep the key itself.
     pub fn key_pair(&self, key: &ApiKey) -> [u8; 16] {
         // The public half holds no `.`.
         let parts = [b"\0keyPair\0", key.public().as_bytes(), b".", key.expose_secret().as_bytes()];
@@ -131,7 +131,7 @@ fn first<const N: usize>(digest: &[u8; 32]) -> [u8; N] {
     std::array::from_fn(|i| digest[i])
 }
 
-/// The values that a call has sent or a response has shown, as hashes: they can be compared, not read.
+/// The values that a call sent or a response returned, as hashes: they can be compared, not read.
 #[derive(Clone, Default, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(BTreeMap<Cow<'static, str>, u64>);

@@ -13,7 +13,7 @@ const CLASSES: [&[u8]; 4] = [b"ABCDEFGHJKLMNPQRSTUVWXYZ", b"abcdefghijkmnopqrstu
 
 /// Draws a password of 24 characters, about 130 bits of entropy.
 ///
-/// Every class appears at least once by construction; a draw with more than three equal characters in a row is drawn again.
+/// Every class appears at least once by construction. A draw with more than three equal characters in a row is repeated.
 pub fn password(rng: &mut impl CryptoRng) -> SecretString {
     let everything = CLASSES.concat();
     loop {

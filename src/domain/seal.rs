@@ -1,20 +1,20 @@
-//! Encryption by the operator's seal key (XChaCha20-Poly1305): of API keys in the store, and of what a browser keeps for a while.
+//! Encryption with the operator's seal key (XChaCha20-Poly1305): of API keys and remembered traits in the store, and of cookies.
 //!
-//! In: seal keys, a random nonce, and an API key or other bytes. Out: a blob, which is the nonce and the encrypted bytes. Invariants:
-//! what a blob is for (the account of an API key, or a purpose) is authenticated, so that a blob of one cannot be opened for another;
-//! the first seal key encrypts and all of them decrypt, so that keys can be rotated; no seal key is printed. Deliberately absent:
-//! drawing the nonce, which is an argument, and hiding the length of what is sealed.
+//! In: seal keys, a random nonce, and an API key or other bytes. Out: a blob, which is the nonce and the encrypted bytes. Invariants: the
+//! use of a blob (the account of an API key, or a purpose) is authenticated, so a blob cannot be opened for another use; the first seal key
+//! encrypts and all of them decrypt, so that keys can be rotated; no seal key is printed. Deliberately absent: drawing the nonce, which is
+//! an argument, and hiding the length of the sealed bytes.
 
 use super::{AccountName, ApiKey};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use secrecy::{ExposeSecret, SecretSlice, zeroize::Zeroizing};
 
-/// A key of 32 bytes that encrypts and decrypts API keys.
+/// A seal key: 32 bytes that encrypt and decrypt.
 #[derive(Clone, Debug)]
 pub struct SealKey(SecretSlice<u8>);
 
-/// The nonce of a sealed key: drawn at random each time, since it must not repeat under one seal key.
+/// The nonce of a blob: drawn at random each time, since it must not repeat under one seal key.
 pub type SealNonce = [u8; NONCE];
 
 const NONCE: usize = 24;
@@ -74,14 +74,14 @@ impl SealKey {
     }
 }
 
-/// Decrypts `sealed` with the first of `keys` that fits; none if no key does, the account is another, or the blob is damaged.
+/// Decrypts `sealed` with the first of `keys` that fits; none if no seal key fits, the account is another, or the blob is damaged.
 pub fn open_seal(keys: &[SealKey], sealed: &SealedApiKey) -> Option<Opened> {
     let mut opened = keys.iter().enumerate().filter_map(|(place, key)| Some((place, key.open(sealed)?)));
     opened.next().map(|(place, api_key)| Opened { api_key, by_first: place == 0 })
 }
 
-/// Decrypts what was sealed for `purpose`, with the first of `keys` that fits; none if no key does, the purpose is another, or the
-/// blob is damaged.
+/// Decrypts a blob that was sealed for `purpose`, with the first of `keys` that fits; none if no seal key fits, the purpose is another, or
+/// the blob is damaged.
 pub fn open_sealed_bytes(keys: &[SealKey], purpose: &str, blob: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     keys.iter().find_map(|key| key.open_bytes(purpose, blob))
 }

@@ -1,16 +1,15 @@
-//! What was last sent to Refersion of one affiliate: per attribute a keyed hash of the value, and since when the value was true.
+//! The attributes of one affiliate that were last sent to Refersion: for each a keyed hash of the value, and since when the value was true.
 //!
-//! In: facts with their times. Out: which of them still have to be sent. Invariants: no value can be read from it; a fact that is
-//! older than what is remembered of its attribute changes nothing here.
-//! Stored as bytes ([`SentAttributes::to_bytes`]), about 10 bytes an attribute beside its name. Deliberately absent: which facts
-//! an event states ([`crate::mapping`]), and what follows from a rejection ([`crate::delivery`]).
+//! In: facts with their times. Out: which of them still have to be sent. Invariants: no value can be read from the hashes; a fact that is
+//! older than the record of its attribute changes nothing. Stored as bytes ([`SentAttributes::to_bytes`]), about 10 bytes an attribute plus
+//! its name. Deliberately absent: the facts of an event ([`crate::mapping`]), and the consequences of a rejection ([`crate::delivery`]).
 
 use super::{AffiliateStatus, Attribute, FactTime, Field, HashKey, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// What was last sent of one affiliate.
+/// The attributes of one affiliate that were last sent.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SentAttributes {
     attributes: BTreeMap<Cow<'static, str>, Sent>,
@@ -25,11 +24,11 @@ struct Sent {
     at: i64,
 }
 
-/// The name under which the status is remembered.
+/// The name under which the status is recorded.
 const STATUS: &str = "status";
 
 impl SentAttributes {
-    /// Remembers that `attribute` was sent as `value`, which was true at `at`. An empty value is a field that was cleared.
+    /// Records that `attribute` was sent as `value`, which was true since `at`. An empty value is a field that was cleared.
     pub fn record(&mut self, key: &HashKey, attribute: &Attribute, value: &str, at: Timestamp) {
         let hash = key.attribute(attribute, value);
         if *attribute == Attribute::Field(Field::Email) {
@@ -38,7 +37,7 @@ impl SentAttributes {
         self.attributes.insert(attribute.name(), Sent { hash, at: at.0 });
     }
 
-    /// Remembers that what was last sent of `attribute` was still true at `at`; if nothing was sent, that it has no value.
+    /// Records that the last sent value of `attribute` was still true at `at`; if nothing was sent, that the attribute has no value.
     pub fn confirm(&mut self, key: &HashKey, attribute: &Attribute, at: Timestamp) {
         match self.attributes.get_mut(&*attribute.name()) {
             Some(sent) => sent.at = at.0,
@@ -49,22 +48,22 @@ impl SentAttributes {
         }
     }
 
-    /// Remembers that the affiliate was given `status`.
+    /// Records that the affiliate was given `status`.
     pub fn record_status(&mut self, key: &HashKey, status: AffiliateStatus, at: Timestamp) {
         self.attributes.insert(STATUS.into(), Sent { hash: key.status(status), at: at.0 });
     }
 
-    /// Remembers that Refersion rejected `email` because another affiliate has it.
+    /// Records that Refersion rejected `email` because another affiliate has it.
     pub fn record_taken_email(&mut self, key: &HashKey, email: &str) {
         self.taken_email = Some(key.attribute(&Attribute::Field(Field::Email), email));
     }
 
-    /// The latest moment of all; none if nothing was sent.
+    /// The latest moment of all attributes; none if nothing was sent.
     pub fn latest(&self) -> Option<Timestamp> {
         self.attributes.values().map(|sent| Timestamp(sent.at)).max()
     }
 
-    /// The name of each attribute that was sent (the status is one), and since when its value was true; none if that is not known.
+    /// The name of each attribute that was sent, the status included, and since when its value was true; none if the moment is not known.
     pub fn moments(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
         self.attributes.iter().map(|(name, sent)| {
             let at = Timestamp(sent.at);
@@ -72,12 +71,12 @@ impl SentAttributes {
         })
     }
 
-    /// Whether a fact of this time may replace what is remembered of `attribute`.
+    /// Whether a fact of this time may replace the recorded value of `attribute`.
     pub fn accepts(&self, attribute: &Attribute, time: FactTime) -> bool {
         self.supersedes(&attribute.name(), time)
     }
 
-    /// Whether a status of this time may replace the one remembered.
+    /// Whether a status of this time may replace the recorded one.
     pub fn accepts_status(&self, time: FactTime) -> bool {
         self.supersedes(STATUS, time)
     }
@@ -92,7 +91,7 @@ impl SentAttributes {
         self.attributes.contains_key(&*attribute.name()) && !self.has(key, attribute, "")
     }
 
-    /// Whether `status` was the last one given.
+    /// Whether `status` is the one last given.
     pub fn has_status(&self, key: &HashKey, status: AffiliateStatus) -> bool {
         self.attributes.get(STATUS).is_some_and(|sent| sent.hash == key.status(status))
     }
@@ -112,8 +111,8 @@ impl SentAttributes {
         postcard::to_allocvec(self).unwrap_or_else(|_| unreachable!("maps and arrays are serialised"))
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) has made, or the JSON of schema 6, whose values count as older than any fact. None if
-    /// it is neither.
+    /// Reads the bytes of [`to_bytes`](Self::to_bytes), or the JSON of schema 6, whose values count as older than any fact. None if the
+    /// bytes are neither.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let Ok(hashes) = serde_json::from_slice::<BTreeMap<String, u64>>(bytes) else {
             return postcard::from_bytes(bytes).ok();

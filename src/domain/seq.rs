@@ -10,11 +10,11 @@ use std::fmt;
 #[serde(transparent)]
 pub struct Seq(pub i64);
 
-/// The keyed hash of an affiliate (account and code): all keys that lead to it belong to one user.
+/// The keyed hash of an affiliate (account and code): all user keys that lead to it belong to one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AffiliateKey(pub [u8; 16]);
 
-/// A key of a lane: a user key of an event, or the affiliate that such a key leads to. Events that share one are of one user.
+/// A lane key: a user key of an event, or the affiliate that a user key leads to. Events that share a lane key are of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LaneKey {
     /// A `userId` or an e-mail address.

@@ -1,7 +1,7 @@
 //! The id of the Segment source that an event came from (`projectId`), as the ledger keeps it.
 //!
-//! In: the text of an event. Out: the id, or none. Invariant: it is short and plain, as Segment's ids are, so that nothing personal is
-//! kept as a source. Deliberately absent: which sources are trusted, which the mapping decides by the whole text.
+//! In: the text of an event. Out: the id, or none. Invariant: the id is short and plain, as Segment's ids are, so no personal data is kept
+//! as a source. Deliberately absent: the decision whether a source is trusted, which the mapping makes by the whole text.
 
 /// The longest id, in bytes; Segment's have 22.
 const MAX_BYTES: usize = 32;
@@ -11,7 +11,7 @@ const MAX_BYTES: usize = 32;
 pub struct SourceId(String);
 
 impl SourceId {
-    /// The id in this text; none if it is no such id.
+    /// The id in this text; none if the text has another form.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');

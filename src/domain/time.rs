@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The moment of a value that no event states, such as a default: any fact replaces it.
+    /// The moment of a value that no event states, such as a default. Any fact replaces such a value.
     pub const OLDEST: Self = Self(i64::MIN);
 
     /// This moment plus `wait`; saturates at the end of time.
@@ -25,7 +25,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long after `earlier` this moment is; zero if it is not after it.
+    /// How long after `earlier` this moment is; zero if it is earlier or the same.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }

@@ -1,8 +1,9 @@
 //! The user of an event: a `userId`, an e-mail address, both, or neither.
 //!
-//! Users are recognised by their keys: each of the two gives a [`UserKey`], a keyed hash (`domain/hash.rs`). Two events are of one user if
-//! they share a key, so a common `userId` joins events with different e-mails. What else joins them (a common affiliate, a third event) is
-//! decided in `scheduling/lanes.rs`. Deliberately absent: where an event has them, which the mapping finds out.
+//! Users are recognised by their user keys: the `userId` and the e-mail address each give a [`UserKey`], a keyed hash (`domain/hash.rs`).
+//! Two events are of one user if they share a user key, so a common `userId` joins events with different e-mails. `scheduling/lanes.rs`
+//! decides what else joins them (a common affiliate, a third event). Deliberately absent: finding the `userId` and the address in an event
+//! ([`crate::mapping`]).
 
 use super::{AccountName, Email, HashKey, UserKey};
 use std::fmt;
@@ -40,7 +41,7 @@ pub struct User {
 }
 
 impl User {
-    /// The keys of this user: none, one or two.
+    /// The user keys: none, one or two.
     pub fn keys(&self, hash: &HashKey, account: &AccountName) -> Vec<UserKey> {
         let user_id = self.user_id.iter().map(|id| hash.user_id(account, id));
         user_id.chain(self.email.iter().map(|email| hash.email(account, email))).collect()

@@ -1,12 +1,11 @@
-//! The account endpoints, and which of them a request is for.
+//! The registry of account endpoints, which selects the endpoint of a request.
 //!
-//! In: the headers of a request. Out: its [`AccountEndpoint`], or the response that refuses it. Each configured account has an
-//! endpoint of its own, `/segment/{name}`; all accounts share `/segment`, `/v1/batch` and `/v1/import`: there the key in the Basic
-//! credentials selects the account, be its secret half right or wrong. Where any key is accepted, [`MerchantAccounts`] verifies an
-//! unknown key with Refersion. Every other request is for the account `main`: it may have a signature, and credentials of a
-//! gateway. Invariants: the path of an account that does not exist is answered like any other unknown path; a key with the public
-//! half of a configured account never reaches another account. Deliberately absent: whether a request is authentic
-//! ([`crate::segment::Authenticator`]).
+//! In: the headers of a request. Out: its [`AccountEndpoint`], or the response that refuses it. Each configured account has an endpoint of
+//! its own, `/segment/{name}`; all accounts share `/segment`, `/v1/batch` and `/v1/import`: there the API key in the Basic credentials
+//! selects the account, whether its secret half is right or wrong. If any API key is accepted, [`MerchantAccounts`] verifies an unknown key
+//! with Refersion. Every other request is for the account `main`: it may have a signature, and credentials of a gateway. Invariants: the
+//! path of an account that does not exist is answered like any other unknown path; an API key with the public half of a configured account
+//! never selects another account. Deliberately absent: whether a request is authentic ([`crate::segment::Authenticator`]).
 
 use super::AccountEndpoint;
 use super::response::ApiResponse;
@@ -23,13 +22,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// The accounts that are not configured: their keys arrive with requests.
+/// The accounts that are not configured, whose API keys arrive with requests.
 #[async_trait]
 pub trait MerchantAccounts: Send + Sync {
-    /// The endpoint of the account with this key, once Refersion has accepted the key and the key is stored.
+    /// The endpoint of the account with this API key, after Refersion has accepted the key and the key is stored.
     async fn admit(&self, key: ApiKey) -> Result<Arc<AccountEndpoint>, AdmissionError>;
 
-    /// What counts for all these accounts.
+    /// The counters that all these accounts share.
     fn meter(&self) -> &Meter;
 
     /// The endpoints of the accounts that have a worker.
@@ -38,30 +37,30 @@ pub trait MerchantAccounts: Send + Sync {
     /// The names of all accounts.
     fn names(&self) -> Vec<AccountName>;
 
-    /// Wakes the workers of those of these accounts that are not configured and whose keys are stored.
+    /// Wakes the workers of the accounts in this list that are not configured and whose API keys are stored.
     fn wake(&self, accounts: &[AccountName]);
 
-    /// Reads the keys that other processes have stored: new ones, and those that replace others.
+    /// Reads the API keys that other processes have stored: new ones and replacements.
     async fn read_api_keys(&self) -> Result<(), StoreError>;
 
-    /// Removes the key of an account, and ends its worker; returns whether there was one. Its events stay.
+    /// Removes the API key of an account, and ends its worker; returns whether there was a key. Its events stay.
     async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError>;
 }
 
-/// Why a key of an account that is not configured is not admitted.
+/// Why the API key of an account that is not configured is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdmissionError {
-    /// Refersion rejects the key.
+    /// Refersion rejects the API key.
     KeyRejected,
-    /// Refersion did not say in time whether it accepts the key.
+    /// Refersion did not answer in time whether it accepts the API key.
     KeyUnverified,
-    /// The store could not keep the key.
+    /// The store could not store the API key.
     KeyNotStored,
     /// The service is shutting down.
     Draining,
 }
 
-/// Endpoints; that of `main` is the first, if it exists.
+/// Endpoints. The endpoint of `main` is the first, if it exists.
 pub type Endpoints = Vec<Arc<AccountEndpoint>>;
 
 /// The endpoints of all accounts; they share one store.
@@ -75,7 +74,7 @@ pub struct AccountRegistry {
 }
 
 impl AccountRegistry {
-    /// The configured accounts, whose names and keys differ. `shutdown` is cancelled when the service shuts down.
+    /// A registry of the configured accounts, whose names and API keys must differ. `shutdown` is cancelled when the service shuts down.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Clock,
@@ -86,34 +85,34 @@ impl AccountRegistry {
         Self { store, clock, merchants: None, metrics: Metrics::default(), shutdown, configured }
     }
 
-    /// Counts in `metrics`.
+    /// Makes the registry count in `metrics`.
     #[must_use]
     pub fn with_metrics(self, metrics: Metrics) -> Self {
         Self { metrics, ..self }
     }
 
-    /// Keys that no configured account has are admitted by `merchants`.
+    /// Makes `merchants` admit API keys that no configured account has.
     #[must_use]
     pub fn with_merchants(self, merchants: Arc<dyn MerchantAccounts>) -> Self {
         Self { merchants: Some(merchants), ..self }
     }
 
-    /// The endpoint of every configured account, as they are now.
+    /// The present endpoints of the configured accounts.
     pub fn configured(&self) -> Arc<Endpoints> {
         self.configured.load_full()
     }
 
-    /// These accounts are configured from now on. A request that has its endpoint already goes on with it.
+    /// Replaces the configured accounts. A request that has its endpoint already continues with it.
     pub fn replace_configured(&self, configured: Vec<AccountEndpoint>) {
         self.configured.store(Arc::new(configured.into_iter().map(Arc::new).collect()));
     }
 
-    /// The endpoints of the accounts that are not configured and have a worker. `None` if only configured keys are accepted.
+    /// The endpoints of the accounts that are not configured and have a worker. `None` if only configured API keys are accepted.
     pub fn unconfigured(&self) -> Option<Vec<Arc<AccountEndpoint>>> {
         self.merchants.as_ref().map(|merchants| merchants.endpoints())
     }
 
-    /// Removes the API key of an account that is not configured; returns whether there was one. Its events stay.
+    /// Removes the API key of an account that is not configured; returns whether there was a key. Its events stay.
     pub async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError> {
         match &self.merchants {
             Some(merchants) => merchants.remove_api_key(account).await,
@@ -126,13 +125,13 @@ impl AccountRegistry {
         self.shutdown.is_cancelled()
     }
 
-    /// Wakes the worker of every account with pending events: a start finds some, and a replay adds some.
+    /// Wakes the worker of every account with pending events, for instance after a start or a replay.
     pub fn wake_accounts_with_pending_events(&self) {
         let pending = self.store.pending().into_iter().filter(|(_, events)| *events > 0);
         self.wake(&pending.map(|(name, _)| AccountName::from(name)).collect::<Vec<_>>());
     }
 
-    /// Wakes the workers of those of these accounts that this process owns.
+    /// Wakes the workers of the accounts in this list that this process owns.
     pub fn wake(&self, accounts: &[AccountName]) {
         let (configured, mut others) = (self.configured(), Vec::new());
         for account in accounts.iter().filter(|account| self.store.is_owner(account)) {
@@ -161,7 +160,7 @@ impl AccountRegistry {
         }
     }
 
-    /// Counts a request with wrong credentials; `endpoint` is the account that it was for, if it was for any.
+    /// Counts a request with wrong credentials. `endpoint`: the account of the request, if there is one.
     pub(super) fn count_auth_error(&self, endpoint: Option<&AccountEndpoint>, error: AuthError) {
         match (endpoint, &self.merchants) {
             (Some(endpoint), _) => endpoint.meter.authentication_failed(error),
@@ -191,7 +190,7 @@ impl AccountRegistry {
         }
     }
 
-    /// The endpoint for credentials that hold the key of no configured account; `error` if there is none.
+    /// The endpoint for credentials with an API key of no configured account; `error` if there is none.
     async fn select_by_other_credentials(
         &self,
         headers: &HeaderMap,

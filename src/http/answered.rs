@@ -1,10 +1,10 @@
-//! A request that was answered: its response, and what is counted, logged and traced of it.
+//! An answered request: its response, and its counts, log line and trace.
 //!
-//! In: the response to a request for the webhook. Out: one log line and one count for each request. Levels: a bug is an ERROR; what is
-//! wrong with an account's own request is INFO; all else is DEBUG, because a line for each request would cost more than the request, and
-//! because a flood must not fill the log: of requests without credentials (one WARN in ten seconds says that there are any), or of those
-//! that are refused while the store is unreachable or the backlog is full (one INFO in ten seconds). Deliberately absent: what becomes of
-//! the events later ([`crate::worker`] logs their ends, under the same `event.id`).
+//! In: the response to a request for the webhook. Out: one log line and one count for each request. Levels: a bug is ERROR; a fault of an
+//! account's own request is INFO; all else is DEBUG. A line for each request would cost more than the request, and a flood must not fill
+//! the log: requests without credentials are reported by one WARN in ten seconds, and requests that are refused because the store is
+//! unreachable or the backlog is full by one INFO in ten seconds. Deliberately absent: the later outcomes of the events ([`crate::worker`]
+//! logs them with the same `event.id`).
 
 use super::AccountRegistry;
 use super::response::ApiResponse;
@@ -16,26 +16,26 @@ use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use std::time::{Duration, Instant};
 
-/// Refusals for which the service is the reason, not the request: a full backlog, an outage of the store.
+/// The throttle of refusals that the service causes, not the request: a full backlog, an outage of the store.
 static UNAVAILABLE: LogThrottle = LogThrottle::new();
 
 /// The answer to a request.
 pub(super) struct Answered {
     pub(super) response: Response,
     pub(super) status: EventStatus,
-    /// How many events the request had; 0 if it was refused as a whole.
+    /// The number of events in the request; 0 if it was refused as a whole.
     pub(super) events: usize,
     /// The event of a request with a single one, if it reached the event log.
     pub(super) event: Option<EventId>,
 }
 
 impl Answered {
-    /// A request that is refused as a whole.
+    /// The answer to a request that is refused as a whole.
     pub(super) fn refused(response: ApiResponse) -> Self {
         Self { status: response.status(), response: response.into_response(), events: 0, event: None }
     }
 
-    /// Counts and logs the request, which took `took` and was for `account`, if it was for any.
+    /// Counts and logs the request, which took `took`. `account`: its account, if there is one.
     pub(super) fn publish(&self, registry: &AccountRegistry, account: Option<&AccountName>, took: Duration) {
         registry.metrics.request_answered(self.status, took);
         let (account, event) = (account.map(tracing::field::display), self.event.map(tracing::field::display));

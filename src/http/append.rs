@@ -1,9 +1,8 @@
-//! Appends events to the log (the queue of the delivery worker), even if the client disconnects meanwhile.
+//! Appends events to the event log (the queue of the delivery worker), even if the client disconnects meanwhile.
 //!
-//! In: events. Out: for each, whether it was appended. Invariant: an append that has begun runs to its end, and then the worker
-//! is woken if an event was accepted. It runs in the task of its request while the client is connected, and moves to a task of
-//! its own when the client disconnects or is answered before: so the usual request needs no second task. Deliberately absent:
-//! transactions and group commit, which are the store's.
+//! In: events. Out: for each, whether it was appended. Invariant: an append that has begun runs to its end, and then the worker is woken if
+//! an event was accepted. It runs in the task of its request, and moves to a task of its own when the client disconnects or is answered
+//! before, so the usual request needs no second task. Deliberately absent: transactions and group commit, which the store has.
 
 use super::AccountEndpoint;
 use super::response::ApiResponse;
@@ -16,18 +15,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// A request whose key had to be verified is answered so long after its receipt, whatever the store does. Segment waits 5 seconds.
+/// The longest time from the receipt to the answer of a request whose API key was verified, whatever the store does. Segment waits 5
+/// seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
-/// A store that is silent gives an append up after 3 seconds; together with a shorter admission than this, it is in time.
+/// The longest admission after which an append needs no timeout of its own: the store gives an append up after 3 seconds.
 const SHORT_ADMISSION: Duration = Duration::from_secs(1);
 
-/// How long the append of a request is waited for whose admission took so long. `None`: as long as the store itself waits.
+/// How long a request waits for its append after an admission of this length. `None`: as long as the store itself waits.
 pub(super) fn timeout_after(admission: Duration) -> Option<Duration> {
     (admission > SHORT_ADMISSION).then(|| ANSWER_TIMEOUT.saturating_sub(admission))
 }
 
-/// Appends `events` and wakes the worker. After the `timeout` the append goes on without its caller.
-/// The span of it belongs to `trace`, and links to the events.
+/// Appends `events` and wakes the worker. After the `timeout` the append continues without its caller. Its span belongs to `trace`, and
+/// links to the events.
 pub(super) async fn append(
     endpoint: &AccountEndpoint,
     events: Vec<NewEvent>,
@@ -71,14 +71,14 @@ fn end(span: Option<Span>, accepted: usize, error: Option<&StoreError>) {
 
 type Append = Pin<Box<dyn Future<Output = Result<Vec<Appended>, StoreError>> + Send>>;
 
-/// An append; dropped before its end, it goes on in a task of its own.
+/// An append that continues in a task of its own if it is dropped before its end.
 struct CompleteOnDrop(Option<Append>);
 
 impl Future for CompleteOnDrop {
     type Output = Result<Vec<Appended>, StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // Taken out while it is polled: an append that panicked must not go on.
+        // Taken out while it is polled: an append that panicked must not continue.
         let Some(mut append) = self.0.take() else { return Poll::Ready(Err(StoreError::Closed)) };
         if let Poll::Ready(appended) = append.as_mut().poll(context) {
             return Poll::Ready(appended);
@@ -90,7 +90,7 @@ impl Future for CompleteOnDrop {
 
 impl Drop for CompleteOnDrop {
     fn drop(&mut self) {
-        // Without a runtime the process is ending; the store appends what it was handed before.
+        // Without a runtime the process is ending. The store appends the events that it already has.
         if let (Some(append), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             runtime.spawn(append);
         }

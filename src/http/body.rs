@@ -1,10 +1,10 @@
 //! Reads the body of a request under its limits, plain or gzip.
 //!
-//! In: headers and a body stream. Out: the bytes as they were sent; [`gunzip`] decompresses them, because a signature may be over
-//! either form. Invariants: a body takes no more memory than [`MAX_BODY_BYTES`], before and after decompression; the number of
-//! large bodies in memory is limited; a client that is refused while it sends can read the response. tower-http's
-//! `RequestBodyLimit` and `RequestDecompression` do not serve here: the first cannot limit the memory of all requests together,
-//! the second drops the bytes as they were sent.
+//! In: headers and a body stream. Out: the bytes as they were sent; [`gunzip`] decompresses them, because a signature may be over either
+//! form. Invariants: a body takes no more memory than [`MAX_BODY_BYTES`], before and after decompression; the number of large bodies in
+//! memory is limited; a client that is refused while it sends can read the response. tower-http's `RequestBodyLimit` and
+//! `RequestDecompression` do not fit: the first cannot limit the memory of all requests together, the second drops the bytes as they were
+//! sent.
 
 use super::limits::{MAX_BODY_BYTES, MAX_EVENT_BYTES};
 use super::response::ApiResponse;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-/// The time a body has to arrive; Segment itself stops waiting after 5 or 10 seconds.
+/// How long a body may take to arrive. Segment itself stops waiting after 5 or 10 seconds.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a refused body is read, so that its client can read the response.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -84,8 +84,8 @@ async fn collect(body: &mut Body, capacity: usize) -> Result<(Vec<u8>, LargeBody
     Ok((bytes, permit))
 }
 
-/// Reads the rest of a refused body and drops it. A client that writes into a closed connection may never read the response,
-/// and would send everything again. A client that asked first (`Expect`) has not begun to send.
+/// Reads the rest of a refused body and drops it. A client that writes into a closed connection may never read the response, and would send
+/// everything again. A client that sent `Expect` has not begun to send the body.
 pub(super) async fn discard(headers: &HeaderMap, body: &mut Body) {
     if headers.contains_key(EXPECT) {
         return;
@@ -108,8 +108,8 @@ async fn next_data(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
     Some(body.frame().await?.map(|frame| frame.into_data().unwrap_or_default()))
 }
 
-/// Decompresses one gzip member, which is what every client sends. Further members are refused: decompressing a body of a
-/// hundred thousand empty ones takes a second, and the request is not authenticated yet.
+/// Decompresses one gzip member; every client sends one. Further members are refused: decompressing a hundred thousand empty ones takes a
+/// second, and the request is not authenticated yet.
 pub(super) fn gunzip(compressed: &[u8]) -> Result<Vec<u8>, ApiResponse> {
     let mut content = Vec::new();
     let mut decoder = GzDecoder::new(compressed);

@@ -1,4 +1,4 @@
-//! Health on the public listener: `/healthz` (the process is alive) and `/readyz` (the service takes requests).
+//! Health checks on the public listener: `/healthz` (liveness) and `/readyz` (readiness).
 
 use super::AccountRegistry;
 use crate::health::{Liveness, Readiness};

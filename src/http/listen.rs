@@ -22,15 +22,15 @@ use tokio::sync::Semaphore;
 /// The limits of one listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenerLimits {
-    /// The time a connection has for the header of its next request, including the idle time before it.
+    /// How long a connection may take for the header of its next request, including the idle time before it.
     pub header_timeout: Duration,
-    /// The most connections that are open at a time.
+    /// The most open connections.
     pub max_connections: usize,
 }
 
 impl Default for ListenerLimits {
-    /// Proxies keep an idle connection for 60 s (nginx, AWS's load balancers) and must close it first: a request that is sent
-    /// while this side closes the connection fails. 12,000 connections with the largest headers need 384 MB.
+    /// Limits for proxies that keep an idle connection for 60 s (nginx, AWS's load balancers). A proxy must close it first, because a
+    /// request that is sent while this side closes the connection fails. 12,000 connections with the largest headers need 384 MB.
     fn default() -> Self {
         Self { header_timeout: Duration::from_secs(75), max_connections: 12_000 }
     }
@@ -58,7 +58,7 @@ pub async fn listen(
 ) {
     let mut http = Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEADER_BYTES);
-    // Otherwise the end of what a client sends would count as the client's leaving, and its request would not be answered.
+    // Without this, a client that closes its side after its request would count as disconnected, and would get no answer.
     http.half_close(true);
     let connections = Arc::new(Semaphore::new(limits.max_connections));
     // Err: the peer has closed the connection.

@@ -1,11 +1,11 @@
 //! The public HTTP listener: Segment's webhook, the pages that connect a source, and health.
 //!
-//! `account_registry` selects the account of a request; `webhook` handles the request; `body` reads it within its `limits`;
-//! `parse` turns it into events to append; `append` hands them to the store; `response` is THE inbound status table; `health` is
-//! health; `connect` has the pages for merchants; `listen` serves a listener and limits its connections; `openapi` describes the paths.
-//! Invariants: an event is answered with 2xx only after it is on disk, or if nothing has to be kept; no response to an event is
-//! a redirect, and its body is JSON, of an error with `status` and `message`; a panic is answered with 500. Deliberately
-//! absent: calls to Refersion; the verification of a new key needs one, and is passed in ([`MerchantAccounts`]).
+//! `account_registry` selects the account of a request; `webhook` handles the request; `body` reads it within its `limits`; `parse` turns
+//! it into events to append; `append` hands them to the store; `response` is THE inbound status table; `health` has the health checks;
+//! `connect` has the pages for merchants; `listen` serves a listener and limits its connections; `openapi` describes the paths. Invariants:
+//! an event is answered with 2xx only after it is on disk, or if nothing has to be kept; no response to an event is a redirect; the body of
+//! a response is JSON, with `status` and `message` for an error; a panic is answered with 500. Deliberately absent: calls to Refersion. The
+//! verification of a new API key needs one, and is passed in ([`MerchantAccounts`]).
 
 mod account_registry;
 mod answered;
@@ -42,9 +42,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// The webhook of one account, and what it works with.
+/// The webhook of one account.
 pub struct AccountEndpoint {
-    /// The account that the events are for.
+    /// The account of the events.
     pub account: AccountName,
     /// Authenticates requests for the account.
     pub authenticator: Authenticator,
@@ -52,7 +52,7 @@ pub struct AccountEndpoint {
     pub rules: Rules,
     /// The current time.
     pub clock: Clock,
-    /// Where events are appended.
+    /// The store to which events are appended.
     pub store: Arc<dyn Store>,
     /// Signals between the worker and this endpoint.
     pub signals: AccountSignals,
@@ -62,14 +62,14 @@ pub struct AccountEndpoint {
     pub shutdown: CancellationToken,
     /// The account's counters.
     pub meter: Meter,
-    /// How long after its request was received a response waits for the outcome at most; zero: it does not wait.
+    /// The longest time from the receipt of a request until its response, which waits for the outcome; zero: it does not wait.
     pub max_wait: Duration,
-    /// `REFERSION_CONCURRENCY`, the ceiling of requests in flight: with fewer events pending, a new one is expected to begin at once. The
-    /// present limit may be lower; then the response waits in vain, and no longer than `max_wait`.
+    /// `REFERSION_CONCURRENCY`, the ceiling of requests in flight: with fewer events pending, a new event is expected to begin at once. The
+    /// present limit may be lower; then the response waits until `max_wait` without result.
     pub concurrency: u64,
 }
 
-/// The paths of Segment's server SDKs: those for Node, Python, PHP and Go; those for Ruby, .NET and Java.
+/// The paths of Segment's server SDKs: the first for Node, Python, PHP and Go, the second for Ruby, .NET and Java.
 const SDK_PATHS: [&str; 2] = ["/v1/batch", "/v1/import"];
 /// The methods that Segment's Webhooks destination offers.
 const WEBHOOK_METHODS: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT).or(MethodFilter::PATCH);

@@ -1,5 +1,5 @@
-//! The OpenAPI description of the public listener's paths: for events, and for the pages that connect a source. Health is
-//! described with the operators' listener, which serves the description, as a file.
+//! The OpenAPI description of the public listener's paths: for events, and for the pages that connect a source. The description of the
+//! operators' listener has the health checks, and serves the whole description as a file.
 
 use super::response::{ApiResponse, DESCRIPTIONS, ItemResult, ResponseBody};
 use super::{connect, limits::MAX_EVENTS, webhook};
@@ -24,7 +24,7 @@ use utoipa::{IntoResponses, Modify, OpenApi as _};
 )]
 struct Events;
 
-/// What the operations share: credentials and responses.
+/// Credentials and responses that the operations share.
 struct CredentialsAndResponses;
 
 impl Modify for CredentialsAndResponses {
@@ -59,14 +59,14 @@ impl IntoResponses for ApiResponse {
     }
 }
 
-/// Schemas of bodies: forms, and events that are certainly taken. Many others are, too: an e-mail address is found in several places, and no other member has to
-/// be of a type.
+/// Schemas of bodies: forms, and events that are certainly accepted. Many other events are accepted, too: an e-mail address is found in
+/// several places, and no other member must have a certain type.
 fn body_schemas() -> Value {
     let event = json!({"$ref": "#/components/schemas/SegmentEvent"});
     let several = json!({"type": "array", "minItems": 1, "maxItems": MAX_EVENTS, "items": event});
     let user_id = |constraint: Value| with(constraint, json!({"description": "The merchant's own id of the user"}));
     let identify = json!({"userId": user_id(json!({})), "traits": traits_schema()});
-    // Not a placeholder such as `0` or `null`, which names nobody.
+    // No placeholder such as `0` or `null`, which names nobody.
     let delete = json!({"userId": user_id(json!({"type": "string", "pattern": "^[0-9A-Za-z]+[1-9][0-9A-Za-z_-]*$"}))});
     json!({
         "SegmentEvent": {
@@ -93,7 +93,7 @@ fn body_schemas() -> Value {
     })
 }
 
-/// The schema of an event of this type, with the members of its own.
+/// The schema of an event of this type, with its own members.
 fn event_schema(kind: &str, required: &[&str], own: Value) -> Value {
     let common = json!({
         "type": {"type": "string", "enum": [kind]},
@@ -147,7 +147,7 @@ pub fn openapi() -> Value {
     document
 }
 
-/// The same operation under an id of its own.
+/// The same operation with another id.
 fn with_id(mut item: PathItem, suffix: &str) -> PathItem {
     if let Some(operation) = &mut item.post {
         operation.operation_id = operation.operation_id.as_ref().map(|id| format!("{id}{suffix}"));

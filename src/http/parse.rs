@@ -1,10 +1,10 @@
-//! Parses an authenticated body, and decides for each event: append it, or respond without appending it. Of an array or a batch each
-//! event is decided by itself, so that a bad one does not fail the others (partial failure).
+//! Parses an authenticated body, and decides for each event: append it, or respond without appending it. The events of an array or a batch
+//! are decided one by one, so a bad one does not fail the others (partial failure).
 //!
-//! In: a body and the signatures that must match it. Out: a [`ParsedBody`], with an entry of the ledger for each event that is
-//! answered here. Invariants: nothing is parsed before the signatures are verified; nothing here waits or does I/O. An event that applies to known users only (an Engage event that creates no
-//! affiliate, a delete by `userId`) carries its result for an unknown user: the store decides whether the user is unknown, see
-//! [`KnownUsersOnly`]. Deliberately absent: appending ([`super::append`]).
+//! In: a body and the signatures that must match it. Out: a [`ParsedBody`], with an entry of the ledger for each event that is answered
+//! here. Invariants: nothing is parsed before the signatures are verified; nothing here waits or does I/O. An event that applies only to
+//! known users (an Engage event that creates no affiliate, a delete by `userId`) has its result for an unknown user with it, because only
+//! the store knows whether the user is known ([`KnownUsersOnly`]). Deliberately absent: appending ([`super::append`]).
 
 use super::AccountEndpoint;
 use super::body::{RawBody, gunzip};
@@ -33,15 +33,15 @@ pub(super) struct ParsedItem {
     pub(super) message_id: Option<String>,
     pub(super) kind: EventType,
     pub(super) decision: ItemDecision,
-    /// What the mapping left out of the event.
+    /// Notes of the mapping on values that it left out.
     pub(super) notes: Vec<String>,
 }
 
-/// What to do with an event.
+/// The decision about an event.
 pub(super) enum ItemDecision {
-    /// Append it. For an event that applies to known users only, with its result if the user is unknown.
+    /// Append it. With the result for an unknown user, if the event applies only to known users.
     Append(NewEvent, Option<ApiResponse>),
-    /// Respond without appending it, and record what became of it.
+    /// Respond without appending it, with its entry of the ledger.
     Respond(ApiResponse, Box<AnsweredEvent>),
 }
 
@@ -65,7 +65,7 @@ pub(super) fn parse_body(
     let content = if body.gzip { gunzip(&body.bytes).map(Cow::Owned) } else { Ok(Cow::Borrowed(&body.bytes[..])) };
     let decompressed = content.as_deref().ok().filter(|_| body.gzip);
     if matches!(content, Err(ApiResponse::BodyTooLarge)) {
-        // The signature may be over the decompressed body, which is not there to be checked.
+        // The signature may be over the decompressed body, which is too large to be checked.
         return Err(ApiResponse::BodyTooLarge);
     }
     let forms: Vec<&[u8]> = [&body.bytes[..]].into_iter().chain(decompressed).collect();
@@ -109,7 +109,7 @@ fn decide_on<'a>(
     }
 }
 
-/// An element that is not read as an event.
+/// The decision about an element that cannot be read as an event.
 fn unreadable(
     endpoint: &AccountEndpoint,
     text: &str,
@@ -127,10 +127,10 @@ fn unreadable(
     ParsedItem { message_id: None, kind: EventType::Malformed, decision, notes: Vec::new() }
 }
 
-/// An event that was read, and what is needed to decide about it.
+/// A parsed event, and the values that decide about it.
 struct ReceivedEvent<'a> {
     endpoint: &'a AccountEndpoint,
-    /// The event as it stands in the body.
+    /// The text of the event in the body.
     text: &'a str,
     event: Event<'a>,
     received_at: Timestamp,
@@ -211,7 +211,7 @@ fn texts(notes: &[Note]) -> Vec<String> {
     notes.iter().take(MAX_NOTES).map(ToString::to_string).collect()
 }
 
-/// The result if the user is unknown, and its code; `None` if the event creates the affiliate, or if what it says is remembered.
+/// The result for an unknown user, and its code; `None` if the event creates the affiliate, or if its traits are remembered.
 fn if_unknown(wanted: &Identify) -> Option<(ApiResponse, OutcomeCode)> {
     match &wanted.creation {
         Creation::Allowed(_) => None,

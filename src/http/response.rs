@@ -13,15 +13,15 @@
 //! | error: a bug | 500 | sends it again |
 //! | unavailable: not stored, a key that could not be verified, shutting down | 503 | sends it again |
 //!
-//! Each event of an array or a batch has a result of its own in `results`, with one of these statuses. The code of the whole is that of
-//! the first that occurs of: error, accepted, done (200), rejected, another refusal, unsupported ([`combined`]). So an array is 4xx only
-//! if none of its events was accepted or done. If its events cannot be stored, or the backlog is full, the whole is 503 or 429, and none
-//! of them is stored. What becomes of each event is decided in `http/parse.rs`.
+//! Each event of an array or a batch has a result of its own in `results`, with one of these statuses. The code of the whole is that of the
+//! first that occurs of: error, accepted, done (200), rejected, another refusal, unsupported ([`combined`]). So an array is 4xx only if
+//! none of its events was accepted or done. If its events cannot be stored, or the backlog is full, the whole is 503 or 429, and none of
+//! them is stored. `http/parse.rs` decides about each event.
 //!
-//! 429, 500 and 503 are retryable for Segment (it resends the request); all others are not. Never an answer to its webhook: 3xx, 207, 410, 423, 460, 505. A body is
-//! JSON with `status` and `message`, and `notes` if a part of the event was left out. No body holds a secret or personal data. A page for
-//! merchants ([`PageStatus`]) has 200, or 303 on the way to Segment's consent page. A page that refuses has 400, 403, 409, 500 or 503. The
-//! codes of `/readyz` are in `health`.
+//! 429, 500 and 503 are retryable for Segment (it resends the request); all others are not. The webhook never answers 3xx, 207, 410, 423,
+//! 460 or 505. A body is JSON with `status` and `message`, and `notes` if a part of the event was left out. No body holds a secret or
+//! personal data. A page for merchants ([`PageStatus`]) has 200, or 303 for the redirect to Segment's consent page. The page of a refusal
+//! has 400, 403, 409, 500 or 503. The codes of `/readyz` are in `health`.
 
 mod conversions;
 
@@ -49,10 +49,10 @@ pub(super) enum ApiResponse {
     Duplicate,
     Ignored(Reason),
     Invalid(String),
-    /// An event that lacks what Refersion needs.
+    /// An event that lacks a value that Refersion requires.
     Unmappable(MappingError),
     DeadLetter(PermanentFailure),
-    /// Another process has settled the event, and why if it is a dead letter.
+    /// Another process has settled the event. With the reason, if it is a dead letter.
     SettledElsewhere(OutcomeCode, Option<String>),
     Unauthenticated(AuthError),
     AccountHalted,
@@ -65,7 +65,7 @@ pub(super) enum ApiResponse {
     EventTooLarge,
     TooManyEvents,
     BacklogFull,
-    /// More events in one request than may be pending at all, which are so many.
+    /// The request has more events than may be pending at all. With that limit.
     ExceedsBacklog(u64),
     UnsupportedType(String),
     InternalError,
@@ -78,23 +78,23 @@ pub(super) enum ApiResponse {
 /// The JSON body of a response.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ResponseBody<'a> {
-    /// Of a delivered event: what became of its affiliate.
+    /// The action at the affiliate, for a delivered event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) action: Option<&'static str>,
-    /// The event's name in logs, traces, dead letters and the ledger. Absent if the event is to be sent again.
+    /// The event's name in logs, traces, dead letters and the ledger. Absent if the event must be sent again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(super) event: Option<EventId>,
-    /// What happened, in words.
+    /// The result in words.
     pub(super) message: Cow<'a, str>,
-    /// What was left out of the event, and why: names of fields, never values.
+    /// Notes on values that were left out of the event, and why: names of fields, never values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) notes: Vec<String>,
     /// The result of each event of an array or batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(no_recursion)]
     pub(super) results: Option<Vec<ItemResult<'a>>>,
-    /// What happened, in one word.
+    /// The status, in one word.
     #[schema(value_type = String)]
     pub(super) status: EventStatus,
 }
@@ -233,26 +233,26 @@ impl ApiResponse {
         response
     }
 
-    /// Whether the ledger has the event, or will have: then the answer names it. Not if nothing of the request was stored.
+    /// Whether the ledger has the event or will have it, so that the answer names the event. False if nothing of the request was stored.
     pub(super) fn is_of_the_ledger(&self) -> bool {
         use EventStatus as S;
         !matches!(self.status(), S::BacklogFull | S::Error | S::Unavailable) && !matches!(self, Self::ExceedsBacklog(_))
     }
 
-    /// Counts why an event with this result was not appended, if it was not. What was appended is counted when it is settled.
+    /// Counts the reason if an event with this result was not appended. Appended events are counted when they are settled.
     pub(super) fn count_reason(&self, meter: &Meter) {
         if let Self::Ignored(reason) = self {
             meter.events_ignored(OutcomeCode::from(reason), 1);
         } else if let Self::UnsupportedType(_) = self {
-            // No error of the customer: there is nothing to do for it.
+            // An unsupported type is no error of the customer: there is nothing to do for it.
             meter.events_ignored(OutcomeCode::Unsupported, 1);
         } else if let Some(reason) = self.refusal() {
             meter.event_refused(reason);
         }
     }
 
-    /// Why this event was refused. None if it was not refused, and none for a response that refuses a whole request before its events are
-    /// parsed: then no event is counted.
+    /// Why this event was refused. None if it was not refused, or if the response refuses a whole request before its events are parsed:
+    /// then no event is counted.
     fn refusal(&self) -> Option<RefusalReason> {
         Some(match self {
             Self::Invalid(_) => RefusalReason::Malformed,
@@ -280,7 +280,7 @@ impl ApiResponse {
     }
 }
 
-/// Which of the results of many events decides the response: the first of these that occurs. An unsupported type comes last, since it is
+/// The precedence of results: of many events, the first of these that occurs decides the response. An unsupported type is last, since it is
 /// no error of the customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Precedence {
@@ -306,21 +306,21 @@ pub(super) const DESCRIPTIONS: [(&str, &str); 10] = [
     ("503", "unavailable: send the event again"),
 ];
 
-/// What a page for merchants says.
+/// The status of a page for merchants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PageStatus {
-    /// What was asked for.
+    /// The page shows what was requested.
     Shown,
-    /// The browser goes to Segment's consent page.
+    /// The browser is redirected to Segment's consent page.
     ToSegment,
-    /// The form again, because of the key.
+    /// The form again, because of the Refersion key.
     Key(ApiKeyProblem),
     /// Nothing was connected.
     Refused(Refusal),
 }
 
 impl PageStatus {
-    /// The form, with what was wrong with the key before, if anything was.
+    /// The form, with the problem of the former key, if there was one.
     pub(super) fn of_key(problem: Option<ApiKeyProblem>) -> Self {
         problem.map_or(Self::Shown, Self::Key)
     }
@@ -349,7 +349,7 @@ impl IntoResponse for ApiResponse {
     }
 }
 
-/// The message for an event of which only this is known.
+/// The message for an event that another process has settled.
 fn settled_elsewhere(code: OutcomeCode, reason: Option<&str>) -> String {
     match (code.action(), reason) {
         (Some(action), _) => Outcome::delivered(action, None).to_string(),
@@ -359,8 +359,8 @@ fn settled_elsewhere(code: OutcomeCode, reason: Option<&str>) -> String {
     }
 }
 
-/// The response to a request with many events. Segment can only send the whole request again, and every event that can be
-/// stored is stored already. So one success makes the request a success, unless an internal error left an event undecided.
+/// The response to a request with many events. Segment can only send the whole request again, and every event that can be stored is stored
+/// already. So one success makes the whole request a success, unless an internal error left an event undecided.
 pub(super) fn combined(results: &[ApiResponse]) -> ApiResponse {
     results.iter().min_by_key(|result| result.precedence()).cloned().unwrap_or(ApiResponse::InternalError)
 }

@@ -4,12 +4,12 @@
 //! request (a long poll), so that Segment's Event Tester shows it. It waits only if the event can be delivered now:
 //! - it was appended, and is no duplicate;
 //! - fewer events of the account were pending before it than `REFERSION_CONCURRENCY`;
-//! - no earlier event of the same user blocks it, and the account is neither paused nor halted, as the account's worker says.
+//! - no earlier event of the same user blocks it, and the account is neither paused nor halted.
 //!
-//! Where another process delivers for the account, the store says how the event ended, and whether the account is paused or halted. The
-//! response to an array does not wait; it has a result per event. Invariants: a client that disconnects loses the response and nothing
-//! else; time that passed before the event was stored is not waited for again, since Segment's own patience counts from when it sent the
-//! request; nor is time that the verification of its key took. Deliberately absent: calls to Refersion.
+//! If another process delivers for the account, the outcome of the event and a pause or halt of the account are read from the store. The
+//! response to an array does not wait; it has a result for each event. Invariants: a client that disconnects loses only the response; the
+//! wait counts from the receipt, including the time for the verification of the API key and for storing the event, since Segment's own
+//! timeout counts from its sending. Deliberately absent: calls to Refersion.
 
 use super::account_registry::credentials;
 use super::answered::{Answered, log_auth_error};
@@ -66,7 +66,7 @@ pub(super) async fn account_endpoint(State(registry): State<Arc<AccountRegistry>
     }
 }
 
-/// When a request was received, what its spans belong to, and how long its append is waited for.
+/// The receipt of a request: its moment, its trace, and the timeout of its append.
 struct Arrival {
     at: Instant,
     trace: Option<TraceContext>,
@@ -98,7 +98,7 @@ async fn respond(
                 log_auth_error(*error);
                 registry.count_auth_error(account.as_deref(), *error);
             }
-            // A client that is still slow after the timeout is answered at once.
+            // After the timeout of the body, its rest is not read before the answer.
             if !matches!(error, ApiResponse::BodyTimeout) {
                 body::discard(&head.headers, &mut body).await;
             }
@@ -142,7 +142,7 @@ async fn answer_one(endpoint: &AccountEndpoint, item: ParsedItem, arrival: Arriv
     Answered { response: response.with_body(&body), status: response.status(), events: 1, event }
 }
 
-/// Counts an event by what it was answered with.
+/// Counts an event by its answer.
 fn count(endpoint: &AccountEndpoint, kind: EventType, response: &ApiResponse) {
     endpoint.meter.events_received(kind, response.status(), 1);
     response.count_reason(&endpoint.meter);
@@ -186,8 +186,8 @@ async fn handle_one(
     }
 }
 
-/// The outcome of an event that can be delivered now, if it is known by the end of the wait, which counts from `received_at`. While the
-/// account is paused, or an earlier event of the user blocks this one, the response does not wait.
+/// Waits for the outcome of an event that can be delivered now; the wait counts from `received_at`. Does not wait while the account is
+/// paused, or if an earlier event of the user blocks this one.
 async fn wait_for_outcome(
     endpoint: &AccountEndpoint,
     seq: Seq,
@@ -216,8 +216,8 @@ fn answer_while(state: HealthState) -> Option<ApiResponse> {
     }
 }
 
-/// How the event ended, once the process that owns the account has settled it, or that the account is paused or halted there; nothing
-/// where this process is the owner.
+/// Waits until the process that owns the account has settled the event, or has paused or halted the account. Does not return if this
+/// process is the owner.
 async fn done_elsewhere(endpoint: &AccountEndpoint, seq: Seq) -> ApiResponse {
     if endpoint.store.is_owner(&endpoint.account) {
         return std::future::pending().await;
@@ -228,7 +228,7 @@ async fn done_elsewhere(endpoint: &AccountEndpoint, seq: Seq) -> ApiResponse {
             DoneElsewhere::Settled(code, reason) => return ApiResponse::SettledElsewhere(code, reason),
             DoneElsewhere::Health(saved) => saved,
         };
-        // Err: another release saved it; then the response waits as if all were well.
+        // Err: another release saved it. Then the response waits as without a pause.
         let state = serde_json::from_str(&saved).map(|saved: SavedHealth| saved.state(endpoint.clock.now()));
         if let Some(not_now) = state.ok().and_then(answer_while) {
             return not_now;
@@ -276,7 +276,7 @@ async fn handle_many(
             results[index] = append_result(appended, if_unknown);
         }
     }
-    // Only now: if nothing could be appended, Segment sends all of them again.
+    // Recorded only now: if nothing could be appended, Segment sends all of them again.
     endpoint.store.recorded().record_all(answered);
     for (label, result) in labels.iter().zip(&results) {
         count(endpoint, label.kind, result);
@@ -284,7 +284,7 @@ async fn handle_many(
     Ok(combined_response(&results, labels))
 }
 
-/// What the result of an event says beside its status.
+/// The parts of an event's result beside its status.
 struct Label {
     message_id: Option<String>,
     kind: EventType,

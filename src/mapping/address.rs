@@ -1,9 +1,9 @@
 //! Address: street, city, state, postal code and country → Refersion's fields.
 //!
-//! In: traits. Out: the fields in a profile, fields whose old value no longer holds, and notes. Of the values that an event has for one
-//! part ([`super::address_parts`]) the first that Refersion takes counts. A value that Refersion would reject is left out with a note,
-//! since Refersion rejects an edit as a whole for one bad field. Deliberately absent: places in the world that are none of Refersion's
-//! ([`super::country`], [`super::subdivision`]).
+//! In: traits. Out: the fields in a profile, the fields whose old value no longer holds, and notes. If an event has several values for one
+//! part ([`super::address_parts`]), the first that Refersion accepts counts. A value that Refersion would reject is left out with a note,
+//! since Refersion rejects a whole edit for one bad field. Deliberately absent: the tables of places ([`super::country`],
+//! [`super::subdivision`]).
 
 use super::address_parts::{AddressParts, Part};
 use super::country;
@@ -12,8 +12,8 @@ use super::{Note, note};
 use crate::domain::{Field, Profile};
 use crate::segment::{Traits, split_lines};
 
-/// Sets the address fields of `profile`. Returns the fields that are to be cleared: a new street of one line has no second one, and a
-/// new country without a state that Refersion takes has none.
+/// Sets the address fields of `profile`. Returns the fields to clear: the second line, if the new street has one line; the state, if the
+/// new country comes without a state that Refersion accepts.
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<Note>) -> Vec<Field> {
     let mut parts = AddressParts::of(traits);
     if parts.is_unreadable {
@@ -48,7 +48,8 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<N
         .collect()
 }
 
-/// The first line of the street is `address1`; all others are `address2`, or the second line that the event says by itself.
+/// Sets `address1` to the first line of the street, and `address2` to the other lines or to the second line that the event states
+/// separately.
 fn street(parts: &mut AddressParts, profile: &mut Profile) {
     let mut lines = split_lines(&parts.take_first(Part::Street)).into_iter();
     profile.set(Field::Address1, lines.next().unwrap_or_default());
@@ -56,7 +57,7 @@ fn street(parts: &mut AddressParts, profile: &mut Profile) {
     profile.set(Field::Address2, lines.as_slice().join(", "));
 }
 
-/// A postal code of the US that came as a number has lost the zeros in front.
+/// The postal code. One of the US that was sent as a number has lost its leading zeros, which are added again.
 fn zip(parts: &mut AddressParts, country: AddressCountry) -> String {
     let is_number = parts.all(Part::Zip).next().is_some_and(|zip| zip.is_number);
     let zip = parts.take_first(Part::Zip);
@@ -65,7 +66,7 @@ fn zip(parts: &mut AddressParts, country: AddressCountry) -> String {
 }
 
 fn country(parts: &AddressParts, profile: &mut Profile, notes: &mut Vec<Note>) -> AddressCountry {
-    // What has no letter is the dialling code of a phone.
+    // A text without letters is the dialling code of a phone.
     let named = |text: &str| text.contains(char::is_alphabetic);
     let mut names = parts.all(Part::Country).map(|found| &*found.text).filter(|text| named(text)).peekable();
     if names.peek().is_none() {

@@ -1,9 +1,9 @@
-//! The parts of an address, wherever an event says them and whatever it calls them.
+//! The parts of an address, found at every place and under every name that events use.
 //!
-//! In: traits. Out: for each part its values, the preferred one first. Places, in this order: the `address` object; one name for both
-//! (`address.city`, `address_city`); beside the address (`city`); an address that is one text, which is a street. Where there is no
-//! `address`, that of a shop stands for it. An address may also be a list of one, or JSON in a text. Deliberately absent: what Refersion
-//! takes ([`super::address`]), and splitting an address that is one text.
+//! In: traits. Out: for each part its values, the preferred one first. Places, in this order: the `address` object; a combined name
+//! (`address.city`, `address_city`); beside the address (`city`); an address that is one text, which is a street. Without an `address`, the
+//! address of a shop is used. An address may also be a list of one, or JSON in a text. Deliberately absent: the values that Refersion
+//! accepts ([`super::address`]), and splitting an address that is one text.
 
 use super::text;
 use crate::segment::{RawJson, Traits, clean_text};
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 /// A part of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
-    /// The street; of several lines, perhaps.
+    /// The street, of one or several lines.
     Street,
     /// The second line of the street.
     SecondLine,
@@ -22,7 +22,7 @@ pub(super) enum Part {
     Country,
 }
 
-/// Every name of each part, normalized; of one part's names the earlier one is preferred.
+/// Every name of each part, normalized; an earlier name of a part is preferred.
 const NAMES: [(&str, Part); 13] = [
     ("street", Part::Street),
     ("address1", Part::Street),
@@ -42,16 +42,16 @@ const NAMES: [(&str, Part); 13] = [
 /// The preferred name of a street: its index, and the part.
 const STREET: (usize, Part) = (0, Part::Street);
 
-/// Beside an address this is a sales region, as likely as not: `EMEA`.
+/// A name that counts only inside an address. Beside one it is often a sales region (`EMEA`).
 const ONLY_IN_AN_ADDRESS: &str = "region";
 
-/// What shops call an address.
+/// The names of an address in events of shops.
 const ADDRESSES_OF_SHOPS: [&str; 3] = ["defaultaddress", "billingaddress", "shippingaddress"];
 
-/// The members of a country that is an object, and of a state.
+/// The members of a country or state that is an object.
 const CODES_AND_NAMES: [&str; 3] = ["code", "iso2", "name"];
 
-/// Where a part was found; the earlier one is preferred.
+/// The place where a part was found; an earlier place is preferred.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum FoundIn {
     Object,
@@ -67,9 +67,9 @@ pub(super) struct FoundPart {
     place: FoundIn,
     /// The index of its name in [`NAMES`].
     name: usize,
-    /// Not blank. A street may have several lines; everything else is clean.
+    /// The text; not blank. A street may have several lines; other parts are clean.
     pub(super) text: String,
-    /// Whether it came as a number.
+    /// Whether the event has it as a number.
     pub(super) is_number: bool,
 }
 
@@ -77,14 +77,14 @@ pub(super) struct FoundPart {
 #[derive(Default)]
 pub(super) struct AddressParts {
     found: Vec<FoundPart>,
-    /// Whether there is an address of which nothing could be read.
+    /// Whether there is an address and no part of it could be read.
     pub(super) is_unreadable: bool,
-    /// Parts with a value of another shape: an object, a list, a truth value.
+    /// Parts with a value of another shape: an object, a list, `true` or `false`.
     unusable: BTreeSet<Part>,
 }
 
 impl AddressParts {
-    /// The parts that `traits` say.
+    /// The parts in `traits`.
     pub(super) fn of(traits: &Traits<'_>) -> Self {
         let mut parts = Self::default();
         for (name, value) in traits.iter() {
@@ -111,7 +111,7 @@ impl AddressParts {
         self.found.iter().filter(move |found| found.part == part)
     }
 
-    /// The parts of which every value has another shape than a text or a number.
+    /// The parts whose values all have another shape than a text or a number.
     pub(super) fn unusable(&self) -> impl Iterator<Item = Part> {
         self.unusable.iter().copied().filter(|part| self.all(*part).next().is_none())
     }
@@ -122,7 +122,7 @@ impl AddressParts {
         first.map(|found| std::mem::take(&mut found.text)).unwrap_or_default()
     }
 
-    /// Adds the parts of a whole address. A list in a list is none, so that nesting costs no stack.
+    /// Adds the parts of a whole address. A list in a list is ignored, so nesting costs no stack.
     fn add_whole(&mut self, value: RawJson<'_>) {
         if let Some(members) = value.as_object().map(Traits::from) {
             for (name, value) in members.iter() {

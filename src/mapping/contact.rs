@@ -1,7 +1,7 @@
 //! Contact: phone, company and PayPal address → Refersion's fields.
 //!
-//! In: traits. Out: `phone`, `company` and `paypal_email` in a profile, and notes on values that were left out. Commissions are paid to
-//! the PayPal address, and a browser may send any trait, so this one counts only if the operator says so.
+//! In: traits. Out: `phone`, `company` and `paypal_email` in a profile, and notes on values that were left out. The PayPal address counts
+//! only if the operator permits it: commissions are paid to it, and a browser may send any trait.
 
 use super::{Note, email, note, text};
 use crate::domain::{Email, EmailError, Field, Profile};

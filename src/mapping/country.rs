@@ -1,4 +1,4 @@
-//! Countries: any common name of a country → the code that Refersion allows for it.
+//! Countries: any common name of a country → the code that Refersion accepts for it.
 //!
 //! In: a text. Out: one of the two-letter codes of Refersion's contract, or nothing. Codes of two and three letters, ISO's
 //! short and formal names, common aliases and well-known native names count; case, accents, punctuation and the word "the"
@@ -21,13 +21,13 @@ static CODES: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
     codes
 });
 
-/// The code that Refersion allows for the country called `name`.
+/// The code that Refersion accepts for the country called `name`.
 pub(super) fn code(name: &str) -> Option<&'static str> {
     let found = CODES.get(&normalize(name)).or_else(|| CODES.get(&normalize(&without_the(name))));
     found.copied()
 }
 
-/// `name` without the word "the": ISO writes "Korea (the Republic of)", senders leave it out or write it in front.
+/// `name` without the word "the": ISO writes "Korea (the Republic of)"; senders leave "the" out or write it in front.
 fn without_the(name: &str) -> String {
     let words = name.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | ','));
     words.filter(|word| !word.eq_ignore_ascii_case("the")).collect::<Vec<_>>().join(" ")

@@ -1,12 +1,12 @@
 //! Mapping of a delete event.
 //!
-//! In: an event. Out: the user to delete. Deliberately absent: what is done at Refersion ([`crate::delivery`]).
+//! In: an event. Out: the user to delete. Deliberately absent: the calls to Refersion ([`crate::delivery`]).
 
 use super::{Intent, MappingError, Note, email};
 use crate::domain::{FactTime, User, UserId};
 use crate::segment::Event;
 
-/// Maps a delete event, which was made at `time`.
+/// Maps a delete event, whose deletion was requested at `time`.
 pub(super) fn delete(
     event: &Event<'_>,
     user_id: Option<&UserId>,

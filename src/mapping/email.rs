@@ -1,9 +1,9 @@
-//! E-mail address of an event: by it Refersion tells affiliates apart.
+//! The e-mail address of an event, by which Refersion distinguishes affiliates.
 //!
-//! In: an event. Out: its address, none, or an error. Where an address is looked for, and in which order, differs. An identify
-//! prefers its traits, since the `email` beside them is filled in by Segment's Event Tester; a delete has little else than
-//! that `email`. A `userId` that looks like an address is one. A list is an address if there is exactly one in it. Invariant: a text that
-//! is no address goes no further than this module; notes and errors name its place, never its value.
+//! In: an event. Out: its address, none, or an error. The places of an address and their order depend on the type. An identify prefers its
+//! traits, since Segment's Event Tester fills in the `email` beside them; a delete often has only that `email`. A `userId` that looks like
+//! an address is an address. A list counts if it holds exactly one address. Invariant: a text that is no address does not leave this
+//! module; notes and errors name its place, never its value.
 
 use super::{MappingError, Note, note};
 use crate::domain::{Email, EmailError, UserId};
@@ -20,7 +20,7 @@ pub(super) fn of_identify(
     match in_traits {
         Ok(Some(email)) => return Ok(Some(email)),
         Ok(None) => {}
-        // Engage makes such events by itself: an error would help no sender.
+        // Engage makes such events automatically: no sender could act on an error.
         Err(EmailError) if event.engage => notes.push(note("email", "not an e-mail address, so it was left out")),
         Err(EmailError) => return Err(MappingError::InvalidEmail("traits.email")),
     }
@@ -57,7 +57,7 @@ pub(super) fn of_delete(
     }
 }
 
-/// The address in `traits`, if there is one; an error if only a value that is no address is there.
+/// The address in `traits`, if there is one; an error if there are only values that are no address.
 pub(super) fn of_traits(traits: &Traits<'_>) -> Result<Option<Email>, EmailError> {
     at_path(traits, "email")
 }
@@ -74,7 +74,7 @@ fn of_external_ids(event: &Event<'_>) -> Option<Email> {
     only(emails.filter_map(|[_, id]| address(id?).ok().flatten()))
 }
 
-/// The one address of `emails`, which may stand there in several spellings.
+/// The address of `emails` if all of them are spellings of one address.
 fn only(mut emails: impl Iterator<Item = Email>) -> Option<Email> {
     let first = emails.next()?;
     emails.all(|other| other == first).then_some(first)
@@ -84,7 +84,7 @@ fn as_email(user_id: &UserId) -> Option<Email> {
     parse(user_id.as_str()).ok()
 }
 
-/// The first address at `path`; an error if every value there is something else.
+/// The first address at `path`; an error if no value there is an address.
 pub(super) fn at_path(traits: &Traits<'_>, path: &str) -> Result<Option<Email>, EmailError> {
     let mut none = Ok(None);
     let found = traits.find(path, |value| {
@@ -112,7 +112,7 @@ fn text_address(value: RawJson<'_>) -> Option<Email> {
     value.as_string().and_then(|text| parse(&text).ok())
 }
 
-/// Invisible marks are dropped. A control character inside is an error: without it the text would be another address.
+/// Drops invisible marks. A control character inside is an error: without it the text would be another address.
 fn parse(text: &str) -> Result<Email, EmailError> {
     let text = text.trim_matches(|c: char| c.is_whitespace() || c.is_control());
     if text.contains(char::is_control) { Err(EmailError) } else { Email::parse(&clean_text(text)) }

@@ -1,25 +1,24 @@
 //! Computed traits and audiences of Segment Engage: the operator's rules applied to an event's traits.
 //!
-//! In: rules and traits. Out: custom fields, an offer and a status, and whether `create_if` holds. A computed trait is sent
-//! as a custom field; entering or leaving an audience has the effect that its rule states. If two rules set the same thing,
-//! the later one wins, and audiences win over custom fields. Invariants: a trait that no rule names has no effect; null and
-//! empty values have none; a value that does not fit its rule is left out with a note; of traits whose names are loosely equal, a
-//! rule applies to the one with exactly its name. Deliberately absent: whether Engage sent the event. A rule applies to a trait from
-//! any source.
+//! In: rules and traits. Out: custom fields, an offer and a status, and whether `create_if` holds. A computed trait is sent as a custom
+//! field; entering or leaving an audience has the effect that its rule states. If two rules set the same attribute, the later one wins, and
+//! audiences win over custom fields. Invariants: a trait that no rule names has no effect; null and empty values have none; a value that
+//! does not fit its rule is left out with a note; if several traits have loosely equal names, a rule applies to the trait with exactly its
+//! name. Deliberately absent: whether Engage sent the event. A rule applies to a trait from any source.
 
 use super::rules::{Audience, CreateIf, CustomField, Effect};
 use super::{Note, Rules, note};
 use crate::domain::{AffiliateStatus, Attribute, Field, Profile};
 use crate::segment::{RawJson, Traits};
 
-/// The effects of all rules on one event.
+/// The effects of all rules for one event.
 #[derive(Debug, Default)]
 pub(super) struct Effects<'r> {
     /// Whether a rule applied.
     pub(super) matched: bool,
-    /// Whether the event says that the user is in an audience.
+    /// Whether the event states that the user is in an audience.
     pub(super) entered: bool,
-    /// Whether the event says that the user is no longer in an audience.
+    /// Whether the event states that the user is no longer in an audience.
     pub(super) rule_says_left: bool,
     /// The trait of an audience, and the status that its rule sets.
     pub(super) status: Option<(&'r str, AffiliateStatus)>,
@@ -72,8 +71,8 @@ impl<'r> Effects<'r> {
     }
 }
 
-/// The value of the trait that a rule names, if it is not empty: of the trait with exactly this name, else of one with a loosely
-/// equal name, unless another rule has such a name too.
+/// The value of the trait that a rule names, if it is not empty: the trait with exactly this name, else a trait with a loosely equal name,
+/// unless another rule has such a name, too.
 fn value<'a>(rules: &Rules, traits: &Traits<'a>, trait_name: &str) -> Option<RawJson<'a>> {
     match traits.exactly(trait_name) {
         Some(value) => Some(value).filter(|value| !value.is_empty()),
@@ -88,19 +87,19 @@ fn plain(value: RawJson<'_>) -> Option<String> {
     elements.map(RawJson::as_clean_scalar).collect::<Option<Vec<_>>>().map(|texts| texts.join(", "))
 }
 
-/// Whether the user left the audience that Engage made an event for, by its trait.
+/// Whether the trait of Engage's audience says that the user left it.
 pub(super) fn trait_says_left(trait_name: &str, traits: &Traits<'_>) -> bool {
     traits.exactly(trait_name).or_else(|| traits.non_empty(trait_name)).and_then(membership) == Some(false)
 }
 
-/// Whether `[mapping.create_if]` holds for `traits`; none if there is no condition, or if they do not have its trait.
+/// Whether `[mapping.create_if]` holds for `traits`; none without a condition, or if `traits` do not have its trait.
 pub(super) fn create_if(rules: &Rules, traits: &Traits<'_>) -> Option<bool> {
     let CreateIf { trait_name, equals } = rules.create_if.as_ref()?;
     let value = value(rules, traits, trait_name)?.as_clean_scalar();
     Some(value.is_some_and(|value| value.to_lowercase() == equals.trim().to_lowercase()))
 }
 
-/// Whether the user is in the audience. Engage sends `true` and `false`, its journeys send `"true"`.
+/// Whether the user is in the audience. Engage sends `true` and `false`; its journeys send `"true"`.
 fn membership(value: RawJson<'_>) -> Option<bool> {
     value.as_clean_scalar()?.to_ascii_lowercase().parse().ok()
 }

@@ -1,9 +1,9 @@
 //! Mapping of an identify event.
 //!
-//! In: an event and the rules. Out: what an `edit` sends if the user is an affiliate (`facts`, `status`), and what a `new`
-//! sends if not ([`Creation`]); only the store knows which of the two applies. Invariants: an event about an audience is
-//! never an error because it has no e-mail or no name; Engage changes no e-mail, and creates nobody who left an audience; a
-//! known affiliate's name is never overwritten by a placeholder.
+//! In: an event and the rules. Out: the content of an `edit` (`facts`, `status`) and of a `new` ([`Creation`]). Only the store knows which
+//! of the two applies: whether the user is an affiliate. Invariants: an event about an audience is never an error because it has no e-mail
+//! or no name; Engage changes no e-mail, and creates nobody who left an audience; a known affiliate's name is never overwritten by a
+//! placeholder.
 
 use super::engage::{self, Effects};
 use super::{
@@ -12,7 +12,7 @@ use super::{
 use crate::domain::{AffiliateStatus, Attribute, Email, FactTime, Facts, Field, NewAffiliate, Profile, User, UserId};
 use crate::segment::Event;
 
-/// Maps an identify event, whose facts are of `time`.
+/// Maps an identify event, whose facts have the moments of `time`.
 pub(super) fn identify(
     event: &Event<'_>,
     user_id: Option<&UserId>,
@@ -20,8 +20,8 @@ pub(super) fn identify(
     time: FactTime,
     notes: &mut Vec<Note>,
 ) -> Result<Intent, MappingError> {
-    // Only an address in the traits is a new value of the field. One from elsewhere says which user is meant, and so does one of
-    // Engage, which sends an event for each address of a user.
+    // Only an address in the traits is a new value of the field. An address from elsewhere only names the user. So does an address in an
+    // event of Engage, which sends an event for each address of a user.
     let traits = event.user_traits();
     let in_traits =
         email::of_traits(traits).or_else(|error| if event.traits.is_empty() { Ok(None) } else { Err(error) });
@@ -52,7 +52,7 @@ pub(super) fn identify(
         condition,
         status: effects.status,
         leaves_audience: is_audience_exit(event, &effects),
-        // Engage and its audiences make such events by themselves: an error would help no sender.
+        // Engage and its audiences make such events automatically: no sender could act on an error.
         made_by_engage: event.engage || effects.entered || effects.rule_says_left,
     };
     let remembers = rules.remember_traits.is_some() && !may_only_create && user.user_id.is_some();
@@ -70,7 +70,7 @@ pub(super) fn identify(
     }))
 }
 
-/// What decides whether the user becomes an affiliate.
+/// The values that decide whether the user becomes an affiliate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'a> {
     pub(super) user: &'a User,
@@ -85,7 +85,7 @@ pub(super) struct Candidate<'a> {
     pub(super) made_by_engage: bool,
 }
 
-/// What to do if the user is no affiliate yet.
+/// The action if the user is no affiliate yet.
 pub(super) fn creation(rules: &Rules, candidate: &Candidate<'_>) -> Creation {
     let Candidate { user, profile, .. } = *candidate;
     if let Some(rule) = rules.create_if.as_ref().filter(|_| candidate.condition != Some(true)) {
@@ -117,7 +117,7 @@ fn is_audience_exit(event: &Event<'_>, effects: &Effects<'_>) -> bool {
     event.engage && !effects.entered && (effects.rule_says_left || event.audience.as_ref().is_some_and(own))
 }
 
-/// The error if there is not what `new` requires.
+/// The error if a value is missing that `new` requires.
 fn missing(user: &User, profile: &Profile) -> Option<MappingError> {
     if user.email.is_none() {
         Some(MappingError::MissingEmail)
@@ -128,12 +128,12 @@ fn missing(user: &User, profile: &Profile) -> Option<MappingError> {
     }
 }
 
-/// Whether both halves of a name are missing.
+/// Whether the first and the last name are missing.
 pub(super) fn lacks_name(profile: &Profile) -> bool {
     profile.get(Field::FirstName).is_none() && profile.get(Field::LastName).is_none()
 }
 
-/// The fields of `new`: those of `profile` without custom fields, both halves of a name, and the defaults.
+/// The fields of `new`: those of `profile` without custom fields, a first and a last name, and the defaults.
 fn new_profile(rules: &Rules, user: &User, profile: &Profile) -> Profile {
     let mut new = profile.filtered(|attribute, _| matches!(attribute, Attribute::Field(_)));
     for (field, default) in [
@@ -150,7 +150,7 @@ fn new_profile(rules: &Rules, user: &User, profile: &Profile) -> Profile {
     new
 }
 
-/// The merchant's own id of a new affiliate: the `userId`, if it is alphanumeric, as Refersion demands.
+/// The merchant's own id of a new affiliate: the `userId`, if it is alphanumeric, as Refersion requires.
 fn merchant_id(user_id: Option<&UserId>) -> Option<&str> {
     user_id.map(UserId::as_str).filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric()))
 }

@@ -1,11 +1,10 @@
 //! The mapping from Segment's events to Refersion's affiliates.
 //!
-//! In: an event and the operator's rules. Out: an [`Intent`], or a [`MappingError`] that says what to correct; and [`Note`]s on
-//! values that were left out. One module a subject: `name`, `address` (with `address_parts`, `country` and `subdivision`), `email`,
-//! `contact`, `engage` (computed traits and audiences); `identify` and `delete` put them together; `remembered` adds what earlier events
-//! said of a user who is no affiliate yet. Invariants: pure and total, for any
-//! event; notes, reasons and errors hold no personal data; a trait that no rule names has no effect. Deliberately absent: whether the user
-//! is an affiliate, which only the store knows; [`Identify`] covers both cases.
+//! In: an event and the operator's rules. Out: an [`Intent`], or a [`MappingError`] that says what to correct; and [`Note`]s on values that
+//! were left out. One module for each subject: `name`, `address` (with `address_parts`, `country` and `subdivision`), `email`, `contact`,
+//! `engage` (computed traits and audiences). `identify` and `delete` combine them; `remembered` adds earlier events of a user who is no
+//! affiliate yet. Invariants: pure and total, for any event; notes, reasons and errors hold no personal data; a trait that no rule names
+//! has no effect. Deliberately absent: whether the user is an affiliate, which only the store knows; [`Identify`] covers both cases.
 
 mod address;
 mod address_parts;
@@ -47,7 +46,7 @@ pub fn map(event: &Event<'_>, rules: &Rules, received_at: Timestamp) -> Mapped {
     Mapped { intent, notes }
 }
 
-/// The user that an event names, of any type and whether it can be mapped or not, as far as it does so readably.
+/// The user of an event of any type, mappable or not, as far as the event names one readably.
 pub fn user(event: &Event<'_>, rules: &Rules) -> User {
     let (user_id, mut notes) = (user_id(event, rules), Vec::new());
     let email = match &event.kind {
@@ -67,30 +66,30 @@ fn user_id<'e>(event: &'e Event<'_>, rules: &Rules) -> Option<&'e UserId> {
 /// The result of mapping an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapped {
-    /// What is to be done, or why the event cannot be mapped.
+    /// The intent, or why the event cannot be mapped.
     pub intent: Result<Intent, MappingError>,
-    /// What was left out; in the order in which it was found.
+    /// Notes on values that were left out, in the order in which they were found.
     pub notes: Vec<Note>,
 }
 
-/// What is to be done at Refersion.
+/// The change that an event asks for at Refersion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// The user's affiliate is to be created or changed.
+    /// Create or change the user's affiliate.
     Identify(Identify),
-    /// The user is to be deleted.
+    /// Delete the user.
     Delete {
         /// The user.
         user: User,
         /// When the deletion was requested.
         time: FactTime,
     },
-    /// Nothing, whether the user is an affiliate or not.
+    /// Do nothing, whether the user is an affiliate or not.
     Nothing(Reason),
 }
 
 impl Intent {
-    /// The same intent, carried out at `now`.
+    /// The same intent, delivered at `now`.
     #[must_use]
     pub fn carried_out_at(self, now: Timestamp) -> Self {
         match self {
@@ -111,20 +110,20 @@ impl Intent {
 pub struct Identify {
     /// The user.
     pub user: User,
-    /// What the event states: what an `edit` sends if the user is an affiliate. An empty value clears a field whose old value
-    /// no longer holds.
+    /// The facts that the event states, which an `edit` sends if the user is an affiliate. An empty value clears a field whose old value no
+    /// longer holds.
     pub facts: Facts,
     /// The status that an audience rule sets.
     pub status: Option<StatusFact>,
-    /// What to do if the user is no affiliate yet.
+    /// The action if the user is no affiliate yet.
     pub creation: Creation,
-    /// When it was true.
+    /// The moments of the facts.
     pub time: FactTime,
-    /// Whether Engage made the event: its e-mail says whom it is about, and is not the affiliate's new one.
+    /// Whether Engage made the event: its e-mail names the user, and is no new e-mail of the affiliate.
     pub engage: bool,
-    /// Whether it may create an affiliate and nothing else: its project is not trusted.
+    /// Whether the event may only create an affiliate, because its project is not trusted.
     pub may_only_create: bool,
-    /// What else is remembered of its user, as long as that is no affiliate. None: nothing of it is to be remembered.
+    /// What is remembered beside the facts while the user is no affiliate. None: nothing of the event is to be remembered.
     pub pieces: Option<Box<Pieces>>,
 }
 
@@ -137,14 +136,14 @@ pub struct StatusFact {
     pub time: FactTime,
 }
 
-/// What to do with an identify event if its user is no affiliate yet.
+/// The action for an identify event if its user is no affiliate yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Creation {
     /// Create this affiliate.
     Allowed(NewAffiliate),
-    /// Do nothing, for this reason. This is no error.
+    /// Do nothing, for this reason, which is no error.
     Skipped(Reason),
-    /// The event lacks what a new affiliate needs.
+    /// The event lacks a value that a new affiliate needs.
     Invalid(MappingError),
 }
 
@@ -153,7 +152,7 @@ pub enum Creation {
 pub enum Reason {
     /// An event that is neither an identify nor a delete.
     Unsupported {
-        /// Its type: one short word.
+        /// The type: one short word.
         kind: String,
     },
     /// An Engage event with no trait that a rule names.
@@ -179,13 +178,13 @@ pub enum Reason {
 /// Why an event cannot be mapped. Its text is shown to the customer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {
-    /// There is no e-mail address in any of its places.
+    /// The event has no e-mail address in any place.
     #[error("Missing email address: add an `email` trait to the identify call")]
     MissingEmail,
-    /// The value in place of an e-mail address is something else.
+    /// The value at this place is no e-mail address.
     #[error("Invalid email address: the `{0}` of this event is not an e-mail address")]
     InvalidEmail(&'static str),
-    /// There is no name in any of its places.
+    /// The event has no name in any place.
     #[error("Missing name: add a `name` trait, or `firstName` and `lastName`, to the identify call")]
     MissingName,
     /// A delete without `userId` and e-mail address.
@@ -193,12 +192,12 @@ pub enum MappingError {
     MissingUser,
 }
 
-/// Something that was left out of an event; the event is mapped all the same.
+/// A value that was left out of an event, which is mapped nevertheless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The trait or field.
     pub about: String,
-    /// Why it was left out; without values.
+    /// The reason; without values.
     pub text: String,
 }
 

@@ -1,10 +1,9 @@
-//! Name: `firstName`, `lastName` and `name` → Refersion's first and last name.
+//! Names: `firstName`, `lastName` and `name` → Refersion's first and last name.
 //!
-//! In: traits. Out: the two fields in a profile, by Segment's own rules. The first name is `firstName` if it is a string, else
-//! the part of `name` before its first blank. The last name is `lastName`, else the rest of `name`. A `name` that is not a
-//! string does not count. `given_name` and `family_name`, the claims of OpenID, stand for `firstName` and `lastName`, and `fullName`
-//! for `name`. Deliberately absent: the placeholder for a missing half ([`super::identify`]), and the order of names in other
-//! languages.
+//! In: traits. Out: the two fields in a profile, by Segment's own rules. The first name is `firstName` if it is a string, else the part of
+//! `name` before its first blank. The last name is `lastName`, else the rest of `name`. A `name` that is not a string does not count.
+//! `given_name` and `family_name`, the claims of OpenID, stand for `firstName` and `lastName`, and `fullName` for `name`. Deliberately
+//! absent: the placeholder for a missing first or last name ([`super::identify`]), and the order of names in other languages.
 
 use super::text;
 use crate::domain::{Field, Profile};

@@ -6,7 +6,7 @@
 
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
-/// Separates a letter from its accents.
+/// Separates letters from their accents.
 const NFKD: DecomposingNormalizerBorrowed<'static> = DecomposingNormalizerBorrowed::new_nfkd();
 
 /// `name` without case, accents, blanks and punctuation.
@@ -20,7 +20,7 @@ pub(super) fn normalize(name: &str) -> String {
     normalized
 }
 
-/// Appends a letter or digit. Unicode does not decompose the Latin letters that are listed here.
+/// Appends a letter or digit. The Latin letters listed here are those that Unicode does not decompose.
 fn push(c: char, normalized: &mut String) {
     match c {
         '&' => normalized.push_str("and"),

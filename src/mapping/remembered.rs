@@ -1,11 +1,11 @@
-//! What earlier events said of a user who is no affiliate yet (`[mapping] remember_traits`): customers identify in pieces, and an
-//! audience is often entered before the affiliate exists.
+//! Remembered traits: the facts of earlier events of a user who is no affiliate yet (`[mapping] remember_traits`). Customers send the facts
+//! of a user in several events, and a user often enters an audience before the affiliate exists.
 //!
-//! In: mapped identify events of one `userId`. Out: what they say together, as one mapped event: what creates the affiliate once nothing
-//! is missing, or what brings an affiliate up to date that has come about otherwise. Invariants: of two pieces about the same attribute
-//! the newer one counts, by the rules of [`FactTime`], so that any order of arrival gives the same affiliate; a value that was cleared
-//! is cleared; whether `create_if` holds counts only for the condition it was found for. The bytes ([`RememberedTraits::to_bytes`]) hold
-//! personal data: whoever stores them seals them. Deliberately absent: whether the user is an affiliate, and for how long pieces are kept.
+//! In: mapped identify events of one `userId`. Out: one mapped event with the facts of all. It creates the affiliate once nothing is
+//! missing, or updates an affiliate that was created otherwise. Invariants: the newer of two facts about an attribute counts, by the rules
+//! of [`FactTime`], so any order of arrival gives the same affiliate; a value that was cleared is cleared; the result of `create_if` counts
+//! only for the condition it was found for. The bytes ([`RememberedTraits::to_bytes`]) hold personal data and are stored sealed.
+//! Deliberately absent: whether the user is an affiliate, and how long traits are remembered.
 
 use super::identify::{Candidate, creation, lacks_name};
 use super::{CreateIf, Creation, Identify, Rules, StatusFact};
@@ -13,15 +13,15 @@ use crate::domain::{AffiliateStatus, Attribute, Email, Fact, FactTime, Facts, Fi
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A longer value, in bytes, is not remembered: no field of an affiliate is so long, and every user has a row in the store.
+/// The longest value that is remembered, in bytes. No field of an affiliate is longer, and every user has a row in the store.
 const MAX_VALUE: usize = 1_024;
 
-/// What an event says beside its facts that matters for as long as its user is no affiliate.
+/// The statements of an event beside its facts that matter while its user is no affiliate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pieces {
     /// Whether `create_if` holds, if the event has its trait.
     condition: Option<(CreateIf, bool)>,
-    /// The address, unless the `userId` itself is it.
+    /// The address, unless it is the `userId`.
     email: Option<Email>,
     /// The audience whose rule sets the status.
     audience: Option<String>,
@@ -30,7 +30,7 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Those of the event of this candidate.
+    /// The pieces of the event of this candidate.
     pub(super) fn of(rules: &Rules, candidate: &Candidate<'_>) -> Self {
         let user_id = candidate.user.user_id.as_ref();
         let is_user_id = |email: &&Email| user_id.is_some_and(|id| email.is_same_address(id.as_str()));
@@ -43,18 +43,18 @@ impl Pieces {
         }
     }
 
-    /// Whether the event says anything that is to be remembered.
+    /// Whether the event states anything to remember.
     pub fn are_worth_remembering(&self, event: &Identify) -> bool {
         let has_facts = event.facts.iter().any(|fact| fact.value.len() <= MAX_VALUE);
         has_facts || event.status.is_some() || self.condition.is_some() || self.email.is_some()
     }
 }
 
-/// What is remembered of a user.
+/// The remembered traits of a user.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RememberedTraits {
     facts: Facts,
-    /// The latest address by which an event said whom it is about.
+    /// The latest address by which an event named the user.
     email: Option<(Email, FactTime)>,
     /// The status that an audience's rule sets, and the audience's trait.
     status: Option<(String, StatusFact)>,
@@ -62,7 +62,7 @@ pub struct RememberedTraits {
 }
 
 impl RememberedTraits {
-    /// What is remembered once `event` has come, too. `last_arrived`: whether it counts although what is remembered is newer.
+    /// The remembered traits with those of `event`. `last_arrived`: whether the values of `event` count although newer ones are remembered.
     #[must_use]
     pub fn with(mut self, event: &Identify, pieces: &Pieces, last_arrived: bool) -> Self {
         let time = event.time;
@@ -90,8 +90,7 @@ impl RememberedTraits {
         self
     }
 
-    /// The event together with all that is remembered, itself included, for a user who is no affiliate: what creates it, or why it is
-    /// not created.
+    /// `event` with all remembered traits, its own included, for a user who is no affiliate: the creation, or the reason why there is none.
     pub fn creating(&self, event: &Identify, pieces: &Pieces, rules: &Rules) -> Identify {
         let user =
             User { user_id: event.user.user_id.clone(), email: self.email().or_else(|| event.user.email.clone()) };
@@ -99,11 +98,11 @@ impl RememberedTraits {
         Identify { user, creation, ..self.updating(event) }
     }
 
-    /// The event together with all that is remembered, itself included, for a user who is an affiliate already.
+    /// `event` with all remembered traits, its own included, for a user who is an affiliate already.
     pub fn updating(&self, event: &Identify) -> Identify {
         let now = event.time.now();
         let mut facts = self.facts.clone().carried_out_at(now);
-        // What is too long to be remembered still counts in its own event.
+        // A value that is too long to be remembered still counts in its own event.
         facts.replace(event.facts.filtered(|fact| fact.value.len() > MAX_VALUE));
         let status = self.status.as_ref().map(|(_, fact)| StatusFact { time: fact.time.carried_out_at(now), ..*fact });
         Identify { facts, status, ..event.clone() }
@@ -122,7 +121,7 @@ impl RememberedTraits {
         creation(rules, &candidate)
     }
 
-    /// What a new affiliate still lacks, in words: names of traits, no values.
+    /// The traits that a new affiliate still lacks, in words; names, no values.
     pub fn lacks(&self, rules: &Rules) -> Vec<String> {
         let mut lacks = Vec::new();
         if let Some(rule) = rules.create_if.as_ref().filter(|_| self.condition(rules) != Some(true)) {
@@ -142,7 +141,7 @@ impl RememberedTraits {
         lacks
     }
 
-    /// The names of what is remembered: attributes, `status`, and the trait of `create_if`; no values.
+    /// The names of the remembered traits: attributes, `status`, and the trait of `create_if`; no values.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> =
             self.profile().iter().map(|(attribute, _)| attribute.name().into_owned()).collect();
@@ -155,7 +154,7 @@ impl RememberedTraits {
         names
     }
 
-    /// The address that a new affiliate would have: one in the traits, else the latest that said whom an event is about.
+    /// The address that a new affiliate would have: one in the traits, else the latest that named the user.
     pub fn email(&self) -> Option<Email> {
         let stated = self.facts.get(&Field::Email.into()).and_then(|fact| Email::parse(&fact.value).ok());
         stated.or_else(|| self.email.as_ref().map(|(email, _)| email.clone()))
@@ -178,7 +177,7 @@ impl fmt::Debug for RememberedTraits {
     }
 }
 
-/// As it is stored. Moments are those since when a value was true, in milliseconds since 1970.
+/// The stored form. A moment says since when a value was true, in milliseconds since 1970.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     /// Name, value, moment.
@@ -206,7 +205,7 @@ impl RememberedTraits {
         serde_json::to_vec(&stored).unwrap_or_default() // texts and numbers are always JSON
     }
 
-    /// What [`RememberedTraits::to_bytes`] made; none if it is something else.
+    /// Reads the bytes of [`RememberedTraits::to_bytes`]; none if they have another form.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let Stored { facts, email, status, condition } = serde_json::from_slice(bytes).ok()?;
         let time = |at| FactTime::new(None, Timestamp(at));

@@ -15,7 +15,7 @@ pub struct Rules {
     pub send_welcome: bool,
     /// The placeholder for a missing first or last name; never empty.
     pub missing_name: String,
-    /// The projects of Segment whose events count in full; none listed: all of them. Events of others may create, and nothing else.
+    /// The projects of Segment that are trusted; an empty list trusts all. Events of other projects may only create affiliates.
     pub trusted_projects: Vec<String>,
     /// Placeholders that are no `userId`, compared without case. Ids of zeros and dashes alone are placeholders in any case.
     pub ignored_user_ids: Vec<String>,
@@ -25,9 +25,9 @@ pub struct Rules {
     pub custom_fields: Vec<CustomField>,
     /// Audiences and their effects; a later one wins over an earlier one.
     pub audiences: Vec<Audience>,
-    /// The condition for creating an affiliate; none creates one for every user.
+    /// The condition for creating an affiliate; without one, every user becomes an affiliate.
     pub create_if: Option<CreateIf>,
-    /// For how long it is remembered what was said of a user who is no affiliate yet; none: nothing is remembered.
+    /// How long traits of a user who is no affiliate yet are remembered; none: not at all.
     pub remember_traits: Option<Duration>,
 }
 
@@ -51,7 +51,7 @@ pub struct Audience {
     pub on_false: Effect,
 }
 
-/// What is changed at an affiliate; nothing by default.
+/// The changes of an audience rule at an affiliate; nothing by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
     /// The offer to move to: digits.
@@ -71,7 +71,7 @@ pub struct CreateIf {
     pub equals: String,
 }
 
-/// What programs write where they have no `userId`.
+/// The texts that programs send instead of a missing `userId`.
 const PLACEHOLDER_USER_IDS: [&str; 11] =
     ["undefined", "null", "nil", "none", "NaN", "0", "-1", "anonymous", "guest", "unknown", "[object Object]"];
 
@@ -85,7 +85,7 @@ impl Rules {
             })
     }
 
-    /// The usual spellings of the placeholders, by which a former release, or other settings, may have linked affiliates.
+    /// The usual spellings of the placeholders. An earlier release or other settings may have linked affiliates by them.
     pub fn placeholder_spellings(&self) -> Vec<UserId> {
         let spellings = |id: &String| [id.clone(), id.to_lowercase(), id.to_uppercase()];
         let zeros = ["0", "00", "000", "-", "--", "00000000-0000-0000-0000-000000000000"].map(str::to_owned);
@@ -93,7 +93,7 @@ impl Rules {
         all.filter_map(|id| UserId::parse(&id)).collect()
     }
 
-    /// Whether events of the project with this id count in full.
+    /// Whether the project with this id is trusted.
     pub(super) fn trusts(&self, project: Option<RawJson<'_>>) -> bool {
         self.trusted_projects.is_empty()
             || project.and_then(RawJson::as_clean_text).is_some_and(|project| self.trusted_projects.contains(&project))
@@ -120,7 +120,7 @@ impl Rules {
 }
 
 impl Default for Rules {
-    /// What `config/default.toml` says; a test holds the two together.
+    /// The values of `config/default.toml`; a test compares the two.
     fn default() -> Self {
         Self {
             status: AffiliateStatus::Pending,

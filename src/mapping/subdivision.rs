@@ -1,8 +1,8 @@
-//! States, provinces and territories: a name or code → the two or three letters that Refersion takes as `state`.
+//! States, provinces and territories: a name or code → the two or three letters that Refersion accepts as `state`.
 //!
-//! In: a text, and what the event says of the country. Out: an upper-case code, or nothing. In the US, Canada and Australia
-//! (`subdivisions.tsv`) only their own subdivisions count; elsewhere two or three letters are passed on as they are, since
-//! `edit` takes nothing longer. Deliberately absent: the subdivisions of other countries, and guessing the country.
+//! In: a text, and the country of the address. Out: an upper-case code, or nothing. In the US, Canada and Australia (`subdivisions.tsv`)
+//! only their own subdivisions count; elsewhere two or three letters are passed on as they are, since `edit` accepts nothing longer.
+//! Deliberately absent: the subdivisions of other countries, and guessing the country.
 
 use super::name_table;
 use super::normalize::normalize;
@@ -11,12 +11,12 @@ use std::sync::LazyLock;
 
 const TABLE: &str = include_str!("subdivisions.tsv");
 
-/// What the event says of the country.
+/// The country of an address, as far as the event states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AddressCountry {
-    /// Nothing.
+    /// The event states no country.
     Absent,
-    /// Something that is no country Refersion allows.
+    /// The event states a country that Refersion does not accept.
     NotAllowed,
     /// This code.
     Code(&'static str),
@@ -29,7 +29,7 @@ pub(super) fn code(name: &str, country: AddressCountry) -> Option<String> {
             country.within(name)
         }
         AddressCountry::Code(_) | AddressCountry::NotAllowed => letters(name),
-        // No name is in two countries; codes are (`WA`, `NT`), so they are passed on without a look-up.
+        // No name is in two countries. Codes are (`WA`, `NT`), so they are passed on without a look-up.
         AddressCountry::Absent => letters(name).or_else(|| {
             let name = normalize(name);
             COUNTRIES.iter().find_map(|country| country.by_name(&name))
@@ -58,7 +58,7 @@ impl Country {
         Self { code: country, codes, names: by_name }
     }
 
-    /// By name, by code, or by the code of ISO 3166-2, which leads with the country: `US-CA`.
+    /// Finds a subdivision by name, by code, or by the code of ISO 3166-2, which begins with the country: `US-CA`.
     fn within(&self, name: &str) -> Option<String> {
         let name = match name.split_at_checked(2) {
             Some((country, rest)) if country.eq_ignore_ascii_case(self.code) && rest.starts_with('-') => rest,
@@ -74,7 +74,7 @@ impl Country {
     }
 }
 
-/// `name` in upper case if it is two or three letters, which `edit` takes.
+/// `name` in upper case if it is two or three letters, which `edit` accepts.
 fn letters(name: &str) -> Option<String> {
     let code: String = name.chars().filter(|c| !matches!(c, '.' | ' ')).collect();
     let fits = (2..=3).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphabetic());

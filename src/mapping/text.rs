@@ -1,7 +1,7 @@
-//! Texts that people typed into web forms: names and addresses. HTML entities in them are decoded.
+//! Texts from web forms, such as names and addresses, with HTML entities decoded.
 //!
-//! In: a value. Out: its text, clean. `O&#39;Neil` is what an escaping form stores. An entity is decoded once: `&amp;amp;` becomes
-//! `&amp;`. Deliberately absent: other traits, whose values may be meant as they are written.
+//! In: a value. Out: its text, clean. A form that escapes HTML stores `O&#39;Neil`. An entity is decoded once: `&amp;amp;` becomes `&amp;`.
+//! Deliberately absent: other traits, whose values may be meant as they are written.
 
 use crate::segment::{RawJson, clean_text};
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ pub(super) fn decoded(value: RawJson<'_>) -> Option<Cow<'_, str>> {
     Some(if text.contains('&') { html_escape::decode_html_entities(&text).into_owned().into() } else { text })
 }
 
-/// A string as clean text, unless nothing is left of it: for what no number can be, such as a name.
+/// A string as clean text, unless nothing is left of it. For values that cannot be numbers, such as names.
 pub(super) fn string(value: RawJson<'_>) -> Option<String> {
     Some(clean_text(&decoded(value)?)).filter(|text| !text.is_empty())
 }
@@ -22,7 +22,7 @@ pub(super) fn text(value: RawJson<'_>) -> Option<String> {
     if value.is_string() { string(value) } else { value.as_number() }
 }
 
-/// The first of a list that [`text`] takes; or the value, if it is no list.
+/// The first element of a list that [`text`] accepts, or the value if it is no list.
 pub(super) fn first(value: RawJson<'_>) -> Option<String> {
     match value.as_array() {
         Some(elements) => elements.into_iter().find_map(text),

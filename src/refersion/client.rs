@@ -1,8 +1,8 @@
-//! HTTP client for Refersion's API. The only file that names reqwest.
+//! The HTTP client for Refersion's API. The only file of this module that names reqwest.
 //!
-//! In: calls that fit in one request. Out: a [`Reply`] for each, within the timeout, whatever happens.
-//! Invariants: TLS, unless the base URL is http (the configuration decides which may be); no redirects; no cookies; the secret key is a
-//! sensitive header; error messages are our own, without URLs or bodies. Deliberately absent: retries and rate limits.
+//! In: calls that fit in one request. Out: a [`Reply`] for each, within the timeout, whatever happens. Invariants: TLS, unless the base URL
+//! is http (the configuration decides which may be); no redirects; no cookies; the secret half of the API key is a sensitive header; error
+//! messages have no URLs and no bodies. Deliberately absent: retries and rate limits.
 
 use super::request;
 use super::response::{self, ApiKeyVerification};
@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use url::Url;
 
 /// The connection pool: connections to Refersion that are kept alive between requests. Clones and all accounts share them, since no
-/// connection is bound to a key pair.
+/// connection is bound to an API key.
 #[derive(Clone, Debug)]
 pub struct ConnectionPool {
     http: reqwest::Client,
@@ -31,7 +31,7 @@ pub struct ConnectionPool {
 #[derive(Debug)]
 pub struct Client(ArcSwap<AccountConnection>);
 
-/// What the calls of an account are made with.
+/// The headers and the pool for the calls of an account.
 #[derive(Clone, Debug)]
 struct AccountConnection {
     pool: ConnectionPool,
@@ -43,18 +43,18 @@ struct AccountConnection {
 #[error("cannot make the HTTP client for Refersion: {0}")]
 pub struct ClientBuildError(String);
 
-/// Building a client fails if it is to speak TLS and the system has no certificates, as an empty container image.
+/// The hint if the client needs TLS and the system has no certificates, as in an empty container image.
 const CERTIFICATES_HINT: &str = "calls to Refersion need the certificates of certificate authorities: install the package \
                                  ca-certificates, or set SSL_CERT_FILE to a file that holds them";
 
-/// The operation that verifies a key pair and lists affiliates.
+/// The operation that verifies an API key and lists affiliates.
 const LIST: &str = "list";
 
 /// The longest response body that is read, in bytes; the rest is dropped. Refersion's are far shorter.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 impl ConnectionPool {
-    /// Connections to `base_url`. A call may take `timeout`, from connecting to the last byte of the response. Opens none yet.
+    /// Connections to `base_url`. A call may take `timeout`, from connecting to the last byte of the response. Opens no connection yet.
     pub fn new(base_url: &Url, timeout: Duration) -> Result<Self, ClientBuildError> {
         // Err: already installed, by an earlier pool.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -63,7 +63,7 @@ impl ConnectionPool {
             .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none());
         let http = if is_loopback(base_url) { http.no_proxy() } else { http };
-        // Without TLS no certificates are loaded, so that a system that has none can be used.
+        // Without TLS no certificates are loaded, so a system without certificates can be used.
         let http = if base_url.scheme() == "http" { http.tls_certs_only([]) } else { http };
         let http = http.build().map_err(|error| ClientBuildError(format!("{}; {CERTIFICATES_HINT}", chain(&error))))?;
         let mut affiliate = base_url.clone();
@@ -71,7 +71,7 @@ impl ConnectionPool {
         Ok(Self { http, affiliate, timeout })
     }
 
-    /// The client of the account with this key pair.
+    /// The client of the account with this API key.
     pub fn client(&self, api_key: &ApiKey) -> Result<Client, ClientBuildError> {
         let connection = AccountConnection { pool: self.clone(), headers: headers(api_key)? };
         Ok(Client(ArcSwap::from_pointee(connection)))
@@ -79,14 +79,14 @@ impl ConnectionPool {
 }
 
 impl Client {
-    /// Makes all further calls with this key pair.
+    /// Makes all further calls with this API key.
     pub fn replace_api_key(&self, api_key: &ApiKey) -> Result<(), ClientBuildError> {
         let connection = AccountConnection { pool: self.0.load().pool.clone(), headers: headers(api_key)? };
         self.0.store(Arc::new(connection));
         Ok(())
     }
 
-    /// Makes all further calls as `other` does.
+    /// Makes all further calls with the connection and the API key of `other`.
     pub fn replace(&self, other: Self) {
         self.0.store(other.0.into_inner());
     }
@@ -122,12 +122,12 @@ impl Client {
         })
     }
 
-    /// Verifies the key pair by `/affiliate/list`.
+    /// Verifies the API key by `/affiliate/list`.
     pub async fn verify_api_key(&self) -> ApiKeyVerification {
         self.verify_api_key_with_date().await.0
     }
 
-    /// The same, and the `Date` header of the response, if it has one.
+    /// Like [`verify_api_key`](Self::verify_api_key), with the `Date` header of the response, if it has one.
     pub async fn verify_api_key_with_date(&self) -> (ApiKeyVerification, Option<SystemTime>) {
         match self.send(LIST, &request::api_key_verification(), &SendGuard::none()).await {
             Ok(received) => {
@@ -152,7 +152,7 @@ impl Client {
                     received.body.extend_from_slice(&chunk);
                 }
                 Ok(_) => return Ok(received),
-                // A status that is no success suffices without a body.
+                // For a status that is no success the body is not needed.
                 Err(_) if status >= 300 => return Ok(received),
                 Err(error) => return Err(connection.transport_error(operation, error)),
             }
@@ -235,7 +235,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// A simulated Refersion on this machine is called without the proxy that the environment names.
+/// Whether `url` leads to this machine. A simulated Refersion is called without the proxy of the environment.
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",

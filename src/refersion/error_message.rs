@@ -1,14 +1,14 @@
-//! Redaction of Refersion's error messages: they repeat rejected values, which are personal data.
+//! The redaction of Refersion's error messages, which repeat rejected values: personal data.
 //!
-//! In: a message and the body that was sent. Out: the message on one line, without control characters, cut to 300 characters.
-//! Every sent value, in any case and with any blanks, and every e-mail address is replaced by `…`. Invariant: no sent value is
-//! left as a word of its own. Own code, since values are compared without case and white space, and replaced only as words.
+//! In: a message and the body that was sent. Out: the message on one line, without control characters, cut to 300 characters. Every sent
+//! value, in any case and with any blanks, and every e-mail address is replaced by `…`. Invariant: no sent value is left as a word of its
+//! own. This is own code because values are compared without case and white space, and replaced only as words.
 
 use crate::segment::clean_text;
 use serde_json::Value;
 
 const MAX_CHARS: usize = 300;
-/// A longer message is no sentence, and would take long to search: it is replaced as a whole.
+/// The longest message that is searched. A longer one is no sentence, and is replaced as a whole.
 const MAX_BYTES: usize = 10_000;
 
 /// Replaces the values of `sent` in `message`.
@@ -34,7 +34,7 @@ fn collect(value: &Value, into: &mut Vec<String>) {
     }
 }
 
-/// Replaces `value`, which is case-folded, where it is a word of its own, so that a city called "is" leaves "this" alone.
+/// Replaces the case-folded `value` where it is a word, so that a city called "is" leaves "this" alone.
 fn replace_word(text: &str, value: &str) -> String {
     let word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     let mut safe = String::with_capacity(text.len());
@@ -50,7 +50,7 @@ fn replace_word(text: &str, value: &str) -> String {
     safe
 }
 
-/// The prefix of `text` that equals `value`, which is case-folded, in any case.
+/// The prefix of `text` that equals the case-folded `value` without case.
 fn prefix_in_any_case<'a>(text: &'a str, value: &str) -> Option<&'a str> {
     let mut left = value;
     for (at, c) in text.char_indices() {

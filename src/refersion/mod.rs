@@ -1,10 +1,10 @@
 //! The HTTP client for Refersion's REST API v2, the only upstream.
 //!
-//! In: a [`Call`](crate::delivery::Call). Out: a [`Reply`](crate::delivery::Reply). `request` builds the body of a call,
-//! `client` sends it over HTTP (the only file that names reqwest), `response` decides what the response means (THE outbound
-//! status table), `send_guard` keeps a request back that may not be sent any more, `success_body` reads the bodies of successes,
-//! `error_message` removes personal data from error messages. Invariants: every request carries the key pair in its two headers and nowhere
-//! else; no redirect is followed. Deliberately absent: retries, since only the delivery plan knows which calls may be repeated.
+//! In: a [`Call`](crate::delivery::Call). Out: a [`Reply`](crate::delivery::Reply). `request` builds the body of a call, `client` sends it
+//! over HTTP (the only file that names reqwest), `response` decides what the response means (THE outbound status table), `send_guard` stops
+//! a request that may not be sent any more, `success_body` reads the bodies of successes, `error_message` removes personal data from error
+//! messages. Invariants: a request has the API key only in its two headers; no redirect is followed. Deliberately absent: retries, since
+//! only the delivery plan knows which calls may be repeated.
 
 mod client;
 mod error_message;

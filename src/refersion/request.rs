@@ -1,4 +1,4 @@
-//! Bodies of requests to Refersion (API contract, "Operations that matter here").
+//! The bodies of requests to Refersion (API contract, "Operations that matter here").
 //!
 //! In: calls. Out: the JSON body of one request. `new` takes strings only; `edit` takes the numeric id and a numeric offer, and
 //! custom fields as a list of objects with one entry each, keyed by the field's id. The password is an argument: it exists only
@@ -34,7 +34,7 @@ fn edit_entry(call: &Call) -> Option<Map<String, Value>> {
     Some(affiliate)
 }
 
-/// The body of the cheapest call that verifies a key pair, `/affiliate/list` with one result.
+/// The body of the cheapest call that verifies an API key: `/affiliate/list` with one result.
 pub fn api_key_verification() -> Value {
     json!({"limit": "1", "page": "1"})
 }
@@ -44,7 +44,7 @@ pub fn list_page(page: u32) -> Value {
     json!({"limit": MAX_LISTED.to_string(), "page": page.to_string()})
 }
 
-/// So many affiliates a page of the list may hold at most.
+/// The most affiliates on a page of the list.
 const MAX_LISTED: u32 = 100;
 
 fn new_body(new: &NewAffiliate, password: &SecretString) -> Value {

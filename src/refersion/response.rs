@@ -14,9 +14,9 @@
 //! | 503 | maintenance: retry; the call took no effect |
 //! | other 5xx | retry; `new` may have taken effect |
 //!
-//! So each response is classified as a success, as retryable or as not retryable. Of `list` only a page counts: no event needs it.
-//! In: a call, the body that was sent, and the response. Out: a [`Reply`]. Pure. Bodies are read leniently: numbers as numbers
-//! or texts, `error` or `errors` as text or list. Deliberately absent: what follows from a reply ([`crate::delivery`]).
+//! So each response is classified as a success, as retryable or as not retryable. Any answer to `list` except a page is a failure, which
+//! harms no event. In: a call, the body that was sent, and the response. Out: a [`Reply`]. Pure. Bodies are read leniently: numbers as
+//! numbers or texts, `error` or `errors` as text or list. Deliberately absent: the consequences of a reply ([`crate::delivery`]).
 
 use super::error_message::redact_sent_values;
 use super::success_body::{self, text};
@@ -44,7 +44,7 @@ pub(super) fn json(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(body).ok()
 }
 
-/// As [`reply`], with the body parsed: one body can answer many calls.
+/// Like [`reply`], with the parsed body, because one body can answer many calls.
 pub(super) fn reply_with_body(
     call: &Call,
     sent: &Value,
@@ -85,24 +85,24 @@ fn unclear(call: &Call, what: String, retry_after: Option<Duration>) -> Reply {
     }
 }
 
-/// Whether Refersion accepts a key pair, as the cheapest call shows it.
+/// Whether Refersion accepts an API key, as the cheapest call shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApiKeyVerification {
-    /// Refersion accepts the key pair.
+    /// Refersion accepts the API key.
     Accepted,
-    /// Refersion rejects it (401).
+    /// Refersion rejects the API key (401).
     Rejected,
     /// The response does not show it.
     Unknown {
-        /// What happened instead; safe to log.
+        /// The reason; safe to log.
         reason: String,
         /// The wait that Refersion asked for.
         retry_after: Option<Duration>,
     },
 }
 
-/// Reads the key verification from the response to `/affiliate/list`. A proxy's page shows nothing. An error body of Refersion
-/// other than 401 shows that the key was accepted: Refersion checks the key before it checks the request.
+/// Reads the result of the verification from the response to `/affiliate/list`. A proxy's page shows nothing. An error body of Refersion
+/// other than 401 shows that the API key was accepted, because Refersion checks the key before the request.
 pub fn verification(response: &RawResponse<'_>, now: SystemTime) -> ApiKeyVerification {
     let body: Value = serde_json::from_slice(response.body).unwrap_or_default();
     match response.status {
@@ -119,8 +119,8 @@ pub fn verification(response: &RawResponse<'_>, now: SystemTime) -> ApiKeyVerifi
     }
 }
 
-/// Reads a page of Refersion's list of affiliates. Everything but a page is a failure of which nothing follows: no event needs the list.
-/// That nobody is on it may be said as a search says it.
+/// Reads a page of Refersion's list of affiliates. Anything except a page is a failure without consequences, because no event needs the
+/// list. An empty list may have the form of an empty search.
 pub fn list_page(response: &RawResponse<'_>, now: SystemTime) -> ListReply {
     let body = json(response.body);
     let page = body.as_ref().and_then(|body| match response.status {

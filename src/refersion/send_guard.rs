@@ -1,9 +1,9 @@
-//! The guard of a request: whether it may still be sent, asked at the last moment before its body is written.
+//! The guard of a request, which checks at the last moment before the body is written whether the request may still be sent.
 //!
-//! In: a condition, and the bytes of a body. Out: a body that fails instead of being written once the condition does not hold.
-//! A process that was frozen, or waited long for a connection, may wake up with a prepared request that is another process's to
-//! make by now. Invariant: of a request that the guard refuses, Refersion gets no body, so it has no effect. Deliberately absent:
-//! what the condition is.
+//! In: a condition, and the bytes of a body. Out: a body that fails instead of being written if the condition does not hold any more. A
+//! process that was frozen, or waited long for a connection, may continue with a prepared request after another process has become the
+//! owner. Invariant: if the guard refuses a request, Refersion gets no body, so the request has no effect. Deliberately absent: the
+//! condition itself.
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
@@ -21,12 +21,12 @@ pub struct SendGuard {
 }
 
 impl SendGuard {
-    /// The request may be sent as long as `may_send` says so.
+    /// A guard that lets the request be sent while `may_send` returns true.
     pub fn new(may_send: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { may_send: Arc::new(may_send), refused: Arc::default() }
     }
 
-    /// The request may be sent at any time.
+    /// A guard that lets the request be sent at any time.
     pub fn none() -> Self {
         Self::new(|| true)
     }
@@ -56,7 +56,7 @@ impl fmt::Debug for SendGuard {
 #[error("the request may not be sent any more")]
 pub struct Refused;
 
-/// A body that its guard lets be written, or not.
+/// A body that is written only if its guard permits it.
 #[derive(Debug)]
 pub struct GuardedBody {
     bytes: Full<Bytes>,
@@ -64,7 +64,7 @@ pub struct GuardedBody {
 }
 
 impl GuardedBody {
-    /// These bytes.
+    /// A body of these bytes.
     pub fn new(bytes: Vec<u8>, guard: SendGuard) -> Self {
         Self { bytes: Full::new(bytes.into()), guard }
     }

@@ -1,8 +1,8 @@
-//! Bodies of Refersion's 2xx responses.
+//! The reader of the bodies of Refersion's 2xx responses.
 //!
-//! In: a call and the body of its response. Out: the reply, or none if the body lacks what the operation promises. Lenient:
-//! numbers are read as numbers or texts, and a search result that cannot be read is left out. Invariant: an affiliate code
-//! is safe to show, even if a proxy made the response. Deliberately absent: the status code ([`super::response`]).
+//! In: a call and the body of its response. Out: the reply, or none if the body lacks the fields of the operation. Lenient: numbers are
+//! read as numbers or texts, and a search result that cannot be read is left out. Invariant: an affiliate code is safe to show, even if a
+//! proxy made the response. Deliberately absent: the status code ([`super::response`]).
 
 use crate::delivery::{Affiliate, Call, ListPage, ListedAffiliate, Reply, SearchResult};
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Field, Profile};
@@ -47,7 +47,7 @@ fn listed(result: &Value) -> Option<ListedAffiliate> {
 /// The longest code that is accepted, in bytes; Refersion's have four.
 const MAX_CODE_BYTES: usize = 100;
 
-/// An affiliate code. It is part of referral links, and shown in responses and logs: other characters are not accepted.
+/// An affiliate code. A code is part of referral links and shown in responses and logs, so other characters are not accepted.
 fn code(value: &Value) -> Option<AffiliateCode> {
     let code = text(value)?.trim().to_owned();
     let fits = (1..=MAX_CODE_BYTES).contains(&code.len());
@@ -73,7 +73,7 @@ fn affiliate(body: &Value) -> Option<Affiliate> {
     Some(Affiliate { id: AffiliateId(number(body.get("id")?)?), status: status(body), profile: profile(body) })
 }
 
-/// The fields that are shown of an affiliate.
+/// The fields of an affiliate in the response to `get`.
 fn profile(affiliate: &Value) -> Profile {
     let shown = |field: &Field| Some((*field, text(affiliate.get(field.spec().get_name?)?)?));
     Field::ALL.iter().filter_map(shown).collect()
@@ -83,7 +83,7 @@ fn status(value: &Value) -> Option<AffiliateStatus> {
     value.get("status")?.as_str()?.parse().ok()
 }
 
-/// A text, or a number as one.
+/// A text, or a number as text.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -1,12 +1,12 @@
-//! The health of an account: whether a request may begin now, and what each reply changes about that. It is the account's limiter of
-//! requests: one account that is throttled or down takes nothing from another (a bulkhead).
+//! The health of an account: it decides whether a request may begin now, and each reply changes it. It limits the requests of one account,
+//! so an account that is throttled or down does not affect another (a bulkhead).
 //!
-//! In: moments and replies. Out: [`Permit`]s, or why there is none, and [`Transition`]s. It joins the
-//! circuit breaker, the concurrency limit and the rate limit, which know nothing of one another. Outages (5xx, timeouts) act on
-//! the breaker and on the concurrency limit; a 429 acts on the breaker and on the rate, and on the concurrency limit only as
-//! long as no rate is known. Invariants: every permit that was given out counts as in flight until it is handed back, each once;
-//! it publishes one [`HealthSnapshot`]; it never waits, so the caller can stop at any moment. Deliberately absent:
-//! logs, metrics and the probe itself, which are the worker's, and moments and chance, which are arguments.
+//! In: moments and replies. Out: [`Permit`]s, or the reason why there is none, and [`Transition`]s. It combines the circuit breaker, the
+//! concurrency limit and the rate limit, which do not know each other. Outages (5xx, timeouts) act on the breaker and on the concurrency
+//! limit. A 429 acts on the breaker and on the rate limit, and on the concurrency limit only while no rate is known. Invariants: every
+//! permit counts as in flight until it is handed back, once; the account has one [`HealthSnapshot`]; nothing here waits, so the caller can
+//! stop at any moment. Deliberately absent: logs, metrics and the probe itself, which the worker has, and moments and chance, which are
+//! arguments.
 
 use super::circuit_breaker::{Cause, CircuitBreaker, Generation, HealthState, SavedPause, Transition};
 use super::rate_limit::RateLimit;
@@ -14,18 +14,18 @@ use super::{Backoff, ConcurrencyLimit, Epoch};
 use crate::domain::{Seq, Timestamp};
 use std::time::Duration;
 
-/// What the operator decided about an account's requests.
+/// The operator's limits on the requests of an account.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HealthLimits {
     /// The bounds of every pause.
     pub backoff: Backoff,
-    /// How many requests at once at most.
+    /// The most requests in flight.
     pub concurrency: usize,
-    /// How many requests per second at most; `None` is any number.
+    /// The most requests per second; `None`: no limit.
     pub requests_per_second: Option<f64>,
 }
 
-/// What was learned of an account's limits, saved across restarts. A field that an older release did not save has its default.
+/// The learned limits of an account, saved across restarts. A field that an older release did not save has its default.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Learned {
@@ -33,13 +33,13 @@ pub struct Learned {
     pub requests_per_second: Option<f64>,
     /// The concurrency limit; zero if unknown.
     pub concurrency: f64,
-    /// The latest 429s, the oldest first: the seconds of sending and the accepted requests since each. They tell whether 429s are
-    /// about the rate at all.
+    /// The latest 429s, the oldest first: for each the seconds of sending and the accepted requests since then. They show whether 429s are
+    /// about the rate.
     pub rate_limited: Vec<(f64, f64)>,
 }
 
 impl Learned {
-    /// Whether the difference to what is `saved` is worth saving.
+    /// Whether the difference from `saved` is worth saving.
     pub fn differs_from(&self, saved: &Self) -> bool {
         let differ = |one: f64, other: f64, share: f64| (one - other).abs() > share * other.max(one);
         let (one, other) = (self.requests_per_second, saved.requests_per_second);
@@ -52,14 +52,14 @@ impl Learned {
     }
 }
 
-/// What is saved of an account's health: for the next owner, who takes all of it over, and for a restart of the one process that there
-/// is (SQLite), which takes what was learned and drops the pause, because a restart is how an operator ends one.
+/// The saved form of an account's health. The next owner takes all of it over. A restart of a single process (SQLite) takes over the
+/// learned limits and drops the pause, because an operator ends a pause by a restart.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SavedHealth {
-    /// What was learned of its limits.
+    /// The learned limits.
     #[serde(flatten)]
     pub learned: Learned,
-    /// Its pause or its halt, if it is not well.
+    /// The pause or the halt, if there is one.
     #[serde(default)]
     pub pause: Option<SavedPause>,
 }
@@ -70,7 +70,7 @@ impl SavedHealth {
         self.pause.as_ref().map_or(HealthState::Closed, |pause| pause.state(now)).at(now)
     }
 
-    /// Whether the difference to what is `saved` is worth saving.
+    /// Whether the difference from `saved` is worth saving.
     pub fn differs_from(&self, saved: &Self) -> bool {
         let same_pause = match (&self.pause, &saved.pause) {
             (Some(one), Some(other)) => one.is_same(other),
@@ -89,29 +89,29 @@ pub struct Permit {
     generation: Generation,
 }
 
-/// Why there is no permit now. Distinct from a denial by a merchant or by Refersion: nothing was sent.
+/// Why there is no permit now. Nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPermit {
-    /// The rate limit: not before this moment.
+    /// The rate limit permits no request before this moment.
     NotBefore(Timestamp),
-    /// As many requests are in flight as may be: not before one of them ends.
+    /// The concurrency limit is reached: a request has to end first.
     Busy,
     /// The circuit breaker is open until this moment.
     Open(Timestamp),
-    /// Refersion rejected the API key; it is to be probed at this moment.
+    /// Refersion rejected the API key. The next probe is at this moment.
     Halted(Timestamp),
-    /// Refersion rejected the API key; it is to be probed now.
+    /// Refersion rejected the API key. A probe is due now.
     ProbeDue,
 }
 
-/// What a probe of the API key found.
+/// The result of a probe of the API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// It works.
+    /// Refersion accepts the key.
     Accepted,
-    /// Refersion rejects it still.
+    /// Refersion still rejects the key.
     Rejected,
-    /// Neither: the probe was not answered, or not clearly.
+    /// The probe was not answered, or not clearly.
     Unknown {
         /// The wait that Refersion asked for.
         retry_after: Option<Duration>,
@@ -121,20 +121,20 @@ pub enum Probe {
 /// The published health of an account, for health checks, metrics and pages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HealthSnapshot {
-    /// The circuit breaker, or that the account is halted.
+    /// The state of the circuit breaker, or that the account is halted.
     pub state: HealthState,
     /// Why the state is not [`HealthState::Closed`].
     pub cause: Option<Cause>,
-    /// How many requests may be in flight: none while open or halted, one while half-open.
+    /// The most requests in flight: none while open or halted, one while half-open.
     pub concurrency_limit: usize,
-    /// How many are.
+    /// The number of requests in flight.
     pub in_flight: usize,
-    /// How many may begin in a second; none if there is no limit.
+    /// The most requests that may begin in a second; none without a limit.
     pub requests_per_second: Option<f64>,
 }
 
 impl Default for HealthSnapshot {
-    /// That of an account of which nothing is known yet.
+    /// The snapshot of an account of which nothing is known yet.
     fn default() -> Self {
         Self { state: HealthState::Closed, cause: None, concurrency_limit: 0, in_flight: 0, requests_per_second: None }
     }
@@ -149,11 +149,11 @@ pub struct AccountHealth {
     in_flight: usize,
 }
 
-/// A longer `Retry-After` belongs to a quota (of a day, say), which no rate explains.
+/// The longest `Retry-After` that a rate limit explains. A longer one belongs to a quota, for instance of a day.
 const LONGEST_WINDOW: Duration = Duration::from_secs(120);
 
 impl AccountHealth {
-    /// The health of an account of which no reply is known, but what was `learned` before.
+    /// The health of an account without replies, with the `learned` limits.
     pub fn new(limits: HealthLimits, learned: Learned) -> Self {
         Self {
             breaker: CircuitBreaker::new(limits.backoff),
@@ -163,7 +163,7 @@ impl AccountHealth {
         }
     }
 
-    /// The health as it was `saved` by another process that owned the account until `now` and may have made a request just before.
+    /// The health that another process has `saved`, which owned the account until `now` and may have made a request just before.
     pub fn taken_over(limits: HealthLimits, saved: SavedHealth, now: Timestamp) -> Self {
         let breaker = CircuitBreaker::restored(limits.backoff, saved.pause, now);
         let mut health = Self { breaker, ..Self::new(limits, saved.learned) };
@@ -171,8 +171,8 @@ impl AccountHealth {
         health
     }
 
-    /// The permission to make a request now, and the transition that this is, if any; or why not. To be called only if there
-    /// is a request to be made: one that is denied counts as waiting.
+    /// The permission to make a request now, with the transition that this causes, if any; or why there is none. Call it only if there is a
+    /// request to make: a denied one counts as waiting.
     pub fn try_acquire(&mut self, now: Timestamp) -> Result<(Permit, Option<Transition>), NoPermit> {
         self.advance(now);
         self.check(now)?;
@@ -204,7 +204,7 @@ impl AccountHealth {
         Ok(())
     }
 
-    /// Refersion took the call (and the key with it): any reply that is no 429, no 401 and no failure.
+    /// Refersion accepted the call, and with it the API key: any reply except a 429, a 401 and a failure.
     pub fn on_success(&mut self, permit: Permit, now: Timestamp) -> Option<Transition> {
         self.end(&permit, now);
         self.rate.on_accepted();
@@ -212,8 +212,7 @@ impl AccountHealth {
         self.breaker.on_success(permit.generation)
     }
 
-    /// Refersion answered 429. Requests that were in flight together may bring several; they count as one, and the longest wait
-    /// holds.
+    /// Refersion answered 429. Several 429s to requests that were in flight together count as one, with the longest wait.
     pub fn on_rate_limited(
         &mut self,
         permit: Permit,
@@ -242,7 +241,7 @@ impl AccountHealth {
         chance: f64,
     ) -> Option<Transition> {
         self.end(&permit, now);
-        self.rate.on_accepted(); // as far as the rate is concerned
+        self.rate.on_accepted(); // for the rate limit it was accepted
         let failure = self.breaker.on_failure(seq, permit.generation, now, retry_after, chance);
         if failure.overload {
             self.concurrency.on_overload(permit.epoch);
@@ -250,24 +249,24 @@ impl AccountHealth {
         failure.transition
     }
 
-    /// Refersion rejected the API key. All requests in flight then find that out; together they are one rejection.
+    /// Refersion rejected the API key. All requests in flight get this reply; together they count as one rejection.
     pub fn on_unauthorized(&mut self, permit: Permit, now: Timestamp, chance: f64) -> Option<Transition> {
         self.end(&permit, now);
         self.breaker.on_unauthorized(permit.generation, now, chance)
     }
 
-    /// The request ended without anything being known of a reply.
+    /// The request ended without a known reply.
     pub fn abandon(&mut self, permit: Permit, now: Timestamp) {
         self.end(&permit, now);
     }
 
-    /// The request was not sent after all: it takes no place in the rate either.
+    /// The request was not sent: it does not count for the rate limit.
     pub fn cancel(&mut self, permit: Permit, now: Timestamp) {
         self.end(&permit, now);
         self.rate.on_cancelled();
     }
 
-    /// The key was probed, because that was [due](NoPermit::ProbeDue). Says how long until the next probe, unless the halt ended.
+    /// The API key was probed, because a probe was [due](NoPermit::ProbeDue). Err: the wait until the next probe, if the halt goes on.
     pub fn on_probe(&mut self, probe: Probe, now: Timestamp, chance: f64) -> Result<Option<Transition>, Duration> {
         match (self.breaker.state(), probe) {
             (HealthState::Halted { .. }, Probe::Rejected) => Err(self.breaker.on_probe_rejected(now, chance)),
@@ -279,12 +278,12 @@ impl AccountHealth {
         }
     }
 
-    /// Requests are made with another key from now on, which Refersion is known to take.
+    /// Requests have another API key from now on, which Refersion accepts.
     pub fn on_new_api_key(&mut self, now: Timestamp) -> Option<Transition> {
         self.breaker.on_api_key_accepted(now)
     }
 
-    /// The operator has decided otherwise about the account's requests. What is open, halted or in flight stays so.
+    /// The operator has changed the limits. An open or halted state and requests in flight stay.
     pub fn set_limits(&mut self, limits: HealthLimits) {
         self.breaker.set_cooldown(limits.backoff);
         self.concurrency.set_ceiling(limits.concurrency);
@@ -303,13 +302,13 @@ impl AccountHealth {
         HealthSnapshot { state, cause, concurrency_limit, in_flight: self.in_flight, requests_per_second }
     }
 
-    /// What was learned of the account's limits.
+    /// The learned limits of the account.
     pub fn learned(&self) -> Learned {
         let (requests_per_second, rate_limited) = self.rate.learned();
         Learned { requests_per_second, concurrency: self.concurrency.found(), rate_limited }
     }
 
-    /// What is to be saved.
+    /// The health to save.
     pub fn saved(&self, now: Timestamp) -> SavedHealth {
         SavedHealth { learned: self.learned(), pause: self.breaker.saved(now) }
     }
@@ -320,7 +319,7 @@ impl AccountHealth {
         self.breaker.on_end(permit.generation);
     }
 
-    /// Accounts for the time until `now`: that of an outage is nothing the rate could be measured by.
+    /// Accounts for the time until `now`. The time of an outage does not count for the rate.
     fn advance(&mut self, now: Timestamp) {
         let (paused, counts) = match self.breaker.cause() {
             None => (false, self.in_flight > 0),

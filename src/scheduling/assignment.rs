@@ -1,43 +1,43 @@
-//! Which of several processes is to own an account: rendezvous hashing over those that are alive. So accounts are sharded without a
-//! leader, and the failover of a dead process's accounts (their takeover) needs no election.
+//! The assignment of accounts to processes, by rendezvous hashing over the live processes. Accounts are sharded without a leader, and the
+//! takeover of a dead process's accounts (failover) needs no election.
 //!
-//! In: which processes are alive, which of them owns the account, and which asked for it. Out: the next move of this process. Each process
-//! ranks all live ones by a hash of process and account; the highest is to own the account. A process asks a lower one for an account, and
-//! is given it once nothing of it is in flight. When a process comes or goes, only the accounts that it is to own, or owned, move. Not
-//! every process can deliver for every account, and only it knows for which: so an account without a live owner is taken at once by the
-//! highest, and a little later by any other that can. Invariants: a process only takes an account that has no live owner; it asks for none
-//! that it cannot deliver for. Deliberately absent: moments, and that of two processes that take an account at once only one succeeds,
-//! which is the store's part.
+//! In: the live processes, the owner of the account, and the process that asked for it. Out: the next move of this process. Each process
+//! ranks all live ones by a hash of process and account; the account is assigned to the highest. A process asks a lower one for an account,
+//! and gets it when none of its events is in flight. If a process starts or ends, only its own accounts move. Not every process can deliver
+//! for every account, and only the process itself knows for which. So the highest process takes an account without a live owner at once,
+//! and any other process that can deliver for it a little later. Invariants: a process takes only an account without a live owner; it asks
+//! only for accounts that it can deliver for. Deliberately absent: moments; and the race of two processes that take an account at once, of
+//! which the store lets one succeed.
 
 use crate::domain::AccountName;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
-/// One of the processes that share a store. Every process that starts has another one.
+/// The id of one of the processes that share a store. Each start of a process draws a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaId(pub u128);
 
-/// What is known of the ownership of an account.
+/// The ownership of an account, as this process knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Owned {
-    /// Its owner, if that is alive.
+    /// The owner, if it is alive.
     pub owner: Option<ReplicaId>,
-    /// The process that asked the owner for it last.
+    /// The process that asked the owner for the account last.
     pub asked_by: Option<ReplicaId>,
-    /// It had no live owner when this process looked the last time, either: the process that is to own it does not take it.
+    /// Whether the account had no live owner the last time, either: the process that it is assigned to does not take it.
     pub was_orphaned: bool,
 }
 
-/// What a process does about an account.
+/// The move of a process for an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
-    /// Nothing.
+    /// Change nothing.
     Stay,
-    /// Take it: nobody has it.
+    /// Take the account, which has no owner.
     Take,
-    /// Ask its owner for it.
+    /// Ask the owner for the account.
     Ask,
-    /// Give it up, to the process that asked for it if there is one.
+    /// Give the account up, to the process that asked for it if there is one.
     Give(Option<ReplicaId>),
 }
 

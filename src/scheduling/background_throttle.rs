@@ -1,41 +1,41 @@
-//! A throttle of requests that are in no hurry, beside those of deliveries: it says when the next of them may begin.
+//! The throttle of background requests: it decides when the next of them may begin beside the requests of deliveries.
 //!
-//! In: how many requests of deliveries have begun, and whether deliveries are running. Out: a wait. While deliveries run, one request in
-//! [`SHARE`] is such a request; while none runs, one begins after a pause without deliveries. The first one waits longer, so that an
-//! account with few events makes it long after these were delivered. Deliberately absent: the limits of the account
-//! ([`super::AccountHealth`]), which hold for these requests as well.
+//! In: the number of requests of deliveries that have begun, and whether deliveries are running. Out: a wait. While deliveries run, one
+//! background request begins after each [`SHARE`] of theirs; while none runs, one begins after a pause without deliveries. The first
+//! background request waits longer, so an account with few events makes it long after these were delivered. Deliberately absent: the limits
+//! of the account ([`super::AccountHealth`]), which apply to these requests, too.
 
 use crate::domain::Timestamp;
 use std::time::Duration;
 
-/// After so many requests of deliveries the first one may begin.
+/// The requests of deliveries before the first background request.
 const FIRST_AFTER: u64 = 100;
-/// After so many further ones the next.
+/// The requests of deliveries before each further background request.
 const SHARE: u64 = 10;
-/// Or after a pause of this length: before the first one, and before each further one.
+/// The pause without deliveries after which the first background request may begin, and the pause before each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The throttle of one account.
 #[derive(Clone, Debug, Default)]
 pub struct BackgroundThrottle {
-    /// Of the request before: how many requests of deliveries had begun by then. None: there was none.
+    /// The number of requests of deliveries at the last background request; none before the first.
     last: Option<u64>,
-    /// How many had begun when the throttle was first asked for.
+    /// The number of requests of deliveries when the throttle was first asked.
     first: Option<u64>,
-    /// Since when no delivery runs, and no such request.
+    /// Since when no delivery and no background request runs.
     quiet_since: Option<Timestamp>,
-    /// A caller waits: each request follows the one before without a wait.
+    /// Whether a caller waits for the requests, which then begin without a wait.
     is_hurried: bool,
 }
 
 impl BackgroundThrottle {
-    /// A caller waits for the requests from now on: each follows the one before without a wait, at the rate of deliveries.
+    /// Lets the requests begin without a wait from now on, at the rate of deliveries, because a caller waits for them.
     pub fn hurry(&mut self) {
         self.is_hurried = true;
     }
 
-    /// How long until a request may begin, if nothing changes until then; zero: now. `begun` requests of deliveries have begun so far.
+    /// The wait until a request may begin, if nothing changes until then; zero: now. `begun`: the number of requests of deliveries so far.
     pub fn wait(&mut self, now: Timestamp, begun: u64, deliveries_run: bool) -> Duration {
         let first = *self.first.get_or_insert(begun);
         let (share, pause) = match self.last {

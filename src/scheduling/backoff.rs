@@ -1,26 +1,25 @@
-//! The retry policy of a failed attempt: how long to wait before the next one. It is exponential backoff with jitter, never shorter
-//! than Refersion asked for.
+//! The backoff before a retry: exponential, with jitter, and never shorter than Refersion asked for.
 //!
-//! The jitter is even between `min` and a ceiling, which is twice `min` after the first failure and doubles with each further one. It is
-//! not the "full jitter" of AWS, which begins at zero: a retry at once would find what the attempt before found.
-//! The settings are `DELIVERY_RETRY_MIN` (`1s`) and `DELIVERY_RETRY_MAX` (`5m`), here `min` and `max`.
+//! The wait is drawn evenly between `min` and a ceiling, which is twice `min` after the first failure and doubles with each further one. It
+//! is not the "full jitter" of AWS, which begins at zero: an immediate retry would fail like the attempt before. The settings are
+//! `DELIVERY_RETRY_MIN` (`1s`) and `DELIVERY_RETRY_MAX` (`5m`), here `min` and `max`.
 //!
 //! In: the number of failures, a random number from 0 to 1, and `Retry-After`. Out: a wait. Invariant: no wait is shorter than `min` or
-//! than `Retry-After`. Deliberately absent: drawing the random number, and waiting; which replies are retried
-//! (`refersion/response.rs`); for how long an event is retried before it is a dead letter (`worker/settlement.rs`).
+//! than `Retry-After`. Deliberately absent: drawing the random number, and waiting; the decision which replies are retried
+//! (`refersion/response.rs`); the time after which an event becomes a dead letter (`worker/settlement.rs`).
 
 use std::time::Duration;
 
 /// The bounds of every backoff (`DELIVERY_RETRY_MIN`, `DELIVERY_RETRY_MAX`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// No wait is shorter.
+    /// The shortest wait.
     pub min: Duration,
-    /// No wait is longer, unless `Retry-After` asks for more.
+    /// The longest wait, unless `Retry-After` asks for more.
     pub max: Duration,
 }
 
-/// A `Retry-After` beyond this is taken for a mistake, and shortened to it.
+/// The longest `Retry-After` that counts. A longer one is assumed to be a mistake, and is shortened to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Backoff {

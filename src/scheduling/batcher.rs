@@ -1,11 +1,10 @@
-//! The batcher of an account: which pending calls go out next, and which of them in one request.
+//! The batcher of an account: it decides which pending calls go out next, and which of them share a request.
 //!
-//! In: calls, each with the handle of its delivery. Out: batches. First come, first served (FIFO); an `edit` or a
-//! `status_change` is batched with all pending calls of its kind. While two requests that could have been batched are in
-//! flight, further ones go out only as full batches: what gathers meanwhile goes together, so the longer Refersion takes, the
-//! fewer requests it gets. A batch also waits for calls that are announced, but for no length of time. Invariants: a call that
-//! is to go alone goes alone; one request names no affiliate twice. Deliberately absent: how many requests may be in flight
-//! ([`super::AccountHealth`]), and making them.
+//! In: calls, each with the handle of its delivery. Out: batches. First come, first served (FIFO); an `edit` or a `status_change` is
+//! batched with all pending calls of its kind. While two requests that could have been batched are in flight, further ones go out only as
+//! full batches: calls gather meanwhile, so Refersion gets fewer requests the longer it takes. A batch also waits for announced calls, but
+//! never for a fixed time. Invariants: a call that must go alone goes alone; no request names an affiliate twice. Deliberately absent: the
+//! number of requests that may be in flight ([`super::AccountHealth`]), and making requests.
 
 use crate::delivery::Call;
 use std::collections::{HashSet, VecDeque};
@@ -15,7 +14,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Batcher<T> {
     pending: VecDeque<QueuedCall<T>>,
-    /// How many requests are in flight that could have been batched.
+    /// The number of requests in flight that could have been batched.
     shareable: usize,
 }
 
@@ -31,13 +30,13 @@ struct QueuedCall<T> {
 pub struct Batch<T> {
     /// At least one, each with its waiter.
     pub calls: Vec<(Arc<Call>, T)>,
-    /// Whether other calls could have gone with it.
+    /// Whether other calls could have shared the request.
     pub shareable: bool,
 }
 
-/// The largest batch size: no request names more affiliates (API contract: the longest `status_change`; for `edit` nothing is said).
+/// The largest batch size, in affiliates (API contract: the longest `status_change`; the contract states nothing for `edit`).
 pub const MAX_BATCH: usize = 50;
-/// So many batches that are not full may be in flight; with these in flight, only a full one goes out.
+/// The most batches in flight that are not full. With these in flight, only a full one goes out.
 const MAX_PARTIAL: usize = 2;
 
 impl<T> Default for Batcher<T> {
@@ -47,12 +46,12 @@ impl<T> Default for Batcher<T> {
 }
 
 impl<T> Batcher<T> {
-    /// `waiter` waits for the reply to `call`, which is batched with no other if it is to go `alone`.
+    /// Adds `call`, for whose reply `waiter` waits. With `alone` it is batched with no other call.
     pub fn push(&mut self, call: Arc<Call>, alone: bool, waiter: T) {
         self.pending.push_back(QueuedCall { call, alone, waiter });
     }
 
-    /// The next request, if one may go out. While further `calls_are_announced`, only one that cannot be batched.
+    /// The next request, if one may go out. While `calls_are_announced`, only a request that cannot be batched goes out.
     pub fn next_batch(&mut self, calls_are_announced: bool) -> Option<Batch<T>> {
         let (places, shareable) = self.choose(calls_are_announced)?;
         self.shareable += usize::from(shareable);
@@ -74,19 +73,19 @@ impl<T> Batcher<T> {
         self.choose(calls_are_announced).is_some()
     }
 
-    /// Drops all pending calls; returns their waiters, so that they can be answered.
+    /// Drops all pending calls, and returns their waiters, so that they can be answered.
     pub fn clear(&mut self) -> Vec<T> {
         self.pending.drain(..).map(|pending| pending.waiter).collect()
     }
 
-    /// The places of the calls that go next; and whether others could have gone with them.
+    /// The indices of the calls that go next, and whether others could have shared their request.
     fn choose(&self, calls_are_announced: bool) -> Option<(Vec<usize>, bool)> {
         let mut held: Vec<&Call> = Vec::new();
         for (place, QueuedCall { call, alone, .. }) in self.pending.iter().enumerate() {
             if *alone || call.affiliate().is_none() {
                 return Some((vec![place], false));
             }
-            // A held call waits for a full batch: no later call of its kind would have a fuller one.
+            // A held call waits for a full batch. No later call of its kind would have a fuller one.
             if calls_are_announced || held.iter().any(|held| held.is_like(call)) {
                 continue;
             }
@@ -99,7 +98,7 @@ impl<T> Batcher<T> {
         None
     }
 
-    /// The places of the call at `first` and of the later ones that go with it and with one another.
+    /// The indices of the call at `first` and of the later calls that share its request.
     fn batch_of(&self, first: usize) -> Vec<usize> {
         let head = &self.pending[first].call;
         let mut named = HashSet::from([head.affiliate()]);

@@ -1,14 +1,15 @@
-//! The circuit breaker of an account: whether requests may begin at all. While it is open, or the account is halted, deliveries of the
-//! account are suspended.
+//! The circuit breaker of an account: it decides whether requests may begin at all. While it is open, or the account is halted, deliveries
+//! of the account are suspended.
 //!
-//! In: replies. Out: state transitions. A 429 opens it (Refersion counts calls per account, so one event's 429 concerns all of them), and
-//! so does an outage, which is a number of consecutive failures (the threshold, [`OUTAGE`]): calls for so many different events failed, and
-//! none succeeded between; one event that always fails is not an outage. It stays open for the cooldown (its open duration, or reset timeout), an exponential
-//! backoff between `DELIVERY_RETRY_MIN` and `DELIVERY_RETRY_MAX` that is never shorter than `Retry-After`. Then one request goes first
-//! (half-open): a success closes it, a 429 or an outage that goes on opens it again, and after any other failure another one goes first. A 401 halts the account until a probe, or a new key, ends that. Invariants: there is one state, so
-//! that nothing can be open and halted at once; nothing begins before a `Retry-After` is over, whatever is replied meanwhile; a success
-//! or a failure of a request that began before the last change of the breaker neither closes nor trips it. A 429 always does: it is about now. Deliberately absent: how many requests and how fast
-//! ([`super::ConcurrencyLimit`], `RateLimit`).
+//! In: replies. Out: state transitions. A 429 opens it: Refersion counts calls per account, so a 429 to one event concerns all. An outage
+//! opens it, too: consecutive failures of calls for [`OUTAGE`] different events (the threshold). One event that always fails is no outage.
+//! It stays open for the cooldown (its open duration, or reset timeout), an exponential backoff between `DELIVERY_RETRY_MIN` and
+//! `DELIVERY_RETRY_MAX` that is never shorter than `Retry-After`. Then one trial request goes first (half-open): a success closes the
+//! breaker, a 429 or a further outage opens it again, and after any other failure another trial request goes first. A 401 halts the account
+//! until a probe succeeds or a new API key arrives. Invariants: there is one state, so the account is never open and halted at once; no
+//! request begins before a `Retry-After` is over, whatever the replies meanwhile; a request that began before the last change of the
+//! breaker neither closes nor trips it by a success or a failure. A 429 always trips it, because it is about the present. Deliberately
+//! absent: the number of requests and their rate ([`super::ConcurrencyLimit`], `RateLimit`).
 
 use super::{Backoff, RetryWait};
 use crate::domain::{Seq, Timestamp};
@@ -17,25 +18,25 @@ use std::time::Duration;
 /// Whether requests may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthState {
-    /// They may.
+    /// Requests may begin.
     Closed,
-    /// None before `until`.
+    /// No request may begin before `until`.
     Open {
         /// The end of the wait.
         until: Timestamp,
     },
-    /// One at a time, until a reply shows that Refersion takes calls.
+    /// One request at a time, until a reply shows that Refersion accepts calls.
     HalfOpen,
-    /// None: Refersion rejected the API key.
+    /// No request may begin: Refersion rejected the API key.
     Halted {
-        /// When the key is to be probed.
+        /// When the API key is probed next.
         probe_at: Timestamp,
     },
 }
 
 impl HealthState {
-    /// The same at `now`: a pause that is over counts as over, even if no request was made yet. It shows as closed although the next
-    /// request is the one that goes first (half-open): whether an event is delivered at once is all that callers ask.
+    /// The state at `now`. A pause that is over counts as closed, even if no request was made since and the next one is the trial request:
+    /// callers only need to know whether an event is delivered at once.
     #[must_use]
     pub fn at(self, now: Timestamp) -> Self {
         match self {
@@ -73,11 +74,12 @@ impl Cause {
 pub enum Transition {
     /// Closed or half-open → open.
     Opened {
-        /// Why; never [`Cause::Unauthorized`].
+        /// The cause; never [`Cause::Unauthorized`].
         cause: Cause,
-        /// For how long.
+        /// The time until it is half-open.
         wait: Duration,
-        /// How often since it was last closed: 1 if it was closed before, more if it was half-open; 0 if a 429 to an earlier request opens it.
+        /// The number of trips since it was last closed: 1 if it was closed before, more if it was half-open, 0 if a 429 to an earlier
+        /// request opens it.
         trips: u32,
     },
     /// Open → half-open.
@@ -86,22 +88,22 @@ pub enum Transition {
     Closed,
     /// Any state → halted.
     Halted {
-        /// How long until the key is probed.
+        /// The time until the API key is probed.
         wait: Duration,
     },
     /// Halted → closed, or back to open if a `Retry-After` is not over.
     Resumed,
 }
 
-/// A pause or a halt as it is saved: with waits instead of moments, so that a clock that was wrong does no harm.
+/// The saved form of a pause or a halt. It has waits instead of moments, so that a wrong clock does no harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SavedPause {
     cause: Cause,
     trips: u32,
     noted_at: Timestamp,
-    /// The rest of the pause, or of the wait for the next probe.
+    /// The remaining pause, or the remaining wait for the next probe.
     wait: Duration,
-    /// The rest of the longest `Retry-After`.
+    /// The remaining part of the longest `Retry-After`.
     retry_after: Duration,
 }
 
@@ -112,7 +114,7 @@ impl SavedPause {
         (self.cause, self.trips, ends(self)) == (other.cause, other.trips, ends(other))
     }
 
-    /// The state in which it leaves the account at `now`: a halt ends by a probe, which is due at once.
+    /// The state of the account at `now`. A halt ends by a probe, which is due at once.
     pub(super) fn state(&self, now: Timestamp) -> HealthState {
         match self.cause {
             Cause::Unauthorized => HealthState::Halted { probe_at: now },
@@ -125,45 +127,45 @@ impl SavedPause {
     }
 }
 
-/// Which changes of the breaker a request began after.
+/// The number of changes of the breaker before a request began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Generation(u64);
 
-/// What a failed call means for the account.
+/// The effect of a failed call on the account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FailureEffect {
-    /// Several events failed in a row: too many requests at once may be the reason.
+    /// Whether calls for several events failed in a row, perhaps because too many requests were in flight.
     pub(super) overload: bool,
-    /// It tripped the breaker.
+    /// The transition, if it tripped the breaker.
     pub(super) transition: Option<Transition>,
 }
 
 /// The circuit breaker of one account.
 #[derive(Debug)]
 pub(super) struct CircuitBreaker {
-    /// How long it stays open, and the wait between two probes of a rejected key.
+    /// The bounds of the time that it stays open, and of the wait between two probes of a rejected API key.
     cooldown: Backoff,
     state: HealthState,
     cause: Option<Cause>,
     trips: u32,
-    /// When the longest `Retry-After` is over.
+    /// The end of the longest `Retry-After`.
     not_before: Timestamp,
-    /// Different events whose calls failed since one last succeeded.
+    /// The events whose calls failed since the last success.
     failing: Vec<Seq>,
     /// While half-open: whether the one trial request is in flight.
     trial: bool,
     generation: Generation,
-    /// The generation in which the present key was first used.
+    /// The generation in which the present API key was first used.
     key_since: Generation,
 }
 
-/// The threshold of consecutive failures: calls for so many different events have to fail in a row before it is an outage.
+/// The threshold of an outage: calls for this many different events failed in a row.
 const OUTAGE: usize = 3;
-/// Calls for so many different events have to fail in a row before it is an overload.
+/// The threshold of an overload: calls for this many different events failed in a row.
 const OVERLOAD: usize = 2;
 
 impl CircuitBreaker {
-    /// A closed one.
+    /// A closed breaker.
     pub(super) fn new(cooldown: Backoff) -> Self {
         let generation = Generation(0);
         let (state, not_before) = (HealthState::Closed, Timestamp(i64::MIN));
@@ -171,12 +173,12 @@ impl CircuitBreaker {
         Self { cooldown, state, cause, trips: 0, not_before, failing, trial: false, generation, key_since: generation }
     }
 
-    /// The cooldown from now on; one that has begun ends as it was to.
+    /// Sets the bounds of later cooldowns. The present one does not change.
     pub(super) fn set_cooldown(&mut self, cooldown: Backoff) {
         self.cooldown = cooldown;
     }
 
-    /// As another process left it. A halted account is probed at once: its key may have been corrected meanwhile.
+    /// The breaker of another process, as it was saved. A halted account is probed at once: its API key may have been corrected meanwhile.
     pub(super) fn restored(cooldown: Backoff, saved: Option<SavedPause>, now: Timestamp) -> Self {
         let closed = Self::new(cooldown);
         let Some(pause) = saved else { return closed };
@@ -184,7 +186,7 @@ impl CircuitBreaker {
         Self { state, not_before, cause: Some(pause.cause), trips: pause.trips, ..closed }
     }
 
-    /// The pause or the halt that is to be saved. While half-open, it is one that is over.
+    /// The pause or the halt to save. A half-open breaker is saved as a pause that is over.
     pub(super) fn saved(&self, now: Timestamp) -> Option<SavedPause> {
         let cause = self.cause?;
         let until = match self.state {
@@ -215,7 +217,7 @@ impl CircuitBreaker {
         self.trial
     }
 
-    /// A request begins; it is not to be called while requests may not. Says whether this makes the breaker half-open.
+    /// A request begins. Must not be called while requests may not begin. Returns the transition to half-open, if this is one.
     pub(super) fn on_begin(&mut self) -> Option<Transition> {
         match self.state {
             HealthState::Open { .. } => {
@@ -235,7 +237,7 @@ impl CircuitBreaker {
         self.trial &= !self.is_current(generation);
     }
 
-    /// Refersion took a call.
+    /// Refersion accepted a call.
     pub(super) fn on_success(&mut self, generation: Generation) -> Option<Transition> {
         if !self.is_current(generation) {
             return None;
@@ -255,7 +257,7 @@ impl CircuitBreaker {
         retry_after: Option<Duration>,
         chance: f64,
     ) -> Option<Transition> {
-        // The first one waits as long as asked for, without jitter: one client needs none against others.
+        // After the first 429 the wait is exactly `Retry-After`, without jitter: there are no other clients to avoid.
         let chance = if self.trips == 0 { 0.0 } else { chance };
         self.trip(Cause::RateLimited, generation, now, retry_after, chance)
     }
@@ -280,7 +282,7 @@ impl CircuitBreaker {
         FailureEffect { overload: self.failing.len() >= OVERLOAD, transition }
     }
 
-    /// Refersion rejected the key with which a request of `generation` was made.
+    /// Refersion rejected the API key of a request of `generation`.
     pub(super) fn on_unauthorized(
         &mut self,
         generation: Generation,
@@ -296,20 +298,20 @@ impl CircuitBreaker {
         Some(Transition::Halted { wait: self.probe_later(now, None, chance) })
     }
 
-    /// A probe was rejected too; says how long until the next one.
+    /// A probe was rejected, too. Returns the wait until the next one.
     pub(super) fn on_probe_rejected(&mut self, now: Timestamp, chance: f64) -> Duration {
         self.trips = self.trips.saturating_add(1);
         self.probe_later(now, None, chance)
     }
 
-    /// Puts the next probe off; says for how long.
+    /// Postpones the next probe. Returns for how long.
     pub(super) fn probe_later(&mut self, now: Timestamp, retry_after: Option<Duration>, chance: f64) -> Duration {
         let wait = self.cooldown.wait(self.trips, chance, retry_after);
         self.state = HealthState::Halted { probe_at: now.after(wait) };
         wait
     }
 
-    /// The key works, or another one is used from now on.
+    /// Refersion accepts the API key, or another one is used from now on.
     pub(super) fn on_api_key_accepted(&mut self, now: Timestamp) -> Option<Transition> {
         self.next_generation();
         self.key_since = self.generation;
@@ -335,7 +337,7 @@ impl CircuitBreaker {
         (self.state, self.cause, self.trips) = (HealthState::Closed, None, 0);
     }
 
-    /// Opens the breaker; one that is open stays so for longer, one that is halted stays halted.
+    /// Opens the breaker. An open breaker stays open for longer, a halted account stays halted.
     fn trip(
         &mut self,
         cause: Cause,

@@ -1,39 +1,39 @@
-//! The concurrency limit of an account: how many requests may be in flight at once (max in flight), found out by AIMD (additive increase, multiplicative
-//! decrease) with slow start.
+//! The concurrency limit of an account: the most requests in flight, adapted by AIMD (additive increase, multiplicative decrease) with slow
+//! start.
 //!
-//! In: replies. Out: a number. Refersion publishes no limit, so it is searched for as TCP's congestion control searches for the capacity of
-//! a path: from two requests the limit doubles with each round of successes until the first overload; what is one
-//! decides [`super::AccountHealth`] (an outage; a 429 while no rate is known); it halves the limit, and from then on each round of successes adds one. Invariants: the limit is between one and the
-//! configured ceiling (`REFERSION_CONCURRENCY`); the replies to requests that were already in flight when it was halved do not halve it again.
-//! Deliberately absent: counting the requests in flight ([`super::AccountHealth`]).
+//! In: replies. Out: a number. Refersion publishes no limit, so it is found as TCP's congestion control finds the capacity of a path. The
+//! limit begins at two and doubles with each round of successes until the first overload. An overload halves it, and from then on each
+//! round of successes adds one. [`super::AccountHealth`] decides what an overload is (an outage; a 429 while no rate is known). Invariants:
+//! the limit is between one and the configured ceiling (`REFERSION_CONCURRENCY`); replies to requests that were in flight when it was
+//! halved do not halve it again. Deliberately absent: counting the requests in flight ([`super::AccountHealth`]).
 
 /// The concurrency limit of one account.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConcurrencyLimit {
     ceiling: f64,
     limit: f64,
-    /// Whether no overload was met yet.
+    /// Whether there was no overload yet.
     slow_start: bool,
-    /// Counts the overloads that counted.
+    /// The number of halvings.
     epoch: u64,
 }
 
-/// The time between two overloads in which a request began.
+/// The number of halvings before a request began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch(u64);
 
-/// Where slow start begins.
+/// The limit at the beginning.
 const START: f64 = 2.0;
 
 impl ConcurrencyLimit {
-    /// A limit that never exceeds `ceiling` requests at once; a ceiling of zero counts as one.
+    /// A limit of at most `ceiling` requests; a ceiling of zero counts as one.
     pub fn new(ceiling: usize) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "ceilings are small")]
         let ceiling = ceiling.max(1) as f64;
         Self { ceiling, limit: START.min(ceiling), slow_start: true, epoch: 0 }
     }
 
-    /// A limit that was [found](Self::found) before; below two requests it is searched for anew.
+    /// A limit that was [found](Self::found) before. Below two it is found anew.
     pub fn restored(ceiling: usize, found: f64) -> Self {
         let new = Self::new(ceiling);
         if found.is_finite() && found > START {
@@ -42,19 +42,19 @@ impl ConcurrencyLimit {
         new
     }
 
-    /// The limit as it is to be remembered.
+    /// The limit to save.
     pub fn found(&self) -> f64 {
         self.limit
     }
 
-    /// How many requests may be in flight now: at least one.
+    /// The most requests in flight now: at least one.
     pub fn limit(&self) -> usize {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between one and the ceiling")]
         let limit = self.limit as usize;
         limit.max(1)
     }
 
-    /// The limit does not exceed `ceiling` from now on.
+    /// Changes the ceiling.
     pub fn set_ceiling(&mut self, ceiling: usize) {
         self.ceiling = Self::new(ceiling).ceiling;
         self.limit = self.limit.min(self.ceiling);
@@ -71,7 +71,7 @@ impl ConcurrencyLimit {
         self.limit = (self.limit + step).min(self.ceiling);
     }
 
-    /// A reply to a request that began in `epoch` shows an overload. Says whether the limit was halved.
+    /// A reply to a request that began in `epoch` shows an overload. Returns whether the limit was halved.
     pub fn on_overload(&mut self, epoch: Epoch) -> bool {
         if epoch.0 < self.epoch {
             return false;

@@ -3,46 +3,46 @@
 use crate::domain::{EventId, LaneKey, Seq, Timestamp};
 use std::time::Duration;
 
-/// A pending event of the log, as far as its order matters.
+/// A pending event of the log, with the properties that determine its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its place in the log.
     pub seq: Seq,
     /// Its identity, by which a request may wait for it.
     pub id: EventId,
-    /// Its user's keys, and the affiliates to which these were known to lead when the entry was read.
+    /// The user keys, and the affiliates that they led to when the entry was read.
     pub lane_keys: Vec<LaneKey>,
-    /// It was begun before: it has progress, failures or a mark. Such an event heads a unit of its own and follows no other.
+    /// Whether the event was begun before: it has progress, failures or a mark. Such an event is the head of a unit of its own.
     pub attempted: bool,
-    /// The events that were begun together with it, in log order, itself not included. They are one unit again.
+    /// The events that were begun together with it, in log order, without itself. They form one unit again.
     pub followers: Vec<Seq>,
-    /// The wait that its last failure asked for, if it has not been begun since.
+    /// The wait after its last failure, if it has not been begun since.
     pub retry: Option<RetryWait>,
 }
 
-/// How long to wait before the next attempt: an amount, so that a clock that was wrong when it was written does no harm.
+/// The wait before the next attempt. It is a duration, so that a clock that was wrong when it was written does no harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryWait {
     /// The whole wait.
     pub wait: Duration,
-    /// When it was written, by the clock of that process.
+    /// When it was written, by the clock of the writing process.
     pub noted_at: Timestamp,
 }
 
 impl RetryWait {
-    /// When the wait is over, seen from `now`: never later than the whole wait from now, whatever the clock was that wrote it.
+    /// When the wait is over, as of `now`: never later than the whole wait from now, whatever the clock of the writing process.
     pub fn due(&self, now: Timestamp) -> Timestamp {
         let elapsed = now.since(self.noted_at).min(self.wait);
         now.after(self.wait.saturating_sub(elapsed))
     }
 }
 
-/// Events of one lane that are carried out as one: the head of the lane, and some of what is blocked behind it.
+/// A unit of work: events of one lane that are delivered as one, the head of the lane and some of the events that it blocks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unit {
     /// The head of the lane.
     pub head: Seq,
-    /// The events that may be, or were, carried out with it; in log order.
+    /// The events that may be, or were, delivered with it; in log order.
     pub followers: Vec<Seq>,
 }
 
@@ -58,32 +58,32 @@ impl Unit {
     }
 }
 
-/// How a unit stops being in flight.
+/// The end of a unit, which is not in flight any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The head left the log, and these followers with it.
     Settled {
-        /// The followers that left; the others are pending as if they had not been taken.
+        /// The followers that left the log. The others are pending as before.
         followers: Vec<Seq>,
     },
-    /// To be tried again at `due`.
+    /// The unit is retried at `due`.
     Retry {
-        /// When.
+        /// The moment of the retry.
         due: Timestamp,
-        /// The followers that stay marked as begun with the head; the others are pending as if they had not been taken.
+        /// The followers that stay marked as begun with the head. The others are pending as before.
         followers: Vec<Seq>,
     },
-    /// Handed back without a failure: it may run at once. It counts as attempted from now on, for it may have progress.
+    /// The unit is handed back without a failure and may run at once. It counts as attempted, because it may have progress.
     HandedBack {
         /// As in [`End::Retry`].
         followers: Vec<Seq>,
     },
-    /// The delivery ended without saving how far it got: it is pending, attempted, with followers as they were last saved.
+    /// The delivery ended without saving its progress. The unit is pending and attempted, with the followers that were last saved.
     Interrupted {
-        /// From when on it may run again; none: at once.
+        /// When it may run again; none: at once.
         due: Option<Timestamp>,
     },
-    /// The head was not in the log any more when it was to be begun.
+    /// The head was no longer in the log when the unit was begun.
     Missing,
 }
 

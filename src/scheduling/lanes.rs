@@ -1,19 +1,19 @@
-//! Lanes: which loaded events are of the same user, in which order they are to run, and which heads may run. A lane is the FIFO queue of
-//! one user (as a partition by ordering key), and an event that fails blocks its own lane (head-of-line blocking), and no other.
+//! Lanes: the FIFO queues of users. They decide which loaded events are of one user, in which order they run, and which heads may run. An
+//! event that fails blocks only its own lane (head-of-line blocking; a lane is like a partition by ordering key).
 //!
-//! Events are in one lane if they share a name: a `userId`, an e-mail, or an affiliate that one of these is known to lead to. An event with
-//! two names joins the lanes of both. So events with different e-mails are of one user if they have the same `userId`, the same affiliate,
-//! or a third pending event connects them.
+//! Events are in one lane if they share a name: a `userId`, an e-mail, or an affiliate that one of these leads to. An event with two names
+//! joins the lanes of both. So events with different e-mails are of one user if they have the same `userId` or the same affiliate, or if a
+//! third pending event connects them.
 //!
-//! In: the names of events (their keys, the affiliates these lead to) and sequence numbers. Out: heads of lanes. Invariants: a lane
-//! is never empty between two calls; its head is listed among the heads to run exactly while none of its events is in flight;
-//! lanes are merged, the one with fewer names into the other, and never split. Deliberately absent: attempts and followers,
-//! which are the [`super::Scheduler`]'s.
+//! In: the names of events (their user keys, and the affiliates that these lead to) and sequence numbers. Out: heads of lanes. Invariants:
+//! a lane is never empty between two calls; its head is in the list of heads exactly while none of its events is in flight; lanes are
+//! merged, the one with fewer names into the other, and never split. Deliberately absent: attempts and followers, which the
+//! [`super::Scheduler`] has.
 //!
-//! A name is assigned to its lane as long as the last event with that name, or an event before that in the lane, is loaded. Example: event
-//! 1 has the names A and B, event 2 has A and C, event 3 has C. Once event 1 has ended, B can be dropped; A stays until event 2 has ended.
-//! So a lane that never runs empty does not keep every name it ever had, and no event has to store its own names: a blocked event is one
-//! number in a heap.
+//! A name stays assigned to its lane while the last event with that name, or an earlier event of the lane, is loaded. Example: event 1 has
+//! the names A and B, event 2 has A and C, event 3 has C. When event 1 has ended, B can be dropped; A stays until event 2 has ended. So a
+//! lane that never becomes empty does not keep all its former names, and no event stores its own names: a blocked event is one number in a
+//! heap.
 
 use super::name::{Name, NameMap};
 use crate::domain::{Seq, Timestamp};
@@ -25,7 +25,7 @@ use std::ops::Bound;
 /// The number of a lane. It is reused once the lane is empty.
 pub(super) type LaneId = usize;
 
-/// A lane with at most so many names is not searched for names that can be dropped.
+/// The most names of a lane that is not searched for names to drop.
 const FEW_NAMES: usize = 64;
 
 /// All lanes of an account.
@@ -35,7 +35,7 @@ pub(super) struct Lanes {
     by_id: Slab<Lane>,
     /// The lane of each unit in flight, by its head.
     in_flight: BTreeMap<Seq, LaneId>,
-    /// Lanes of which nothing is in flight, by the moment from which their head may run, and by that head.
+    /// The lanes without events in flight, ordered by the moment from which their head may run, then by the head.
     heads: BTreeMap<(Timestamp, Seq), LaneId>,
 }
 
@@ -50,15 +50,15 @@ struct Assignment {
 #[derive(Debug, Default)]
 struct Lane {
     waiting: BinaryHeap<Reverse<Seq>>,
-    /// The heads of its units in flight: several only if lanes merged while each had one.
+    /// The heads of its units in flight: several only if lanes with units in flight were merged.
     in_flight: Vec<Seq>,
     names: Vec<Name>,
-    /// From when on its head may run; meaningless while something is in flight.
+    /// When its head may run; meaningless while a unit is in flight.
     runnable_from: Timestamp,
 }
 
 impl Lane {
-    /// An empty lane with room for so many names, and no more: most lanes have no others.
+    /// An empty lane with room for exactly `names` names: most lanes get no further ones.
     fn named_by(names: usize) -> Self {
         Self { names: Vec::with_capacity(names), ..Self::default() }
     }
@@ -67,12 +67,12 @@ impl Lane {
         self.waiting.peek().map(|head| head.0)
     }
 
-    /// The earliest event that is loaded.
+    /// The earliest loaded event.
     fn first(&self) -> Option<Seq> {
         self.in_flight.iter().copied().chain(self.head()).min()
     }
 
-    /// Its key in [`Lanes::heads`]; none while something is in flight.
+    /// Its entry in [`Lanes::heads`]; none while a unit is in flight.
     fn listed_as(&self) -> Option<(Timestamp, Seq)> {
         self.head().filter(|_| self.in_flight.is_empty()).map(|head| (self.runnable_from, head))
     }
@@ -89,7 +89,7 @@ impl Lanes {
         (self.by_id.get(assigned.lane)?.first()? <= assigned.last).then_some(assigned)
     }
 
-    /// The lane of the event `seq` with these names: their lanes, merged, or a new one.
+    /// The lane of the event `seq` with these names: a new lane, or the lanes of the names, merged.
     pub fn join(&mut self, names: &[Name], seq: Seq) -> LaneId {
         let lane = self.merge_all(names).unwrap_or_else(|| self.by_id.insert(Lane::named_by(names.len())));
         for name in names {
@@ -98,7 +98,7 @@ impl Lanes {
         lane
     }
 
-    /// Merges the lanes of these names, if there are any, and assigns `name` to the result for as long as they are assigned.
+    /// Merges the lanes of these names, if there are any. `name` is assigned to the result as long as these names are.
     pub fn link(&mut self, names: &[Name], name: Name) {
         let assigned = names.iter().filter_map(|name| self.assignment(name));
         let Some(last) = assigned.map(|assigned| assigned.last).max() else { return };
@@ -128,7 +128,7 @@ impl Lanes {
         self.by_id[lane].names.push(name);
     }
 
-    /// Makes room for so many further names. Names that are not assigned to the lane any more are dropped before its list grows.
+    /// Makes room for `more` names. Drops names that are no longer assigned to the lane before its list grows.
     fn make_room(&mut self, id: LaneId, more: usize) {
         let lane = &mut self.by_id[id];
         if lane.names.len() + more <= lane.names.capacity().max(FEW_NAMES) {
@@ -145,11 +145,11 @@ impl Lanes {
             }
             assigned => assigned.is_some_and(|assigned| assigned.lane == id),
         });
-        // At least half of the list is free afterwards, so that the next pass is as far away as this one was long.
+        // At least half of the list is free afterwards, so the cost of a pass is constant per name.
         lane.names.reserve_exact(lane.names.len().max(more));
     }
 
-    /// Merges two lanes; the number of the one that stays.
+    /// Merges two lanes, and returns the number of the result.
     fn merge(&mut self, one: LaneId, other: LaneId) -> LaneId {
         if one == other {
             return one;
@@ -172,7 +172,7 @@ impl Lanes {
         if lane.head().is_none_or(|head| less.head().is_some_and(|other| other < head)) {
             lane.runnable_from = less.runnable_from;
         }
-        lane.waiting.append(&mut less.waiting); // the shorter to the longer
+        lane.waiting.append(&mut less.waiting); // the shorter is appended to the longer
         lane.in_flight.append(&mut less.in_flight);
         lane.names.append(&mut less.names);
         self.list_head(into);
@@ -191,8 +191,8 @@ impl Lanes {
         }
     }
 
-    /// Adds the event `seq` to the end of `lane`. Returns whether it is blocked by an event before it. If it is not, it is the head of the
-    /// lane, and may run from `runnable_from` on.
+    /// Adds the event `seq` to the end of `lane`. Returns whether an earlier event blocks it. If not, it is the head of the lane, and may
+    /// run from `runnable_from` on.
     pub fn push(&mut self, id: LaneId, seq: Seq, runnable_from: Timestamp) -> bool {
         let lane = &mut self.by_id[id];
         let blocked = lane.first().is_some();
@@ -204,7 +204,7 @@ impl Lanes {
         blocked
     }
 
-    /// Takes the head that has been runnable for the longest time; it is in flight from now on.
+    /// Takes the head that has been runnable for the longest time. It is in flight from now on.
     pub fn pop(&mut self, now: Timestamp) -> Option<(LaneId, Seq)> {
         let first = self.heads.first_entry().filter(|first| first.key().0 <= now)?;
         let ((_, head), id) = first.remove_entry();
@@ -215,7 +215,7 @@ impl Lanes {
         Some((id, head))
     }
 
-    /// Takes the next pending event of `lane`, if it may be taken.
+    /// Takes the next pending event of `lane`, if `may` permits it.
     pub fn pop_next(&mut self, lane: LaneId, may: impl FnOnce(Seq) -> bool) -> Option<Seq> {
         let waiting = &mut self.by_id[lane].waiting;
         let next = waiting.peek().map(|next| next.0).filter(|next| may(*next))?;
@@ -223,8 +223,8 @@ impl Lanes {
         Some(next)
     }
 
-    /// The unit of `head` is in flight no longer, and the events `back` are pending in its lane again. The next head of the lane may
-    /// run from `runnable_from` on.
+    /// The unit of `head` is no longer in flight, and the events `back` are pending in its lane again. The next head of the lane may run
+    /// from `runnable_from` on.
     pub fn end(&mut self, head: Seq, back: &[Seq], runnable_from: impl Fn(Seq) -> Timestamp) {
         let Some(id) = self.in_flight.remove(&head) else { return };
         let lane = &mut self.by_id[id];
@@ -246,7 +246,7 @@ impl Lanes {
         }
     }
 
-    /// How many heads may run at `now`; counted up to `limit`.
+    /// The number of heads that may run at `now`; counted up to `limit`.
     pub fn runnable(&self, now: Timestamp, limit: usize) -> usize {
         self.heads.range(..=(now, Seq(i64::MAX))).take(limit).count()
     }

@@ -1,9 +1,9 @@
-//! Which events of an account may run now, and when calls may go out. Pure: moments and chance are arguments.
+//! Scheduling: the decisions which events of an account may run, and when requests may begin. Pure: moments and chance are arguments.
 //!
 //! In: log entries, ends of units, replies. Out: runnable units of work, and permits for requests. The [`Scheduler`] decides which events
-//! may run; [`AccountHealth`] says whether a request may begin (circuit breaker, concurrency limit, rate limit, backoff), the [`Batcher`]
-//! what goes into it, [`BackgroundThrottle`] when one that is in no hurry may begin. [`Owned`] says which of several processes is to own an
-//! account. Invariant: nothing here does I/O, so that every engine and every worker decides alike. Deliberately absent: reading the log
+//! may run; [`AccountHealth`] whether a request may begin (circuit breaker, concurrency limit, rate limit, backoff); the [`Batcher`] which
+//! calls share a request; [`BackgroundThrottle`] when a background request may begin; [`Owned`] which of several processes owns an account.
+//! Invariant: nothing here does I/O, so every engine and every worker decides in the same way. Deliberately absent: reading the log
 //! ([`crate::store`]) and making calls ([`crate::worker`]).
 
 mod account_health;

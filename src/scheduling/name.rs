@@ -1,7 +1,7 @@
-//! Names of lanes: what events of one user have in common, and a map from that.
+//! Names of lanes, by which events are assigned to a lane, and a map with names as keys.
 //!
-//! In: keys. Out: hash maps that do not hash them again. Invariant: names of different kinds are never equal. Deliberately absent:
-//! the lane of a name, which is [`super::lanes`]'.
+//! In: lane keys. Out: hash maps that do not hash them again. Invariant: names of different kinds are never equal. Deliberately absent: the
+//! lane of a name ([`super::lanes`]).
 
 use crate::domain::{LaneKey, Seq};
 use std::collections::HashMap;
@@ -10,12 +10,12 @@ use std::hash::{BuildHasherDefault, Hasher};
 /// A map from names.
 pub(super) type NameMap<V> = HashMap<Name, V, BuildHasherDefault<FirstBytes>>;
 
-/// What assigns an event to a lane.
+/// A name, which assigns an event to a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Name {
-    /// A key that events have in common.
+    /// A lane key that events have in common.
     LaneKey(LaneKey),
-    /// An event that is still to be fed and is marked to follow a head in the lane. As bytes, which need no alignment.
+    /// An event that is not fed yet and is marked as a follower of a head in the lane. As bytes, which need no alignment.
     Follower([u8; 8]),
 }
 
@@ -26,8 +26,8 @@ impl Name {
     }
 }
 
-/// Takes the first eight bytes of what is hashed as its hash. The names are bytes of a keyed hash already: evenly distributed,
-/// and without the key they cannot be chosen so that they collide. The numbers of marked followers are few.
+/// A hasher that takes the first eight bytes of a name as its hash. Names are bytes of a keyed hash already: they are evenly distributed,
+/// and without the hash key nobody can choose names that collide. There are few marked followers.
 #[derive(Debug, Default)]
 pub(super) struct FirstBytes(u64);
 

@@ -1,17 +1,17 @@
-//! The rate limiter of an account: when the next request may begin, evenly spaced (a token bucket of one token).
+//! The rate limit of an account: it decides when the next request may begin, with even spacing (a token bucket of one token).
 //!
-//! In: requests that begin or have to wait, and replies. Out: a moment. The rate is the lower of the configured one
-//! (`REFERSION_MAX_REQUESTS_PER_SECOND`) and the one that was [found out](super::rate_search); without either there is no limit.
-//! Invariants: there are no bursts (two requests are closer than the spacing by [`LATENESS`] at most); a rate that delays no
-//! request is not raised. Deliberately absent: waiting, which is the caller's; how many requests may be in flight at once
-//! (`scheduling/concurrency_limit.rs`); and whether any may begin (`scheduling/circuit_breaker.rs`).
+//! In: requests that begin or wait, and replies. Out: a moment. The rate is the lower of the configured one
+//! (`REFERSION_MAX_REQUESTS_PER_SECOND`) and the one that the [search](super::rate_search) found; without either there is no limit.
+//! Invariants: there are no bursts (two requests are closer than the spacing by at most [`LATENESS`]); a rate that delays no request is not
+//! raised. Deliberately absent: waiting, which the caller does; the number of requests in flight (`scheduling/concurrency_limit.rs`); and
+//! whether requests may begin at all (`scheduling/circuit_breaker.rs`).
 
 use super::Learned;
 use super::rate_search::{Phase, RateSearch};
 use crate::domain::Timestamp;
 
-/// How many milliseconds after its slot a request may begin without moving the slots after it: what timers are late by, so that
-/// a rate of hundreds a second is reached.
+/// How late a request may begin without moving the later slots, in milliseconds. Timers are late by so much, and rates of hundreds per
+/// second must be reached.
 const LATENESS: f64 = 5.0;
 
 /// The rate limit of one account.
@@ -21,23 +21,23 @@ pub(super) struct RateLimit {
     search: RateSearch,
     /// When the next request may begin, in milliseconds.
     slot: f64,
-    /// Until when time was accounted for.
+    /// The moment up to which time was accounted for.
     seen: Timestamp,
-    /// Requests are known to wait until then.
+    /// The moment until which requests are known to wait.
     waiting_until: Timestamp,
-    /// Whether the rate that was found out delays the next request.
+    /// Whether the found rate delays the next request.
     waiting: bool,
-    /// Whether it delays the next request, or delayed the last one.
+    /// Whether the found rate delays the next request, or delayed the last one.
     limited: bool,
 }
 
-/// A configured rate that is one.
+/// The configured rate, if it is above zero.
 fn valid(configured: Option<f64>) -> Option<f64> {
     configured.filter(|rate| rate.is_finite() && *rate > 0.0)
 }
 
 impl RateLimit {
-    /// A limit of `configured` requests per second (`None`, or nothing above zero: no such limit), and what was learned before.
+    /// A limit of `configured` requests per second (`None`, or not above zero: no configured limit), with the learned rate.
     pub(super) fn new(configured: Option<f64>, learned: &Learned) -> Self {
         let configured = valid(configured);
         let never = Timestamp(i64::MIN);
@@ -53,12 +53,12 @@ impl RateLimit {
         }
     }
 
-    /// The operator has configured another limit.
+    /// Changes the configured limit.
     pub(super) fn set_configured(&mut self, configured: Option<f64>) {
         self.configured = valid(configured);
     }
 
-    /// Another process may have begun a request just now.
+    /// Another process may have begun a request at `now`.
     pub(super) fn on_request_elsewhere(&mut self, now: Timestamp) {
         self.slot = millis(now) + self.spacing();
     }
@@ -68,17 +68,17 @@ impl RateLimit {
         self.search.rate().into_iter().chain(self.configured).reduce(f64::min)
     }
 
-    /// What is to be saved of the search: the rate, and the latest 429s as in [`Learned`].
+    /// The state of the search to save: the rate, and the latest 429s as in [`Learned`].
     pub(super) fn learned(&self) -> (Option<f64>, Vec<(f64, f64)>) {
         (self.search.learned(), self.search.rate_limited())
     }
 
-    /// Whether a 429 was met, so that there is a rate to blame for the next.
+    /// Whether the search has found a rate, after a 429.
     pub(super) fn is_found(&self) -> bool {
         self.search.rate().is_some()
     }
 
-    /// Accounts for the time until `now`, which was the pause after a 429 or not; all of it counts if requests were `in_flight`.
+    /// Accounts for the time until `now`. `paused`: it was the pause after a 429. All of it counts if requests were `in_flight`.
     pub(super) fn advance(&mut self, now: Timestamp, in_flight: bool, paused: bool) {
         let until = if in_flight { now } else { now.min(self.waiting_until) };
         if self.seen.0 > i64::MIN {
@@ -92,7 +92,7 @@ impl RateLimit {
         self.seen = self.seen.max(now);
     }
 
-    /// When the next request may begin, if that is after `now`. It is known to wait until then.
+    /// When the next request may begin, if that is after `now`. Requests are known to wait until then.
     pub(super) fn wait(&mut self, now: Timestamp) -> Option<Timestamp> {
         let slot = Timestamp(slot_at(self.slot));
         if slot <= now {
@@ -104,7 +104,7 @@ impl RateLimit {
         Some(slot)
     }
 
-    /// Something else than the rate holds requests up, until `until` at least.
+    /// Another limit than the rate delays requests at least until `until`.
     pub(super) fn on_held_up(&mut self, until: Timestamp) {
         self.waiting_until = until;
         (self.waiting, self.limited) = (false, false);
@@ -123,12 +123,12 @@ impl RateLimit {
         self.limited = false;
     }
 
-    /// A request was answered, and not by a 429.
+    /// A request was answered, but not with a 429.
     pub(super) fn on_accepted(&mut self) {
         self.search.on_accepted();
     }
 
-    /// A request was answered by a 429 that counts.
+    /// A request was answered with a 429 that counts.
     pub(super) fn on_rate_limited(&mut self) {
         self.search.on_rate_limited();
     }

@@ -1,13 +1,13 @@
-//! The scheduler of an account: which events in the queue, its log, may run now, and which run together.
+//! The scheduler of an account: it decides which pending events of the log may run now, and which run together.
 //!
-//! In: entries of the event log in their order, learned links, and the ends of units. Out: units of work. Invariants: of a lane at
-//! most one unit is in flight, unless lanes merged while each had one: then nothing else of the lane runs before all of these
-//! have ended. Events of a lane run in log order; every loaded event is pending, in flight, or gone. Moments are arguments, by
-//! one clock that does not go backwards while a scheduler lives. Deliberately absent: which events share a lane and which is its
-//! head ([`super::lanes`]); reading the log and knowing how far to read ahead, which are the worker's.
+//! In: entries of the event log in their order, learned links, and the ends of units. Out: units of work. Invariants: at most one unit of a
+//! lane is in flight, unless lanes with units in flight were merged: then no other event of the lane runs before all of these have ended.
+//! Events of a lane run in log order; every loaded event is pending, in flight, or gone. Moments are arguments, of one clock that does not
+//! go backwards while a scheduler lives. Deliberately absent: the lanes and their heads ([`super::lanes`]); reading the log, and how far to
+//! read ahead, which the worker decides.
 //!
-//! Followers that the log has marked as begun with their head are one unit with it, whatever joined the lane since. They do not
-//! run by themselves: they may be fed before the unit runs, while it is in flight, or never.
+//! Followers that the log has marked as begun with their head form one unit with it, whatever joined the lane since. They do not run on
+//! their own. They may be fed before the unit runs, while it is in flight, or never.
 
 use super::lanes::{LaneId, Lanes};
 use super::name::Name;
@@ -21,15 +21,15 @@ pub struct Scheduler {
     position: Seq,
     loaded: usize,
     lanes: Lanes,
-    /// Pending events that were begun before.
+    /// The pending events that were begun before.
     attempts: BTreeMap<Seq, EarlierAttempt>,
-    /// Units in flight, by their heads.
+    /// The units in flight, by their heads.
     units: BTreeMap<Seq, UnitInFlight>,
     /// Marked followers, pending or in flight, and whether they have been fed.
     marked: BTreeMap<Seq, bool>,
 }
 
-/// What is left of an earlier attempt at an event.
+/// The state that an earlier attempt at an event left.
 #[derive(Debug)]
 struct EarlierAttempt {
     due: Option<Timestamp>,
@@ -40,7 +40,7 @@ struct EarlierAttempt {
 #[derive(Debug)]
 struct UnitInFlight {
     followers: Vec<Seq>,
-    /// What an interruption leaves of it.
+    /// The state that an interruption leaves.
     attempt: Option<EarlierAttempt>,
 }
 
@@ -50,7 +50,7 @@ impl Scheduler {
         self.position
     }
 
-    /// How many events are pending or in flight.
+    /// The number of events that are pending or in flight.
     pub fn len(&self) -> usize {
         self.loaded
     }
@@ -60,9 +60,9 @@ impl Scheduler {
         self.loaded == 0
     }
 
-    /// Loads entries, in log order, and skips entries up to [`Scheduler::position`]. Returns the blocked ones: an earlier event of
-    /// their user is pending or in flight. Links that were committed while these entries were being read are to be
-    /// [linked](Scheduler::link) after this, too.
+    /// Loads entries, in log order, and skips entries up to [`Scheduler::position`]. Returns the blocked ones: an earlier event of their
+    /// user is pending or in flight. Links that were committed while these entries were read must be [linked](Scheduler::link) again
+    /// afterwards.
     pub fn feed(&mut self, entries: Vec<Entry>, now: Timestamp) -> Vec<Seq> {
         let mut blocked = Vec::new();
         for entry in entries {
@@ -74,7 +74,7 @@ impl Scheduler {
         blocked
     }
 
-    /// Whether it is blocked.
+    /// Loads an entry. Returns whether it is blocked.
     fn load(&mut self, entry: Entry, now: Timestamp) -> bool {
         let Entry { seq, lane_keys, attempted, followers, retry, .. } = entry;
         (self.position, self.loaded) = (seq, self.loaded + 1);
@@ -104,19 +104,19 @@ impl Scheduler {
         (!followers.is_empty()).then_some(followers)
     }
 
-    /// These keys are known to lead to one affiliate from now on: their loaded events are in one lane.
+    /// These user keys lead to one affiliate from now on: their loaded events are in one lane.
     pub fn link(&mut self, keys: &[UserKey], affiliate: AffiliateKey) {
         let names: Vec<Name> = keys.iter().map(|key| Name::LaneKey(LaneKey::User(*key))).collect();
         self.lanes.link(&names, Name::LaneKey(LaneKey::Affiliate(affiliate)));
     }
 
-    /// Whether an event of the user with these keys is pending or in flight. It may still say so of one that has just gone, never
-    /// the other way round.
+    /// Whether an event of the user with these keys is pending or in flight. It may be true for an event that has just ended, but never
+    /// false for one that is pending.
     pub fn has_pending(&self, keys: &[UserKey]) -> bool {
         keys.iter().any(|key| self.lanes.find(&Name::LaneKey(LaneKey::User(*key))).is_some())
     }
 
-    /// How many heads may run at `now`; counted up to `limit`.
+    /// The number of heads that may run at `now`; counted up to `limit`.
     pub fn runnable(&self, now: Timestamp, limit: usize) -> usize {
         self.lanes.runnable(now, limit)
     }
@@ -126,8 +126,8 @@ impl Scheduler {
         self.lanes.next_due(now)
     }
 
-    /// Takes the head that has been runnable for the longest time, with its marked followers, or else with up to `max_followers`
-    /// events right behind it that were never attempted. The unit is in flight until its [end](Scheduler::end).
+    /// Takes the head that has been runnable for the longest time, with its marked followers, or else with up to `max_followers` of the
+    /// next events, if they were never attempted. The unit is in flight until its [end](Scheduler::end).
     pub fn next(&mut self, now: Timestamp, max_followers: usize) -> Option<Unit> {
         let (lane, head) = self.lanes.pop(now)?;
         let attempt = self.attempts.remove(&head);
@@ -139,7 +139,7 @@ impl Scheduler {
         Some(Unit { head, followers })
     }
 
-    /// Those that have been fed, or may still be.
+    /// The followers that have been fed, or may still be fed.
     fn pending_followers(&mut self, followers: &[Seq]) -> Vec<Seq> {
         let mut there = followers.to_vec();
         there.retain(|follower| {
@@ -158,8 +158,7 @@ impl Scheduler {
         std::iter::from_fn(next).take(max_followers).collect()
     }
 
-    /// The progress of the unit of `head` was saved, which marks these followers as begun with it: the
-    /// unit is the same after an interruption.
+    /// Marks these followers as begun with `head`, because the progress of its unit was saved. The unit is the same after an interruption.
     pub fn mark(&mut self, head: Seq, followers: &[Seq]) {
         if let Some(unit) = self.units.get_mut(&head) {
             let followers = (!followers.is_empty()).then(|| followers.to_vec());
@@ -167,7 +166,7 @@ impl Scheduler {
         }
     }
 
-    /// The unit of `head` is in flight no longer. Its events that are not gone are pending again, each at its place in the lane.
+    /// The unit of `head` is no longer in flight. Its remaining events are pending again, each at its place in the lane.
     pub fn end(&mut self, head: Seq, end: End, now: Timestamp) {
         let Some(UnitInFlight { followers, attempt }) = self.units.remove(&head) else { return };
         let again = |due, followers: Vec<Seq>| {
@@ -207,7 +206,7 @@ impl Scheduler {
     }
 }
 
-/// From when on a pending event may run, should it become the head of its lane at `now`.
+/// When a pending event may run if it becomes the head of its lane at `now`.
 fn runnable_from(attempts: &BTreeMap<Seq, EarlierAttempt>, now: Timestamp) -> impl Fn(Seq) -> Timestamp {
     move |seq| attempts.get(&seq).and_then(|attempt| attempt.due).map_or(now, |due| due.max(now))
 }

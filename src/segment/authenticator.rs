@@ -1,17 +1,15 @@
-//! Authentication of a webhook request: by the account's API key as Basic credentials (HTTP Basic auth), or by a signature under a shared
+//! Authentication of a webhook request: by the account's API key as Basic credentials (HTTP Basic auth), or by a signature with a shared
 //! secret.
 //!
-//! In: the values of the headers `Authorization` and `X-Signature`, and the body. Out: nothing, or an [`AuthError`] whose text
-//! says what the customer has to change.
-//! Rules: a request must present at least one of the two. A wrong signature is refused, even beside the right key. A valid
-//! signature suffices, also beside other Basic credentials: customers add an `Authorization` header for their own gateways. Without
-//! a signature, all Basic credentials must be the key. `Authorization` of another scheme is ignored, and so is `X-Signature` while
-//! no shared secret is configured. `X-Signature` is the HMAC-SHA1 of the body as received; for an array
-//! Segment signs the bytes of element 0 only (recorded), so either is accepted. Comparisons of secrets take constant time, against timing
-//! attacks; the public half of a key is none.
-//! Where several accounts share an endpoint, [`find_authenticator`] finds the account by the key; [`presented_api_key`] returns a
-//! key that no configured account has.
-//! Deliberately absent: protection against replays, for which Segment sends no timestamp; deduplication makes them harmless.
+//! In: the values of the headers `Authorization` and `X-Signature`, and the body. Out: nothing, or an [`AuthError`] whose text says what
+//! the customer has to change. Rules: a request must present at least one of the two. A wrong signature is refused, even beside the right
+//! API key. A valid signature suffices, also beside other Basic credentials: customers add an `Authorization` header for their own
+//! gateways. Without a signature, all Basic credentials must be the API key. `Authorization` of another scheme is ignored, and so is
+//! `X-Signature` while no shared secret is configured. `X-Signature` is the HMAC-SHA1 of the body as received; for an array Segment signs
+//! the bytes of element 0 only (recorded), so both are accepted. Comparisons of secrets take constant time, against timing attacks; the
+//! public half of an API key is no secret. Where several accounts share an endpoint, [`find_authenticator`] finds the account by the API
+//! key; [`presented_api_key`] returns a key that no configured account has. Deliberately absent: protection against replays: Segment sends
+//! no timestamp for it, and deduplication makes replays harmless.
 
 use crate::domain::ApiKey;
 use base64::Engine as _;
@@ -26,14 +24,14 @@ use sha1::Sha1;
 #[derive(Debug)]
 pub struct Authenticator {
     api_key: ApiKey,
-    /// One HMAC for each shared secret, before any content.
+    /// One HMAC for each shared secret, without content yet.
     shared_secrets: Vec<Hmac<Sha1>>,
 }
 
-/// Why a request is not authentic. The text is what the customer reads.
+/// Why a request is not authentic. The customer reads the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// Neither Basic credentials nor a signature that could be checked.
+    /// There are neither Basic credentials nor a signature that could be checked.
     #[error(
         "No credentials: set the destination's API key to `publickey.secretkey` (sent as Basic credentials), \
          or sign the webhook with a shared secret known here"
@@ -42,31 +40,31 @@ pub enum AuthError {
     /// Basic credentials that are not `base64("publickey.secretkey:")`.
     #[error("Wrong API key: the user name must be the whole `publickey.secretkey` configured here, the password empty")]
     WrongKey,
-    /// A key that no configured account has and that Refersion rejected.
+    /// An API key that no configured account has and that Refersion rejected.
     #[error(
         "Refersion rejects this API key: set the destination's API key to the `publickey.secretkey` of your Refersion account"
     )]
     KeyRejectedByRefersion,
-    /// A signature under none of the shared secrets.
+    /// A signature that no shared secret has made.
     #[error("Wrong X-Signature: the shared secret of the webhook must be one of those configured here")]
     WrongSignature,
 }
 
-/// The signatures of a request, decoded, until the body is there to check them against.
+/// The decoded signatures of a request, which are checked when the body has arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PendingSignatures(Vec<[u8; 20]>);
 
-/// The longest key that [`presented_api_key`] returns, in bytes; Refersion's are about 50.
+/// The longest API key that [`presented_api_key`] returns, in bytes; Refersion's have about 50.
 const MAX_PRESENTED_KEY: usize = 512;
 
-/// Accepts credentials without padding, too: some clients leave it out.
+/// Base64 that accepts credentials without padding, which some clients leave out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &ALPHABET,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
 impl Authenticator {
-    /// Accepts an account's key and its shared secrets, of which several may be valid at once.
+    /// An authenticator that accepts the API key of an account and its shared secrets, of which several may be valid at once.
     pub fn new(api_key: ApiKey, shared_secrets: Vec<SecretString>) -> Self {
         let hmac = |secret: SecretString| {
             let hmac = Hmac::new_from_slice(secret.expose_secret().as_bytes());
@@ -96,7 +94,7 @@ impl Authenticator {
         Ok(PendingSignatures(pending))
     }
 
-    /// Checks that there are Basic credentials, and that all of them hold the key.
+    /// Checks that there are Basic credentials, and that all of them hold the API key.
     fn check_api_key<'a>(&self, authorizations: impl Iterator<Item = &'a [u8]>) -> Result<(), AuthError> {
         let mut result = Err(AuthError::NoCredentials);
         for credentials in authorizations.filter_map(basic_credentials) {
@@ -124,7 +122,7 @@ impl Authenticator {
         if pending.0.iter().all(is_right) { Ok(()) } else { Err(AuthError::WrongSignature) }
     }
 
-    /// Whether `key` has the public part of this account's key, be its secret part right or wrong.
+    /// Whether `key` has the public half of this account's API key, whether its secret half is right or wrong.
     pub fn has_public_part_of(&self, key: &ApiKey) -> bool {
         self.api_key.public() == key.public()
     }
@@ -134,9 +132,9 @@ impl Authenticator {
     }
 }
 
-/// The index of the authenticator that accepts the key in the Basic credentials; `None` without Basic credentials. Compares every
-/// key, so that the time taken does not show which one it was. Only the first credentials are looked at: the request still has to
-/// pass [`Authenticator::check_headers`].
+/// The index of the authenticator that accepts the API key in the Basic credentials; `None` without Basic credentials. Compares every key,
+/// so that the time does not show which one matched. Looks only at the first credentials: the request still has to pass
+/// [`Authenticator::check_headers`].
 pub fn find_authenticator<'a, 'b>(
     authenticators: impl Iterator<Item = &'b Authenticator>,
     mut authorizations: impl Iterator<Item = &'a [u8]>,
@@ -149,7 +147,7 @@ pub fn find_authenticator<'a, 'b>(
     found.map(Some).ok_or(AuthError::WrongKey)
 }
 
-/// The key in the Basic credentials, if they hold one. Checks its form only, not whether any account has it.
+/// The API key in the Basic credentials, if they hold one. Checks only its form, not whether an account has it.
 pub fn presented_api_key<'a>(mut authorizations: impl Iterator<Item = &'a [u8]>) -> Option<ApiKey> {
     let name = user_name(authorizations.find_map(basic_credentials)?)?;
     let text = std::str::from_utf8(&name).ok().filter(|text| text.len() <= MAX_PRESENTED_KEY)?;
@@ -164,13 +162,13 @@ fn basic_credentials(header: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"basic") && separated).then_some(credentials)
 }
 
-/// The user name of credentials without a password; without white space around it, which gets in when a key is pasted.
+/// The user name of credentials without a password, without white space around it: pasting a key adds some.
 fn user_name(credentials: &[u8]) -> Option<Vec<u8>> {
     let decoded = BASE64.decode(credentials.trim_ascii()).ok()?;
     Some(decoded.trim_ascii_end().strip_suffix(b":")?.trim_ascii().to_vec())
 }
 
-/// The bytes of the first element of an array. Reads no further than its end: the request is not authentic yet.
+/// The bytes of the first element of an array. Reads only that element, because the request is not authentic yet.
 fn element_0(body: &[u8]) -> Option<&[u8]> {
     let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let elements = text.trim_ascii_start().strip_prefix(b"[")?;

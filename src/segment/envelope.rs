@@ -1,9 +1,8 @@
 //! The envelope of a request body: one event, an array of events, or `{"batch": [events]}` as Segment's SDKs send it.
 //!
-//! In: the bytes of a body. Out: its events, each with its bytes exactly as received, because those are signed and stored.
-//! The whole body is checked for JSON syntax, once, and for nothing else, so that one bad element spoils only itself. The members of a
-//! single event are found on the way ([`RawEvent`]).
-//! Deliberately absent: what an event says ([`super::Event`]).
+//! In: the bytes of a body. Out: its events, each with its bytes exactly as received, because these are signed and stored. The whole body
+//! is checked once, for JSON syntax only, so a bad element affects no other. The same pass finds the members of a single event
+//! ([`RawEvent`]). Deliberately absent: the content of an event ([`super::Event`]).
 
 use super::event::{Malformed, RawEvent};
 use super::json::RawJson;

@@ -1,10 +1,9 @@
-//! One event, as far as it is needed here: type, ids, traits.
+//! One event of Segment: the members that this service needs, such as type, ids and traits.
 //!
 //! In: the JSON of an event. Out: its members ([`RawEvent`]), and from them an [`Event`]; or a [`Malformed`] that says what to correct and
-//! repeats no value.
-//! To accept another type, such as `track`, add it to [`Kind`]: the compiler then names what has to decide about it, which is the answer
-//! (`http/parse.rs`), the mapping (`mapping/mod.rs`), and the label of the metrics (`telemetry/event_type.rs`).
-//! Deliberately absent: every other member that Segment sends. It may hold anything, or be missing.
+//! repeats no value. To accept another type, such as `track`, add it to [`Kind`]. The compiler then names the places that must handle it:
+//! the answer (`http/parse.rs`), the mapping (`mapping/mod.rs`), and the label of the metrics (`telemetry/event_type.rs`). Deliberately
+//! absent: all other members of Segment, which may hold anything or be missing.
 
 use super::json::RawJson;
 use super::text;
@@ -15,11 +14,11 @@ use crate::domain::{AccountName, EventId, HashKey, SourceId, Timestamp, UserId, 
 /// The type of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The traits of a user.
+    /// States traits of a user.
     Identify,
-    /// The deletion of a user.
+    /// Requests the deletion of a user.
     Delete,
-    /// Another type; its name if that is one short plain word, else `unknown`: the customer is shown it.
+    /// Another type: its name if that is one short plain word, else `unknown`. The customer sees the name.
     Unsupported(String),
 }
 
@@ -28,13 +27,13 @@ pub enum Kind {
 pub struct Event<'a> {
     /// The type.
     pub kind: Kind,
-    /// Segment's id of the event, by which repeats are recognised.
+    /// Segment's `messageId` of the event, by which repeats are recognised.
     pub message_id: Option<String>,
     /// The merchant's own id of the user.
     pub user_id: Option<UserId>,
-    /// `traits`: what the event says of the user.
+    /// `traits`: traits that the event states.
     pub traits: Traits<'a>,
-    /// `context.traits`: what earlier events said of the user.
+    /// `context.traits`: traits that earlier events stated.
     pub context_traits: Traits<'a>,
     /// The member `email` of the event itself, beside `traits`; of any type.
     pub email: Option<RawJson<'a>>,
@@ -42,7 +41,7 @@ pub struct Event<'a> {
     pub external_ids: Option<RawJson<'a>>,
     /// The id of the project (the source at Segment) that it comes from; of any type.
     pub project: Option<RawJson<'a>>,
-    /// Since when what it says is true, as far as it says so readably.
+    /// Since when its facts are true; none if the event does not say it readably.
     pub timestamp: Option<Timestamp>,
     /// Whether Engage made it (`context.personas`): a computed trait or an audience.
     pub engage: bool,
@@ -50,7 +49,7 @@ pub struct Event<'a> {
     pub audience: Option<String>,
 }
 
-/// Why a body or an event cannot be read. The text is what the customer reads.
+/// Why a body or an event cannot be read. The customer reads the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// Not UTF-8.
@@ -65,7 +64,7 @@ pub enum Malformed {
     /// JSON, but neither an object nor an array of them.
     #[error("Invalid event: an event must be a JSON object")]
     NotAnObject,
-    /// Neither `type` nor its older name `action`.
+    /// There is neither `type` nor its older name `action`.
     #[error("Missing type: add `\"type\": \"identify\"` or `\"type\": \"delete\"` to the event")]
     MissingType,
     /// A `type` that is no text.
@@ -74,7 +73,7 @@ pub enum Malformed {
 }
 
 impl From<serde_json::Error> for Malformed {
-    /// Syntax errors name no values, only what JSON allows; other errors of the parser would.
+    /// Keeps only syntax errors of the parser: they name no values, as its other errors would.
     fn from(error: serde_json::Error) -> Self {
         if error.is_data() { Self::NotAnObject } else { Self::Syntax(error.to_string()) }
     }
@@ -85,7 +84,7 @@ impl From<serde_json::Error> for Malformed {
 pub struct RawEvent<'a> {
     source: &'a str,
     members: [Option<RawJson<'a>>; 9],
-    /// The member `batch`: what has one may be no event, but many.
+    /// The member `batch`. An object with an array there is no event but an envelope of many.
     batch: Option<RawJson<'a>>,
 }
 
@@ -141,15 +140,15 @@ impl<'a> Event<'a> {
         RawEvent::find(text)?.parse()
     }
 
-    /// Segment's id of something that may be no event otherwise.
+    /// The `messageId` in a text that may be no valid event.
     pub fn message_id_of(text: &str) -> Option<String> {
         let [message_id] = RawJson::members_of(text, ["messageId"]).ok()?;
         message_id.and_then(identifier)
     }
 
-    /// The id by which repeats of this event, whose text is `text`, are recognised in `account` (the idempotency key): the `messageId`,
-    /// for a delete together with its `user`, or without a `messageId` the bytes of the event. And the former id of a delete: releases
-    /// before 0.3.0 did not look at the user.
+    /// The id by which repeats of this event, whose text is `text`, are recognised in `account` (the idempotency key). It is made of the
+    /// `messageId`, for a delete also of its `user`; without a `messageId`, of the bytes of the event. The second value is the former id of
+    /// a delete: releases before 0.3.0 left out the user.
     pub fn ids(
         &self,
         text: &str,
@@ -170,7 +169,7 @@ impl<'a> Event<'a> {
         self.project.and_then(RawJson::as_string).and_then(|id| SourceId::parse(&id))
     }
 
-    /// What the event says of the user: `traits`, or where there are none `context.traits`, as RudderStack's sources send it.
+    /// The traits of the user: `traits`, or if there are none `context.traits`, as RudderStack's sources send them.
     pub fn user_traits(&self) -> &Traits<'a> {
         if self.traits.is_empty() { &self.context_traits } else { &self.traits }
     }
@@ -180,8 +179,8 @@ fn traits(value: Option<RawJson<'_>>) -> Traits<'_> {
     value.and_then(RawJson::as_object).map(Traits::from).unwrap_or_default()
 }
 
-/// The trait, if the class is that of an audience or a journey. Segment names the classes `audience`, `computed_trait` and
-/// `journey_step`, and has others of these kinds.
+/// The trait, if the class is that of an audience or a journey. Segment documents the classes `audience`, `computed_trait` and
+/// `journey_step`, and sends further classes of these kinds.
 fn audience([class, key]: [Option<RawJson<'_>>; 2]) -> Option<String> {
     let class = class.and_then(RawJson::as_string);
     let is_trait = class.is_some_and(|class| class.to_ascii_lowercase().contains("trait"));

@@ -1,8 +1,7 @@
 //! Clean texts for Refersion: one line, no control characters, numbers in plain notation.
 //!
-//! In: decoded JSON strings, and the source texts of JSON numbers. Out: trimmed texts, possibly empty. `<nil>` alone is empty: Go prints
-//! it for a value that is absent, and so does Engage for a trait.
-//! Deliberately absent: limits of length, which Refersion does not publish.
+//! In: decoded JSON strings, and the source texts of JSON numbers. Out: trimmed texts, possibly empty. The text `<nil>` counts as empty: Go
+//! prints it for an absent value, and Engage for an absent trait. Deliberately absent: limits of length, which Refersion does not publish.
 
 /// `text` as a single line: white space of any kind becomes one space, invisible characters are dropped, the ends are trimmed.
 pub fn clean_text(text: &str) -> String {
@@ -21,10 +20,10 @@ pub fn clean_text(text: &str) -> String {
     if line == NIL { String::new() } else { line }
 }
 
-/// What Go prints for an absent value.
+/// Go's text for an absent value.
 pub(super) const NIL: &str = "<nil>";
 
-/// Whether `text` is clean already, as nearly all are. False for anything but ASCII, where this is not so quickly decided.
+/// Whether `text` is clean already, as nearly all texts are. False for texts that are not ASCII, for which this check would be slow.
 fn is_clean(text: &str) -> bool {
     let mut previous = b' ';
     let single = text.bytes().all(|b| {
@@ -46,8 +45,8 @@ pub fn split_lines(text: &str) -> Vec<String> {
     text.split(breaks).map(clean_text).filter(|line| !line.is_empty()).collect()
 }
 
-/// Whether `c` is a control character, or a mark that copying from web pages leaves behind. Joiners are none: they are part of
-/// names in several scripts. U+FFFD is one, because it replaces half a surrogate pair.
+/// Whether `c` is a control character, or a mark that copying from web pages leaves behind. Joiners are visible in this sense: they are
+/// part of names in several scripts. U+FFFD is invisible, because it replaces half a surrogate pair.
 fn is_invisible(c: char) -> bool {
     let mark =
         matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}' | '\u{FFFD}');
@@ -55,7 +54,7 @@ fn is_invisible(c: char) -> bool {
     mark || format || c.is_control()
 }
 
-/// The largest exponent that is expanded: beyond it `JavaScript` prints an exponent, too.
+/// The largest exponent that is expanded. `JavaScript` prints larger ones as an exponent, too.
 const MAX_EXPANDED_EXPONENT: usize = 21;
 
 /// A JSON number as text: integers exactly as written, `450.0` as `450`, `4.5e2` as `450`.

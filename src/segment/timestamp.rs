@@ -1,15 +1,15 @@
-//! The `timestamp` of an event: when something was true, corrected by Segment for the sender's clock.
+//! The `timestamp` of an event: since when its facts are true, corrected by Segment for the sender's clock.
 //!
-//! In: a JSON value. Out: a point in time, or nothing if it is unreadable. Read is ISO 8601 as senders write it: with any offset,
-//! without one (then it is UTC), with a blank instead of `T`, with up to nine decimals, and a date alone. Deliberately absent: numbers,
-//! which may be seconds or milliseconds, and the formats of programming languages, such as Go's.
+//! In: a JSON value. Out: a point in time, or nothing if it is unreadable. It reads ISO 8601 as senders write it: with any offset, without
+//! one (UTC), with a blank instead of `T`, with up to nine decimals, and a date alone. Deliberately absent: numbers, which may be seconds
+//! or milliseconds, and the formats of programming languages, such as Go's.
 
 use super::json::RawJson;
 use crate::domain::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-/// The point in time that `value` says.
+/// The point in time in `value`.
 pub(super) fn timestamp(value: RawJson<'_>) -> Option<Timestamp> {
     // A text with an escape in it is unreadable in any case, so nothing is decoded.
     let text = value.source().strip_prefix('"')?.strip_suffix('"')?.trim();

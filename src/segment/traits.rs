@@ -1,29 +1,28 @@
-//! Traits: what an event says of its user, found by name in any spelling.
+//! Traits: the attributes of a user in an event, found by name in any spelling.
 //!
-//! In: the members of an object. Out: values, texts or lines at a path such as `address.city`.
-//! Two names are the same when their letters, digits and dots are, without case: `postal_code` is `postalCode`. This is
-//! how Segment's own accessor library compares (it keeps ASCII letters only; here letters of every script count).
-//! Of several names that match, the first with a usable value wins: empty and null values are skipped. A dotted path looks
-//! into an object first (`address` → `city`), then for a name with that dot in it (`address.city`).
-//! Deliberately absent: which traits there are, and what they mean.
+//! In: the members of an object. Out: values, texts or lines at a path such as `address.city`. Two names are the same if their letters,
+//! digits and dots are the same, without case: `postal_code` is `postalCode`. Segment's own accessor library compares in this way (it keeps
+//! ASCII letters only; here letters of every script count). If several names match, the first with a usable value wins; empty and null
+//! values are skipped. A dotted path looks into an object first (`address` → `city`), then for a name with that dot in it (`address.city`).
+//! Deliberately absent: the list of traits and their meaning.
 
 use super::json::{JsonObject, RawJson};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
 
-/// The traits of one event, in document order. Prints only how many there are: they are personal data.
+/// The traits of one event, in document order. `Debug` prints only their number: they are personal data.
 #[derive(Clone, Default)]
 pub struct Traits<'a>(Vec<Trait<'a>>);
 
 #[derive(Clone)]
 struct Trait<'a> {
-    /// As written.
+    /// The name as written.
     name: Cow<'a, str>,
-    /// Normalized.
+    /// The [normalized](normalize_name) name.
     normalized: Cow<'a, str>,
     value: RawJson<'a>,
-    /// The members of the value, if it is an object; read once, and only if a path leads into it.
+    /// The members of the value, if it is an object; read once, when a path first leads into it.
     members: OnceCell<Option<Traits<'a>>>,
 }
 
@@ -83,7 +82,7 @@ impl<'a> Traits<'a> {
         nested.or_else(|| self.0.iter().find(|own| own.name == path).map(|own| own.value))
     }
 
-    /// `path` is normalized. Recurses once for each dot of `path`, however deep the event is nested.
+    /// `path` is normalized. Recurses once for each dot of `path`, however deeply the event is nested.
     fn search<T>(&self, path: &str, pick: &mut impl FnMut(RawJson<'a>) -> Option<T>) -> Option<T> {
         let nested = path.split_once('.').and_then(|(name, rest)| {
             let parents = self.0.iter().filter(|parent| parent.normalized == name);
@@ -100,7 +99,7 @@ impl<'a> Trait<'a> {
     }
 }
 
-/// The form in which two spellings of one name are equal.
+/// The form of a name in which two spellings are equal.
 pub fn normalize_name(name: &str) -> String {
     normalized(Cow::Borrowed(name)).into_owned()
 }

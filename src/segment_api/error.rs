@@ -1,4 +1,4 @@
-//! Why a call to Segment did not do what it was to do. The texts hold neither URLs nor anything that Segment or the merchant sent.
+//! Failures of a call to Segment. The texts hold neither URLs nor anything that Segment or the merchant sent.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ pub enum SegmentError {
     /// The authorization code is unknown, expired or used.
     #[error("Segment rejects the authorization code")]
     CodeRejected,
-    /// A required parameter is missing: so Segment calls a redirect URL that differs.
+    /// The redirect URL differs from the registered one; Segment reports it as a missing parameter.
     #[error("Segment misses a parameter: the redirect URL differs from what is registered")]
     WrongRedirect,
     /// The client id or the client secret is wrong.
     #[error("Segment rejects the client id or the client secret")]
     WrongClient,
-    /// The scope is not that of the app.
+    /// The scope differs from the scope of the app.
     #[error("Segment rejects the scope")]
     WrongScope,
     /// The app is installed on the workspace already.
@@ -47,13 +47,13 @@ pub enum SegmentError {
     /// Another status.
     #[error("Segment rejected with the status {0}")]
     Rejected(u16),
-    /// A success without what it has to contain.
+    /// A successful answer without its required content.
     #[error("Segment's answer lacks what it has to contain")]
     Unreadable,
 }
 
 impl SegmentError {
-    /// The failure that an answer with this status means, if it is one.
+    /// The failure that this status means; none for a success.
     pub(super) fn of_status(status: u16, retry_after: Option<Duration>) -> Option<Self> {
         Some(match status {
             200..=299 => return None,

@@ -1,4 +1,4 @@
-//! Sends requests to Segment. The only file of this module that names reqwest.
+//! The HTTP client for Segment. The only file of this module that names reqwest.
 //!
 //! In: a method, a URL, credentials and a body. Out: the status and the JSON of the answer, within [`TIMEOUT`]. Invariants: TLS,
 //! unless the URL is http (the configuration permits that to a loopback address only); no redirects; credentials are sensitive
@@ -29,16 +29,16 @@ pub struct HttpClientError(String);
 #[derive(Clone, Debug)]
 pub(super) struct Http(Client);
 
-/// Whom a request is from.
+/// The credentials of a request.
 pub(super) enum Credentials<'a> {
     Basic(&'a str, &'a SecretString),
     Bearer(&'a SecretString),
 }
 
-/// What a request has besides its URL.
+/// The body of a request, or the media type it accepts.
 pub(super) enum RequestContent {
     None,
-    /// Nothing, where the answer is to have this media type.
+    /// No body; the answer must have this media type.
     Accept(&'static str),
     Form(String),
     Json(&'static str, Value),
@@ -62,7 +62,7 @@ impl Http {
             .user_agent(concat!("refersion-destination/", env!("CARGO_PKG_VERSION")))
             .timeout(TIMEOUT)
             .redirect(Policy::none());
-        // Plain http is for a simulated Segment on this machine: without a proxy, and without certificates.
+        // Plain http is used for a simulated Segment on this machine, without a proxy and without certificates.
         let client = if plain { client.no_proxy().tls_certs_only([]) } else { client };
         client.build().map(Self).map_err(|error| HttpClientError(error.to_string()))
     }
@@ -103,7 +103,7 @@ async fn read(request: RequestBuilder) -> Result<SegmentResponse, SegmentError> 
         }
         bytes.extend_from_slice(&chunk);
     }
-    // Err: an HTML page of a proxy, of which the status suffices.
+    // Err: an HTML page of a proxy. Its status is sufficient.
     let body = serde_json::from_slice(&bytes).unwrap_or_default();
     Ok(SegmentResponse { status, retry_after: retry_after.map(Duration::from_secs), body })
 }

@@ -1,15 +1,14 @@
-//! Segment's own APIs, with which a source of a merchant's workspace is connected.
+//! Segment's own APIs, which connect a source of a merchant's workspace.
 //!
-//! In: a merchant's consent, as an authorization code. Out: the destination on the source that they chose, with their Refersion
-//! key. `oauth` is the app's side of OAuth 2.0 and of the Config API, `source` the names of sources, `public` the Public API of
-//! one's own workspace, `http` sends requests (the only file that names reqwest), `error` says what went wrong. Invariants: every
-//! secret (client secret, token, Refersion key) is in a header or in the body of a request, never in a URL or in an error; no
-//! redirect is followed. Deliberately absent: what a failure means for the merchant ([`crate::connect`]), and events from Segment
-//! ([`crate::segment`]).
+//! In: a merchant's consent, as an authorization code. Out: the destination on the source that they chose, with their Refersion key.
+//! `oauth` is the app's side of OAuth 2.0 and of the Config API, `source` has the names of sources, `public` is the Public API of a
+//! workspace, `http` sends requests (the only file that names reqwest), `error` lists the failures. Invariants: every secret (client
+//! secret, token, Refersion key) is in a header or in the body of a request, never in a URL or in an error; no redirect is followed.
+//! Deliberately absent: the merchant's texts for a failure ([`crate::connect`]), and events from Segment ([`crate::segment`]).
 //!
-//! Why not the crate `oauth2`: 5.0 without its default features adds 18 packages, seven of them second versions of crates that
-//! are here already (rand 0.8, sha2 0.10, digest 0.10, thiserror 1 and theirs) and chrono. What would be left to it is one form
-//! and one answer: Segment has no PKCE, no refresh tokens and an answer with fields of its own.
+//! Why not the crate `oauth2`: 5.0 without its default features adds 18 packages, seven of them second versions of crates that are here
+//! already (rand 0.8, sha2 0.10, digest 0.10, thiserror 1 and theirs) and chrono. It would serve for one form and one answer only: Segment
+//! has no PKCE, no refresh tokens and an answer with fields of its own.
 
 mod error;
 mod http;

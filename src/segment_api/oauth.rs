@@ -1,10 +1,10 @@
 //! The app's side of "Enable with Segment": OAuth 2.0 (authorization code), and the destination on the source that the merchant
 //! chose.
 //!
-//! In: an authorization code, or the name of an install that exists. Out: [`InstallAccess`] to a source, and the Refersion
-//! destination on it, created or changed, enabled, with the merchant's key. Invariants: the token of an install lives as long as
-//! its [`InstallAccess`] and is not kept; creating and changing are repeated once where their answer was lost, because both have
-//! the same effect twice. The exchange of a code is not repeated: a code is taken once.
+//! In: an authorization code, or the name of an install that exists. Out: [`InstallAccess`] to a source, and the Refersion destination on
+//! it, created or changed, enabled, with the merchant's key. Invariants: the token of an install lives as long as its [`InstallAccess`] and
+//! is not kept; creating and changing are repeated once if their answer was lost, because both are idempotent. The exchange of a code is
+//! not repeated: a code is accepted once.
 
 use super::http::{Credentials, Http, Method, RequestContent, SegmentResponse};
 use super::{HttpClientError, SegmentError, SourceName};
@@ -13,14 +13,14 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
-/// The app at Segment that this service is, and where Segment is.
+/// The registration of this service as an app at Segment, and the URLs of Segment.
 #[derive(Clone, Debug)]
 pub struct App {
     /// The client id.
     pub client_id: String,
     /// The client secret.
     pub client_secret: SecretString,
-    /// Where Segment sends the merchant back to, as it is registered.
+    /// The registered redirect URL, to which Segment sends the merchant back.
     pub redirect_url: String,
     /// `destination/` and the slug of the destination.
     pub scope: String,
@@ -37,7 +37,7 @@ pub struct OauthApp {
     http: Http,
 }
 
-/// What a merchant gave access to.
+/// The access that a merchant gave.
 #[derive(Debug)]
 pub struct InstallAccess {
     /// Segment's name of the install.
@@ -47,19 +47,19 @@ pub struct InstallAccess {
     token: SecretString,
 }
 
-/// What became of a destination.
+/// The effect on the destination of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connected {
-    /// It is new.
+    /// It was created.
     Created,
-    /// It was there, and has the key now.
+    /// It existed, and has the key now.
     Updated,
-    /// One of the two: the answer to its creation was lost.
+    /// It was created or existed: the answer to its creation was lost.
     Either,
 }
 
 impl OauthApp {
-    /// Opens no connection yet.
+    /// The client of `app`. Opens no connection yet.
     pub fn new(app: App) -> Result<Self, HttpClientError> {
         let http = Http::new(&[&app.auth_base_url, &app.api_base_url])?;
         Ok(Self { app, http })
@@ -90,7 +90,7 @@ impl OauthApp {
         access(&answer)
     }
 
-    /// Access by an install that exists.
+    /// Access through an existing install.
     pub async fn access_of(&self, install: &str) -> Result<InstallAccess, SegmentError> {
         let is_name = install.strip_prefix("installs/").is_some_and(|id| id.bytes().all(|b| b.is_ascii_alphanumeric()));
         if !is_name {
@@ -100,7 +100,7 @@ impl OauthApp {
         access(&self.http.send(Method::GET, url, &self.client(), RequestContent::None).await?)
     }
 
-    /// Creates the destination on `source` with `key`, or gives the one that is there this key; enables it.
+    /// Creates the destination on `source` with `key`, or sets the key of an existing one, and enables it.
     pub async fn connect(
         &self,
         access: &InstallAccess,
@@ -157,7 +157,7 @@ impl OauthApp {
         Credentials::Basic(&self.app.client_id, &self.app.client_secret)
     }
 
-    /// The slug of the destination: what the scope is about.
+    /// The slug of the destination, from the scope.
     fn slug(&self) -> &str {
         self.app.scope.strip_prefix("destination/").unwrap_or("refersion")
     }
@@ -174,7 +174,7 @@ fn joined_api_key(key: &ApiKey) -> String {
     format!("{}.{}", key.public(), key.expose_secret())
 }
 
-/// Reads the answer to the exchange of a code, or to the wish for a token of an install.
+/// Reads the answer to the exchange of a code, or to a request for a token of an install.
 fn access(answer: &SegmentResponse) -> Result<InstallAccess, SegmentError> {
     let failure = SegmentError::of_status(answer.status, answer.retry_after);
     let Some(failure) = failure else { return read_access(&answer.body).ok_or(SegmentError::Unreadable) };

@@ -1,9 +1,9 @@
-//! Segment's Public API, with which a workspace sets up a *Webhooks (Actions)* destination at its own URL.
+//! Segment's Public API, as far as the command `connect` needs it: it sets up a *Webhooks (Actions)* destination.
 //!
-//! In: a token of the workspace. Out: the workspace, its sources and destinations, and changes of them. Invariants: lists are
-//! read to their last page; a 429 is waited for as long as Segment asks, [`MAX_TRIES`] times in a row; the token is in a header
-//! alone. Deliberately absent: what is to be changed (`connect` of the command line), and repeating a change whose answer was
-//! lost: who runs the command again finds what was done.
+//! In: a token of the workspace. Out: the workspace, its sources and destinations, and changes of them. Invariants: lists are read to their
+//! last page; after a 429 the call waits as long as Segment asks, at most [`MAX_TRIES`] times in a row; the token is only in a header.
+//! Deliberately absent: the plan of the changes (`cli/connect/plan.rs`), and repeating a change whose answer was lost: the next run of the
+//! command finds its effect.
 
 use super::http::{Credentials, Http, Method, RequestContent, SegmentResponse};
 use super::{HttpClientError, SegmentError};
@@ -14,21 +14,21 @@ use serde_json::Value;
 use std::time::Duration;
 use url::Url;
 
-/// How often a call is made that Segment answers with 429.
+/// The most attempts at a call that Segment answers with 429.
 const MAX_TRIES: usize = 5;
-/// The longest wait that is followed, and the one where Segment names none.
+/// The longest wait after a 429, and the wait if Segment names none.
 const MAX_WAIT: Duration = Duration::from_mins(2);
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 /// Entries on a page of a list.
 const PAGE: usize = 100;
-/// More pages are a list that does not end.
+/// The most pages of a list; more mean that it does not end.
 const MAX_PAGES: usize = 1_000;
 
 const MEDIA_TYPE: &str = "application/vnd.segment.v1+json";
-/// Subscriptions are of a later version of the API.
+/// The media type of subscriptions, which belong to a later version of the API.
 const ALPHA: &str = "application/vnd.segment.v1alpha+json";
 
-/// The slug of *Webhooks (Actions)* in Segment's catalog, and that of its action.
+/// The slug of *Webhooks (Actions)* in Segment's catalog, and the slug of its action.
 const WEBHOOK: &str = "actions-webhook";
 const SEND: &str = "send";
 
@@ -40,7 +40,7 @@ pub struct PublicApi {
     token: SecretString,
 }
 
-/// A call that failed: which, and why. The text has what Segment said.
+/// A call that failed, and why. The text has Segment's own message.
 #[derive(Debug, thiserror::Error)]
 #[error("{method} {path}: {why}")]
 pub struct CallError {
@@ -63,13 +63,13 @@ pub struct Workspace {
 pub struct Source {
     /// Segment's id.
     pub id: String,
-    /// Its slug, which people know it by.
+    /// Its slug, by which people know it.
     pub slug: String,
     /// Its name.
     pub name: Option<String>,
 }
 
-/// What the catalog says of *Webhooks (Actions)*.
+/// *Webhooks (Actions)* in the catalog.
 #[derive(Clone, Debug)]
 pub struct Webhook {
     /// The id in the catalog.
@@ -88,7 +88,7 @@ pub struct Destination {
     pub name: Option<String>,
     /// Whether events are sent to it.
     pub enabled: bool,
-    /// What it is in the catalog.
+    /// Its entry in the catalog.
     pub metadata: Metadata,
     /// The id of its source.
     pub source_id: String,
@@ -97,14 +97,14 @@ pub struct Destination {
     pub settings: Value,
 }
 
-/// What a destination is in the catalog.
+/// The entry of a destination in the catalog.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Metadata {
     /// The id in the catalog.
     pub id: String,
 }
 
-/// Which events a destination sends, and how.
+/// A subscription: the events that a destination sends, and how.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Subscription {
     /// Segment's id.
@@ -114,7 +114,7 @@ pub struct Subscription {
     pub name: String,
     /// Whether events are sent.
     pub enabled: bool,
-    /// Which events, in Segment's query language.
+    /// The events, in Segment's query language.
     #[serde(default)]
     pub trigger: String,
     /// The fields of its action.
@@ -157,7 +157,7 @@ impl ApiChange {
         Self { method: Method::PATCH, path: format!("destinations/{destination}/subscriptions/{id}"), body }
     }
 
-    /// The call as a line: the method, the path and the body, in which the shared secret is hidden.
+    /// The call as a line of text: the method, the path and the body, without the shared secret.
     pub fn line(&self) -> String {
         let mut body = self.body.clone();
         if let Some(secret) = body.pointer_mut("/settings/sharedSecret") {
@@ -169,7 +169,7 @@ impl ApiChange {
 }
 
 impl PublicApi {
-    /// Opens no connection yet. The path of `base_url` ends with `/`.
+    /// The client for a workspace. Opens no connection yet. The path of `base_url` must end with `/`.
     pub fn new(base_url: Url, token: SecretString) -> Result<Self, HttpClientError> {
         Ok(Self { http: Http::new(&[&base_url])?, base_url, token })
     }
@@ -207,7 +207,7 @@ impl PublicApi {
         self.list(&format!("destinations/{destination}/subscriptions"), "subscriptions").await
     }
 
-    /// What Segment itself counted of a destination: names and totals.
+    /// Segment's own delivery metrics of a destination: names and totals.
     pub async fn delivery_metrics(&self, destination: &Destination) -> Result<Vec<(String, u64)>, CallError> {
         let path = format!("destinations/{}/delivery-metrics?sourceId={}", destination.id, destination.source_id);
         let body = self.call(Method::GET, &path, &Value::Null).await?;
@@ -240,7 +240,7 @@ impl PublicApi {
         Err(failed(&Method::GET, path, "the list does not end".to_owned()))
     }
 
-    /// Makes a call, again while Segment limits the rate. Its body is `null` if it has none.
+    /// Makes a call, and repeats it while Segment answers 429. `body` is `null` if there is none.
     async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value, CallError> {
         let media_type = if path.contains("/subscriptions") { ALPHA } else { MEDIA_TYPE };
         let url = self.base_url.join(path).map_err(|error| failed(&method, path, error.to_string()))?;
@@ -266,7 +266,7 @@ impl PublicApi {
     }
 }
 
-/// What Segment said of a failure.
+/// Segment's message about a failure.
 fn failure_text(answer: &SegmentResponse, error: &SegmentError) -> String {
     let messages = answer.body["errors"].as_array().into_iter().flatten().filter_map(|error| error["message"].as_str());
     let messages = messages.collect::<Vec<_>>().join("; ");

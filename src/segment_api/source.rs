@@ -1,7 +1,7 @@
 //! The name of a source as Segment's Config API has it: `workspaces/W/sources/S`.
 //!
-//! Invariant: W and S are slugs of ASCII letters, digits, `-`, `_` and `.`, and neither is made of dots, so that a name can be a
-//! part of a URL's path as it is.
+//! Invariant: W and S are slugs of ASCII letters, digits, `-`, `_` and `.`, and not of dots only, so a name can be used in the path of a
+//! URL unchanged.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub struct SourceName {
 }
 
 impl SourceName {
-    /// The source of this name; none if it is not of the form above.
+    /// Parses a name; none if it has another form.
     pub fn parse(name: &str) -> Option<Self> {
         let mut parts = name.split('/');
         let (workspaces, workspace) = (parts.next()?, parts.next()?);

@@ -1,4 +1,4 @@
-//! The last hour and the last day of an account, as the operators' API and the pages show them.
+//! The activity of an account in the last hour and the last day, for the operators' API and the pages.
 
 use super::reasons::reason_in_words;
 use super::ring::Ring;
@@ -7,23 +7,23 @@ use crate::telemetry::{Latencies, Totals};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What happened in the last hour and in the last day, in this process.
+/// Counts of the last hour and the last day, in this process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Activity {
-    /// Since when this process counts: what was before is not in it. In milliseconds since 1970.
+    /// Since when this process counts, in milliseconds since 1970.
     #[schema(value_type = i64)]
     pub since: Timestamp,
     /// The last hour, by minute.
     pub hour: TimeSeries,
     /// The last day, by quarter of an hour.
     pub day: TimeSeries,
-    /// Why events were answered with an error and not stored; reasons that occurred.
+    /// The reasons why events were answered with an error and not stored, as far as they occurred.
     pub refused: Vec<ReasonCount>,
-    /// Why there was nothing to do for events; reasons that occurred.
+    /// The reasons why there was nothing to do for events, as far as they occurred.
     pub ignored: Vec<ReasonCount>,
 }
 
-/// Counts by interval, the oldest interval first. The last interval goes on.
+/// Counts by interval, the oldest interval first. The last interval is not complete yet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TimeSeries {
     /// When the first interval began, in milliseconds since 1970.
@@ -51,16 +51,16 @@ pub struct TimeSeries {
     pub latency_p99: Vec<Option<f64>>,
 }
 
-/// How often a reason occurred.
+/// The counts of a reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonCount {
     /// The reason, as in the metrics.
     pub reason: String,
     /// The reason in words, as the customer reads it.
     pub text: String,
-    /// How many events in the last hour.
+    /// Events in the last hour.
     pub hour: u64,
-    /// How many events in the last day.
+    /// Events in the last day.
     pub day: u64,
 }
 
@@ -103,7 +103,7 @@ fn sum(ring: &Ring<Totals>) -> Totals {
     sum
 }
 
-/// A latency in seconds, to the tenth of a millisecond: more digits would only look exact.
+/// A latency in seconds, rounded to a tenth of a millisecond: the estimate is not more exact.
 fn seconds(latencies: &Latencies, share: f64) -> Option<f64> {
     latencies.quantile(share).map(|latency| (latency.as_secs_f64() * 10_000.0).round() / 10_000.0)
 }

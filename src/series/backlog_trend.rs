@@ -1,38 +1,38 @@
-//! How fast a backlog becomes smaller (its throughput), and when it will be empty (the forecast, its ETA).
+//! The trend of a backlog: how fast it becomes smaller (its throughput), and when it will be empty (the forecast, its ETA).
 //!
-//! In: how many events were pending, and when. Out: a [`BacklogTrend`]. The rate is measured over the time for which the backlog has become
-//! smaller without interruption, if that is long enough: after a burst, the time in which it arrived says nothing. Otherwise it
-//! is measured over the whole window. Invariants: pure; a bounded number of samples; nothing is estimated from a single one.
-//! Deliberately absent: whether the account is paused or halted, which its health says.
+//! In: numbers of pending events, with their moments. Out: a [`BacklogTrend`]. The rate is measured over the time in which the backlog has
+//! become smaller without interruption, if that is long enough, because the time in which a burst arrived shows nothing. Otherwise it is
+//! measured over the whole window. Invariants: pure; a bounded number of samples; no estimate from a single sample. Deliberately absent:
+//! pauses and halts of the account ([`crate::scheduling::AccountHealth`]).
 
 use crate::domain::Timestamp;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Samples closer together than this are one.
+/// The shortest distance of two samples; closer ones count as one.
 const APART: Duration = Duration::from_secs(4);
 /// The sliding window: a minute of samples every five seconds.
 const SAMPLES: usize = 13;
-/// For so many samples in succession the backlog has to become smaller before they alone count.
+/// The backlog must become smaller in so many consecutive samples before only they count.
 const FALLING: usize = 3;
-/// No estimate is longer than this: it would be a guess.
+/// The longest estimate; a longer one would be a guess.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How many events were pending at the latest samples.
+/// The latest samples of the number of pending events.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BacklogSamples(VecDeque<(Timestamp, u64)>);
 
-/// How a backlog develops.
+/// The trend of a backlog.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BacklogTrend {
-    /// By how many events it becomes smaller in a second; below zero if it grows. `None`: not known yet.
+    /// The events per second by which it becomes smaller; below zero if it grows. `None`: not known yet.
     pub per_second: Option<f64>,
-    /// After what time it will be empty if it goes on so. `None`: it does not become smaller, or it is not known yet.
+    /// The time until it is empty at this rate. `None`: it does not become smaller, or the rate is not known yet.
     pub empty_in: Option<Duration>,
 }
 
 impl BacklogSamples {
-    /// `pending` events are pending now.
+    /// Adds a sample: `pending` events are pending at `now`.
     pub(super) fn record(&mut self, now: Timestamp, pending: u64) {
         if self.0.back().is_some_and(|(last, _)| now.since(*last) < APART) {
             return;
@@ -44,7 +44,7 @@ impl BacklogSamples {
     }
 }
 
-/// How the backlog develops, by its latest samples.
+/// The trend of the backlog, from its latest samples.
 pub(super) fn estimate(backlog: &BacklogSamples) -> BacklogTrend {
     let samples: Vec<(Timestamp, u64)> = backlog.0.iter().copied().collect();
     let Some((now, pending)) = samples.last().copied() else { return BacklogTrend::default() };

@@ -1,11 +1,11 @@
-//! Time series in memory: what happened in the last hour by minute and in the last day by quarter of an hour, and how fast the
-//! backlog becomes smaller. The pages and `status` draw them.
+//! Time series in memory: the counts of the last hour by minute and of the last day by quarter of an hour, and the trend of the backlog.
+//! The pages and `status` draw them.
 //!
-//! In: what the metrics have counted so far and how many events are pending, read every few seconds by a task, and at each request. Out: an
-//! [`Activity`] for each account and for all of them. `ring` keeps intervals, `backlog_trend` estimates when a backlog will be empty (the ETA);
-//! `reasons` has the reasons in words. Invariants: an event costs nothing here, because only the counters
-//! of the metrics are read; the memory is bounded by the configuration, because all accounts whose keys arrived with requests are one, as
-//! in the metrics. Deliberately absent: anything durable; a restart begins anew, and [`Activity::since`] says when that was.
+//! In: the counts of the metrics and the number of pending events, read every few seconds by a task, and at each request. Out: an
+//! [`Activity`] for each account and for all of them. `ring` keeps intervals, `backlog_trend` estimates when a backlog will be empty (the
+//! ETA); `reasons` has the reasons in words. Invariants: an event costs nothing here, because only the counters of the metrics are read;
+//! the memory is bounded by the configuration, because all accounts whose API keys arrived with requests share their series, as in the
+//! metrics. Deliberately absent: durable counts. A restart begins anew at [`Activity::since`].
 
 mod activity;
 mod backlog_trend;
@@ -34,7 +34,7 @@ const MINUTES: usize = 60;
 const QUARTER_HOUR: Duration = Duration::from_secs(15 * 60);
 const QUARTER_HOURS: usize = 96;
 
-/// Keeps the series of this process. Cheap to clone; all clones are one.
+/// The recorder of the series of this process. Cheap to clone; all clones share the series.
 #[derive(Clone)]
 pub struct SeriesRecorder(Arc<SharedRecorder>);
 
@@ -54,7 +54,7 @@ struct Recorded {
 
 /// The series of one value of the label `account`, or of all.
 struct Series {
-    /// What was counted when it was last read.
+    /// The counts when they were last read.
     read: Totals,
     minutes: Ring<Totals>,
     quarter_hours: Ring<Totals>,
@@ -62,7 +62,7 @@ struct Series {
 }
 
 impl SeriesRecorder {
-    /// Begins now, with what `metrics` count and what is pending in `store`.
+    /// A recorder that begins now, with the counts of `metrics` and the pending events of `store`.
     pub fn new(metrics: Metrics, store: Arc<dyn Store>, clock: Clock) -> Self {
         let since = clock.now();
         let recorded = Recorded { all: Series::new(since), accounts: BTreeMap::new() };
@@ -77,23 +77,24 @@ impl SeriesRecorder {
         }
     }
 
-    /// What happened recently to all accounts.
+    /// The activity of all accounts.
     pub fn all(&self) -> Activity {
         self.sampled().all.activity(self.0.since)
     }
 
-    /// The same for one account, or if its API key arrived with a request, for all such accounts. `None`: it is none of the service.
+    /// The activity of one account, or if its API key arrived with a request, of all such accounts. `None`: the service has no such
+    /// account.
     pub fn of(&self, account: &str) -> Option<Activity> {
         let label = self.0.metrics.label_of(account)?;
         self.sampled().accounts.get(&label).map(|series| series.activity(self.0.since))
     }
 
-    /// How fast the pending events of all accounts become fewer.
+    /// The trend of the pending events of all accounts.
     pub fn backlog_trend_of_all(&self) -> BacklogTrend {
         estimate(&self.sampled().all.backlog)
     }
 
-    /// The same for each account that has series of its own, by its name.
+    /// The trend of each account with series of its own, by its name.
     pub fn backlog_trends(&self) -> BTreeMap<String, BacklogTrend> {
         self.sampled().accounts.iter().map(|(name, series)| (name.clone(), estimate(&series.backlog))).collect()
     }
@@ -130,7 +131,7 @@ impl Series {
         }
     }
 
-    /// Adds what was counted since it was last read, in the intervals of `now`.
+    /// Adds the counts since the last reading to the intervals of `now`.
     fn record(&mut self, now: Timestamp, totals: Totals, pending: u64) {
         let more = totals.since(&self.read);
         self.minutes.at(now).add(&more);

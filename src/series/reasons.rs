@@ -1,13 +1,12 @@
-//! The reasons for which events are refused, ignored or become dead letters, in words: what the customer reads, without what is
-//! particular to one event.
+//! The texts of the reasons for which events are refused, ignored or become dead letters, without details of a single event.
 //!
-//! In: the short word of the metrics and the API. Out: a sentence. What the customer is to correct is worded by the mapping.
+//! In: the short word of the metrics and the API. Out: a sentence. The texts of mapping errors are in [`crate::mapping`].
 
 use crate::delivery::OutcomeCode;
 use crate::mapping::MappingError;
 use crate::telemetry::RefusalReason;
 
-/// The reason in words; an unknown word stands for itself.
+/// The reason in words; an unknown word is returned as it is.
 pub fn reason_in_words(reason: &str) -> String {
     let refusal = RefusalReason::ALL.iter().find(|refusal| refusal.as_str() == reason);
     let outcome = OutcomeCode::ALL.iter().find(|code| code.as_str() == reason);

@@ -1,8 +1,8 @@
 //! A ring of intervals of equal length, of which the latest ones are kept.
 //!
-//! In: moments. Out: the interval of a moment, and all intervals in order. Invariants: as many intervals as it was made with, whatever
-//! the moments are; an interval begins at a multiple of its length since 1970, so intervals of a minute are those of the clock on the
-//! wall; a moment before the latest interval counts as within it.
+//! In: moments. Out: the interval of a moment, and all intervals in order. Invariants: the number of intervals never changes; an interval
+//! begins at a multiple of its length since 1970, so an interval of a minute is a minute of the clock; a moment before the latest interval
+//! counts as within it.
 
 use crate::domain::Timestamp;
 use std::collections::VecDeque;
@@ -11,11 +11,11 @@ use std::time::Duration;
 /// The latest intervals, each with a value.
 #[derive(Clone, Debug)]
 pub(super) struct Ring<T> {
-    /// In milliseconds.
+    /// The length of an interval, in milliseconds.
     length: i64,
-    /// The latest interval: how many intervals there were since 1970.
+    /// The number of the latest interval, counted from 1970.
     latest: i64,
-    /// The oldest first; never empty.
+    /// The intervals, the oldest first; never empty.
     intervals: VecDeque<T>,
 }
 
@@ -27,7 +27,7 @@ impl<T: Default> Ring<T> {
         Self { length, latest: now.0.div_euclid(length), intervals }
     }
 
-    /// The value of the interval of `now`. Older ones than the ring has room for are dropped.
+    /// The value of the interval of `now`. Drops intervals that no longer fit into the ring.
     pub(super) fn at(&mut self, now: Timestamp) -> &mut T {
         let interval = now.0.div_euclid(self.length);
         let passed = usize::try_from(interval.saturating_sub(self.latest)).unwrap_or(0);

@@ -22,15 +22,15 @@ pub(super) type FloatGauge = Gauge<f64, AtomicU64>;
 /// A histogram with labels.
 pub(super) type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// From a request that is refused at once to one that waits for its outcome as long as Segment does.
+/// The buckets of request durations: from a request that is refused at once to one that waits for its outcome as long as Segment does.
 const REQUEST_SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0];
-/// From a fast answer of Refersion to the default of `REFERSION_TIMEOUT`.
+/// The buckets of call durations: from a fast answer of Refersion to the default of `REFERSION_TIMEOUT`.
 const UPSTREAM_SECONDS: [f64; 9] = [0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// A request has at most 50 affiliates.
+/// The buckets of affiliates per request, which has at most 50.
 const AFFILIATES: [f64; 6] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0];
-/// From a fast disk to one that is about to fail.
+/// The buckets of commit durations: from a fast disk to one that is about to fail.
 const COMMIT_SECONDS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
-/// A commit has at most 512 requests to the store.
+/// The buckets of requests per commit, which has at most 512.
 const COMMIT_REQUESTS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 macro_rules! families {
@@ -46,7 +46,7 @@ macro_rules! families {
         }
 
         impl Families {
-            /// Registers all of them.
+            /// Registers all families.
             pub(super) fn register(&self, registry: &mut Registry) {
                 $(registry.register($name, $help, self.$field.clone());)+
             }
@@ -55,7 +55,7 @@ macro_rules! families {
 }
 
 families! {
-    // What Segment sends.
+    // Requests of Segment.
     events_received: Family<EventLabels, Counter> = Family::default(),
         "events_received", "Events received from Segment, by type and by the status answered";
     authentication_failures: Family<ReasonLabels, Counter> = Family::default(),
@@ -71,7 +71,7 @@ families! {
     request_duration: Histograms<StatusLabels> = histograms(|| Histogram::new(REQUEST_SECONDS)),
         "request_duration_seconds", "Time to answer a request of Segment, by the status answered; it includes the wait for an outcome";
 
-    // What becomes of events.
+    // Outcomes of events.
     events_settled: Family<ResultLabels, Counter> = Family::default(),
         "events_settled", "Events of the log that ended, by result";
     events_coalesced: Family<AccountLabels, Counter> = Family::default(),

@@ -1,6 +1,6 @@
 //! The status of a received event: one closed list of words for Segment's response, the logs and the metrics.
 //!
-//! Which response has which status, and which HTTP code goes with it, is decided in `http`.
+//! Deliberately absent: the status and the HTTP code of each response (`http/response.rs`).
 
 use super::words::words;
 use serde::{Serialize, Serializer};
@@ -11,7 +11,7 @@ words! {
     EventStatus {
         /// Recorded, and delivered before the response was sent.
         Delivered = "delivered",
-        /// Nothing to do for this event.
+        /// There is nothing to do for this event.
         Ignored = "ignored",
         /// Recorded; it will be delivered.
         Accepted = "accepted",
@@ -23,7 +23,7 @@ words! {
         Unauthorized = "unauthorized",
         /// There is no such path.
         NotFound = "not_found",
-        /// The path does not take this HTTP method.
+        /// The path does not support this HTTP method.
         MethodNotAllowed = "method_not_allowed",
         /// The request or the event is too large.
         TooLarge = "too_large",

@@ -11,7 +11,7 @@ words! {
         Delete = "delete",
         /// An event of any other type.
         Unsupported = "unsupported",
-        /// An element that is not read as an event.
+        /// An element that cannot be read as an event.
         Malformed = "malformed",
     }
 }
@@ -19,21 +19,21 @@ words! {
 words! {
     /// Why an event was answered with an error and not stored.
     RefusalReason {
-        /// There is no e-mail address, and one is needed.
+        /// An e-mail address is missing.
         MissingEmail = "missing_email",
-        /// The value of the e-mail address is not an address.
+        /// The value of the e-mail address is no address.
         InvalidEmail = "invalid_email",
-        /// There is no name, and one is needed.
+        /// A name is missing.
         MissingName = "missing_name",
         /// A delete names nobody.
         MissingUser = "missing_user",
-        /// It is no event.
+        /// The element is no event.
         Malformed = "malformed",
-        /// It is larger than an event may be, or came with more others than may be pending.
+        /// The event is too large, or its request has more events than may be pending.
         TooLarge = "too_large",
-        /// As many events of the account are pending as may be.
+        /// The backlog of the account is full.
         BacklogFull = "backlog_full",
-        /// The store could not take it.
+        /// The store could not store the event.
         NotStored = "not_stored",
         /// A bug of this service.
         InternalError = "internal_error",

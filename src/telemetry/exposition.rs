@@ -1,8 +1,8 @@
 //! The two text formats of metrics: OpenMetrics 1.0.0, and the text format 0.0.4 of Prometheus.
 //!
-//! In: the header `Accept`, and metrics as OpenMetrics. Out: the format to answer in, and the text in that format. A client that asks
-//! for nothing, such as a browser or `curl`, gets 0.0.4. The library encodes OpenMetrics alone; the samples of the two are alike,
-//! and what differs is the comments: 0.0.4 names a counter by its sample (`…_total`), knows no units and no type `info`, and has no end.
+//! In: the header `Accept`, and metrics as OpenMetrics. Out: the format to answer in, and the text in that format. A client without a
+//! preference, such as a browser or `curl`, gets 0.0.4. The library encodes only OpenMetrics. Both formats have the same samples and differ
+//! in the comments: 0.0.4 names a counter by its sample (`…_total`), has no units, no type `info`, and no end mark.
 
 use std::fmt::Write as _;
 

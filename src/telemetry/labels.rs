@@ -1,10 +1,10 @@
 //! The labels of the metrics, and the closed list of values of each.
 //!
-//! Invariant: the number of series is bounded by the configuration, whatever requests arrive. A configured account has a value of its own
-//! in the label `account`. All accounts whose keys arrived with requests (merchants that are not configured) share [`ARRIVED`]: there may
-//! be thousands, and `/readyz` names those in trouble. What belongs to neither (a request without usable credentials, events of an account
-//! that was removed from the configuration) is [`NO_ACCOUNT`]. Neither can be the name of a configured account. Every other value comes
-//! from a list in this file, or from an enum with such a list.
+//! Invariant: the number of series is bounded by the configuration, whatever requests arrive. A configured account has its own value of the
+//! label `account`. All accounts whose API keys arrived with requests (merchants that are not configured) share [`ARRIVED`]: there may be
+//! thousands, and `/readyz` names the paused and halted ones. Counts without an account (a request without usable credentials, events of an
+//! account that was removed from the configuration) have [`NO_ACCOUNT`]. No configured account can have one of these names. Every other
+//! value is from a list in this file, or from an enum with such a list.
 
 use super::words::words;
 use super::{EventStatus, EventType};
@@ -15,9 +15,9 @@ use crate::segment::AuthError;
 use prometheus_client::encoding::EncodeLabelSet;
 use std::borrow::Cow;
 
-/// The label of all accounts whose keys arrived with requests.
+/// The label of all accounts whose API keys arrived with requests.
 pub(super) const ARRIVED: &str = "key-*";
-/// The label of what belongs to no account of this service.
+/// The label of counts without an account of this service.
 pub(super) const NO_ACCOUNT: &str = "(none)";
 
 /// The value of the label `account`.
@@ -61,7 +61,7 @@ pub(super) struct ReloadLabels {
     pub(super) result: &'static str,
 }
 
-/// The causes for which a circuit breaker opens.
+/// The causes of an open circuit breaker.
 pub(super) const CAUSES: [Cause; 2] = [Cause::RateLimited, Cause::Outage];
 
 words! {
@@ -79,11 +79,11 @@ words! {
 words! {
     /// The result of asking for a page of Refersion's list of affiliates: to learn them, or to probe a rejected API key.
     ListResult {
-        /// The page, or another answer that shows that the key is accepted.
+        /// The page, or another answer that shows that the API key is accepted.
         Page = "page",
-        /// The key was rejected.
+        /// The API key was rejected.
         Unauthorized = "unauthorized",
-        /// No answer, or none that shows either.
+        /// No answer, or an answer that shows neither.
         Failed = "failed",
     }
 }
@@ -91,11 +91,11 @@ words! {
 words! {
     /// The result of reading the configuration again.
     ReloadResult {
-        /// It differed, and was accepted.
+        /// The configuration differed and was applied.
         Applied = "applied",
-        /// It was as before.
+        /// The configuration was as before.
         Unchanged = "unchanged",
-        /// It was refused.
+        /// The configuration was refused.
         Refused = "refused",
     }
 }
@@ -172,12 +172,12 @@ impl From<&Probe> for ListResult {
 }
 
 impl Operation {
-    /// Whether one request of it may be about several affiliates.
+    /// Whether one request of this operation can be about several affiliates.
     pub(super) fn is_shareable(self) -> bool {
         matches!(self, Self::Edit | Self::StatusChange)
     }
 
-    /// The replies that it may have.
+    /// The possible replies to this operation.
     pub(super) fn replies(self) -> Vec<&'static str> {
         let own: &[&'static str] = match self {
             Self::New => &["created"],
@@ -233,7 +233,7 @@ pub(super) fn ignored_reasons() -> impl Iterator<Item = OutcomeCode> {
     OutcomeCode::ALL.iter().copied().filter(|code| code.is_ignored())
 }
 
-/// What the mapping may leave out that is no field of Refersion's; `custom_field` stands for every trait that the operator named.
+/// The subjects of notes that are no fields of Refersion; `custom_field` is the label of every trait that an operator's rule names.
 const OTHER_FIELDS: [&str; 3] = ["address", "user_id", "custom_field"];
 
 /// Every value of the label `field`.
@@ -241,8 +241,8 @@ pub(super) fn fields() -> impl Iterator<Item = &'static str> {
     Field::ALL.iter().map(|field| field.as_str()).chain(OTHER_FIELDS)
 }
 
-/// The value of the label `field` for what a note or a remark is about: a field, a place of a trait, or a trait that the operator
-/// named.
+/// The value of the label `field` for the subject of a note or a remark: a field, a place of a trait, or a trait that an operator's rule
+/// names.
 pub(super) fn field(about: &str) -> &'static str {
     let last = about.rsplit('.').next().unwrap_or(about);
     let name = if last == "userId" { "user_id" } else { last };

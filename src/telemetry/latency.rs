@@ -1,8 +1,8 @@
 //! Latencies as counts in buckets, from which any quantile can be estimated.
 //!
-//! In: durations. Out: a copy of the counts ([`Latencies`]), and quantiles. Invariants: the bounds of the buckets never change and
-//! each is a quarter above the one before, so an estimate is at most a quarter off; counting is one atomic addition.
-//! Deliberately absent: Prometheus, whose histograms do not show their counts to this process.
+//! In: durations. Out: a copy of the counts ([`Latencies`]), and quantiles. Invariants: the bounds of the buckets never change and each is
+//! a quarter above the one before, so an estimate is at most a quarter off; counting is one atomic addition. Deliberately absent:
+//! Prometheus' histograms, whose counts this process cannot read.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use std::time::Duration;
 const BUCKETS: usize = 52;
 /// The upper bound of the first bucket, in seconds.
 const FIRST_BOUND: f64 = 0.001;
-/// How much larger each bound is than the one before.
+/// The ratio of each bound to the one before.
 const GROWTH: f64 = 1.25;
 
-/// The counts of a meter. They are only ever counted up, and begin again at 0 after four billion, so that a difference stays right.
+/// The counts of a meter. They only increase, and continue at 0 after four billion, so differences stay right.
 #[derive(Debug)]
 pub(super) struct LatencyCounters([AtomicU32; BUCKETS]);
 
@@ -45,18 +45,18 @@ impl LatencyCounters {
 }
 
 impl Latencies {
-    /// How many were counted.
+    /// The number of latencies.
     pub fn count(&self) -> u64 {
         self.0.iter().map(|counted| u64::from(*counted)).sum()
     }
 
-    /// What was counted since `earlier`.
+    /// The counts since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self(std::array::from_fn(|bucket| self.0[bucket].wrapping_sub(earlier.0[bucket])))
     }
 
-    /// Adds what another one has counted.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: &Self) {
         self.0.iter_mut().zip(other.0).for_each(|(counted, more)| *counted = counted.wrapping_add(more));
     }

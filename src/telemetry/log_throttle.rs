@@ -1,15 +1,14 @@
-//! Throttles log lines that callers of the service can cause, so that they cannot fill the log: one line in [`INTERVAL`].
+//! The throttle of log lines that callers of the service can cause, so that they cannot fill the log: one line in [`INTERVAL`].
 //!
-//! In: the time. Out: whether a line may be written. Deliberately absent: counts of the lines that were left out, which the metrics
-//! have.
+//! In: the time. Out: whether a line may be written. Deliberately absent: counts of the omitted lines, which the metrics have.
 
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
-/// The log lines that use this say "10 s".
+/// The time between two lines. The throttled log lines say "10 s".
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Throttles log lines of one kind.
+/// A throttle of one kind of log line.
 #[derive(Debug, Default)]
 pub struct LogThrottle(Mutex<Option<Instant>>);
 

@@ -1,8 +1,8 @@
 //! Log lines on standard error, as text or JSON.
 //!
-//! In: the format and the filter, which the configuration has checked. Out: one line per log event. The filter can be replaced while
-//! the service runs; the format cannot. `EnvFilter` would also filter by spans, of which there are none, and by expressions, whose
-//! engine is a fiftieth of the program.
+//! In: the format and the filter, which the configuration has checked. Out: one line per log event. The filter can be replaced while the
+//! service runs; the format cannot. `EnvFilter` is not used: it would also filter by spans, of which there are none, and by expressions,
+//! whose engine is a fiftieth of the program.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
 
-/// Replaces the filter of the lines.
+/// The handle that replaces the filter.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Starts logging: as JSON or as text, with the log events that `filter` lets through. Later calls change nothing.
@@ -19,8 +19,8 @@ pub fn start(json: bool, filter: &str) {
     let (filter, handle) = reload::Layer::new(targets(filter));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        // Such an error would be printed to standard error, which panics if the pipe is closed: a log collector that
-        // stops reading must not end a delivery.
+        // Such an error would be printed to standard error, which panics if the pipe is closed. A log collector that stops reading must not
+        // end a delivery.
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     let filtered = tracing_subscriber::registry().with(filter);
@@ -31,7 +31,7 @@ pub fn start(json: bool, filter: &str) {
     };
     // Err: a subscriber is set already.
     if started.is_ok() {
-        let _ = FILTER.set(handle); // Err: cannot be, logging was started once
+        let _ = FILTER.set(handle); // Err: impossible, because logging was started once
     }
 }
 
@@ -42,7 +42,7 @@ pub fn set_filter(filter: &str) {
     }
 }
 
-/// Errors alone, if the filter cannot be read.
+/// Parses a filter. If it is not valid, only errors are logged.
 fn targets(filter: &str) -> Targets {
     filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::ERROR))
 }

@@ -1,7 +1,7 @@
-//! The counters of one account, or of all accounts whose keys arrived with requests.
+//! A meter: the counters of one account, or of all accounts whose API keys arrived with requests.
 //!
-//! In: counts from the services. Invariants: every series of the account exists from the moment its meter does, so that a rate is
-//! right from the first count on; what is counted for every received event costs an addition, without a look-up.
+//! In: counts from the services. Invariants: every series of the account exists as soon as its meter does, so a rate is right from the
+//! first count on; a count for every received event costs an addition, without a look-up.
 
 use super::definitions::Families;
 use super::labels::{
@@ -25,10 +25,10 @@ pub struct Meter(Arc<MeterInner>);
 struct MeterInner {
     account: AccountLabel,
     families: Families,
-    /// By type and by status; none where an event of the type cannot be answered so.
+    /// By type and by status; none if an event of the type cannot have the status.
     received: Vec<Vec<Option<Counter>>>,
     appended: Counter,
-    /// Of requests to Refersion.
+    /// The latencies of requests to Refersion.
     latencies: LatencyCounters,
 }
 
@@ -130,12 +130,12 @@ impl Meter {
         self.0.families.events_ignored.get_or_create(&self.reason(reason.as_str())).inc_by(events as u64);
     }
 
-    /// Counts a value that the mapping left out; `about` is what its note is about.
+    /// Counts a value that the mapping left out; `about` is the subject of its note.
     pub fn noted(&self, about: &str) {
         self.0.families.event_notes.get_or_create(&self.field(labels::field(about))).inc();
     }
 
-    /// Counts one delivery of `events` events, the first `cancelled` of which gave way to a delete.
+    /// Counts one delivery of `events` events, of which a delete cancelled the first `cancelled`.
     pub fn delivered(&self, outcome: &Outcome, events: usize, cancelled: usize) {
         let families = &self.0.families;
         match outcome {
@@ -225,7 +225,7 @@ impl Meter {
         self.request_replied(Operation::List, ListResult::from(probe).as_str(), took);
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     pub(super) fn totals(&self) -> Totals {
         let families = &self.0.families;
         let settled = |result: SettledAs| families.events_settled.get_or_create(&self.result(result.as_str())).get();

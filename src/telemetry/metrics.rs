@@ -1,7 +1,7 @@
-//! All metrics of this process: the meters of the accounts, what is counted for the whole service, and the text that Prometheus reads.
+//! The metrics of this process: the meters of the accounts, the counts of the whole service, and the text that Prometheus reads.
 //!
-//! In: counts from the services while they work, and what is [observed](Observed) at a scrape. Out: the text. Invariant: a gauge is
-//! set from the present state at each scrape, never counted up and down, so that it cannot drift.
+//! In: counts from the services, and the state that is [observed](Observed) at a scrape. Out: the text. Invariant: a gauge is set from the
+//! present state at each scrape, never counted up and down, so it cannot drift.
 
 use super::definitions::Families;
 use super::exposition::ExpositionFormat;
@@ -38,16 +38,16 @@ struct MetricsInner {
     meters: Mutex<BTreeMap<AccountLabel, Meter>>,
 }
 
-/// What is read at a scrape.
+/// The state at a scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// Whether the service takes events.
+    /// Whether the service accepts events.
     pub ready: bool,
     /// The accounts that have a worker.
     pub accounts: Vec<(AccountName, ObservedAccount)>,
-    /// The number of pending events, by the name of the account. An account without any may be left out.
+    /// The number of pending events, by the name of the account. An account without pending events may be left out.
     pub pending: BTreeMap<String, u64>,
-    /// What the store has measured; none if it could not.
+    /// The measurement of the store; none if it failed.
     pub store: Option<ObservedStore>,
 }
 
@@ -56,32 +56,32 @@ pub struct Observed {
 pub struct ObservedAccount {
     /// Whether this process delivers for it.
     pub is_owner: bool,
-    /// The circuit breaker, or that the account is halted.
+    /// The state of the circuit breaker, or that the account is halted.
     pub state: HealthState,
-    /// How many requests to Refersion may be in flight.
+    /// The most requests to Refersion in flight.
     pub concurrency_limit: usize,
-    /// How many are.
+    /// The number of requests in flight.
     pub in_flight: usize,
 }
 
-/// What the store has measured.
+/// A measurement of the store.
 #[derive(Clone, Debug, Default)]
 pub struct ObservedStore {
     /// The age of the oldest pending event, by the name of the account.
     pub oldest_pending: BTreeMap<String, Duration>,
     /// The number of dead letters, by the name of the account and the reason's short word.
     pub dead_letters: BTreeMap<(String, String), u64>,
-    /// What is remembered of users who are no affiliates yet, by the name of the account: users and bytes.
+    /// The remembered traits of users who are no affiliates yet, by the name of the account: users and bytes.
     pub remembered: BTreeMap<String, (u64, u64)>,
-    /// Of how many users it was dropped, because their account had reached its limit.
+    /// The number of users whose remembered traits were dropped because their account had reached its limit.
     pub remembered_dropped: u64,
-    /// Its size on disk, in bytes.
+    /// The size on disk, in bytes.
     pub size: u64,
-    /// The room left on its disk, in bytes; none if the system does not say.
+    /// The free space on the disk, in bytes; none if the system does not state it.
     pub free: Option<u64>,
-    /// How many ids the deduplication index holds in memory, and how many bytes it takes.
+    /// The number of ids of the deduplication index in memory, and their bytes.
     pub deduplication: (u64, u64),
-    /// How many events the ledger lacks.
+    /// The number of events that the ledger could not record.
     pub ledger_dropped: u64,
 }
 
@@ -95,7 +95,7 @@ struct Gauges {
     concurrency_limit: usize,
     in_flight: usize,
     owned: u64,
-    /// How many accounts are in each [`BreakerState`].
+    /// The number of accounts in each [`BreakerState`].
     states: [i64; BreakerState::ALL.len()],
 }
 
@@ -129,12 +129,12 @@ impl Metrics {
         self.meter(account.to_string().into())
     }
 
-    /// The one meter of all accounts whose keys arrived with requests.
+    /// The shared meter of all accounts whose API keys arrived with requests.
     pub fn of_arrived(&self) -> Meter {
         self.meter(ARRIVED.into())
     }
 
-    /// The meter of the account with this name, whose events the store has; none if nothing is counted of it.
+    /// The meter of the account with this name, of which the store has events; none if the service does not count for it.
     pub fn find(&self, account: &AccountName) -> Option<Meter> {
         let meters = self.0.meters.lock();
         meters.get(&label(&meters, account.as_str())).cloned()
@@ -145,37 +145,37 @@ impl Metrics {
         self.0.meters.lock().entry(label.clone()).or_insert_with(new).clone()
     }
 
-    /// Counts a request that was refused because of its credentials, and that is for no account.
+    /// Counts a request without an account that was refused because of its credentials.
     pub fn authentication_failed(&self, error: AuthError) {
         self.0.families.authentication_failures.get_or_create(&of_no_account(error)).inc();
     }
 
-    /// Counts a request of Segment, by the status it was answered with.
+    /// Counts a request of Segment, by the status of the answer.
     pub fn request_answered(&self, status: EventStatus, took: Duration) {
         if let Some(duration) = self.0.request_durations.get(status as usize) {
             duration.observe(took.as_secs_f64());
         }
     }
 
-    /// Counts that the configuration was read again.
+    /// Counts a reload of the configuration.
     pub fn config_reloaded(&self, result: ReloadResult) {
         self.0.families.config_reloads.get_or_create(&ReloadLabels { result: result.as_str() }).inc();
         self.0.families.config_last_reload_successful.set((result != ReloadResult::Refused).into());
     }
 
-    /// Counts a commit of the store, and how many requests shared it.
+    /// Counts a commit of the store, and the number of requests that shared it.
     pub fn committed(&self, requests: usize, took: Duration) {
         self.0.families.store_commit_requests.observe(u32::try_from(requests).unwrap_or(u32::MAX).into());
         self.0.families.store_commit_duration.observe(took.as_secs_f64());
     }
 
-    /// What every meter has counted so far, by its value of the label `account`.
+    /// The counts of every meter so far, by its value of the label `account`.
     pub fn totals(&self) -> Vec<(String, Totals)> {
         let meters: Vec<Meter> = self.0.meters.lock().values().cloned().collect();
         meters.iter().map(|meter| (meter.name(), meter.totals())).collect()
     }
 
-    /// The value of the label `account` of the account with this name; none if it belongs to none of the service.
+    /// The value of the label `account` of the account with this name; none if the service has no such account.
     pub fn label_of(&self, account: &str) -> Option<String> {
         let label = label(&self.0.meters.lock(), account);
         (label != NO_ACCOUNT).then(|| label.into_owned())
@@ -200,7 +200,7 @@ impl Metrics {
             families.remembered_users.get_or_create(&account).set(count(gauges.remembered.0));
             families.remembered_bytes.get_or_create(&account).set(count(gauges.remembered.1));
             if label == NO_ACCOUNT {
-                continue; // it has no worker
+                continue; // this label has no worker
             }
             families.upstream_concurrency_limit.get_or_create(&account).set(count(gauges.concurrency_limit as u64));
             families.upstream_requests_in_flight.get_or_create(&account).set(count(gauges.in_flight as u64));
@@ -212,7 +212,7 @@ impl Metrics {
         }
     }
 
-    /// The gauges of every label that there is, those without a value among them.
+    /// The gauges of every existing label, including those without a value.
     fn account_gauges(&self, observed: &Observed) -> BTreeMap<AccountLabel, Gauges> {
         let meters = self.0.meters.lock();
         let labels = meters.keys().cloned().chain([NO_ACCOUNT.into()]);
@@ -256,7 +256,7 @@ impl Metrics {
         }
     }
 
-    /// The dead letters by label and reason, those that are none among them.
+    /// The dead letters by label and reason, including zeros.
     fn dead_letters(&self, store: &ObservedStore) -> BTreeMap<(AccountLabel, &'static str), u64> {
         let meters = self.0.meters.lock();
         let mut letters = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! A gauge that may have no value: then it is left out, because 0 would be one.
+//! A gauge that may have no value. Without one it is left out of the text, because 0 would be a value.
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};

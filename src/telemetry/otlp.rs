@@ -1,8 +1,8 @@
 //! The exporter of spans: OTLP over HTTP, with the crates of OpenTelemetry.
 //!
-//! In: spans that have ended. Out: requests to the collector that the environment names. The processor of the SDK batches the spans on a
-//! thread of its own and drops them while its queue is full. Requests run on the service's runtime, through the same HTTP client
-//! library as those to Refersion. Invariant: a failure to send is logged by OpenTelemetry at its own levels, and has no other effect.
+//! In: spans that have ended. Out: requests to the collector that the environment names. The processor of the SDK collects the spans on a
+//! thread of its own and drops them while its queue is full. Requests run on the service's runtime, with the same HTTP client library as
+//! calls to Refersion. Invariant: a failure to send is logged by OpenTelemetry at its own levels, and has no other effect.
 
 use super::traces::{AttributeValue, Span, SpanKind, TraceContext};
 use async_trait::async_trait;
@@ -15,13 +15,13 @@ use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanEvents, SpanLin
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// The name under which the service appears, unless `OTEL_SERVICE_NAME` says another.
+/// The name of the service in traces, unless `OTEL_SERVICE_NAME` sets another.
 const SERVICE: &str = "refersion-destination";
 
-/// How long one request may take: the default of OpenTelemetry.
+/// The timeout of one request: the default of OpenTelemetry.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends spans.
+/// The exporter.
 #[derive(Debug)]
 pub(super) struct Exporter {
     processor: BatchSpanProcessor,
@@ -29,7 +29,7 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    /// Sends to where the environment says, by requests that run on `runtime`.
+    /// An exporter to the collector of the environment. Its requests run on `runtime`.
     pub(super) fn new(runtime: Handle) -> Result<Self, String> {
         // Err: already installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -54,7 +54,7 @@ impl Exporter {
     }
 }
 
-/// What is said of this process with every batch; the environment (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`) comes first.
+/// The description of this process in every export. The environment (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`) takes precedence.
 fn resource() -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let resource = Resource::builder().with_attribute(version.clone()).build();

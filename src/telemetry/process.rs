@@ -1,7 +1,7 @@
 //! The metrics of this process, under the names that every client of Prometheus uses (`process_…`), and of its build.
 //!
-//! In: `/proc`, read at each scrape by the crate `procfs`. Out: CPU time, memory, open files, threads, start time. What cannot be
-//! read is left out. Deliberately absent: systems other than Linux, which have no `/proc`.
+//! In: `/proc`, read at each scrape by the crate `procfs`. Out: CPU time, memory, open files, threads, start time. Values that cannot be
+//! read are left out. Deliberately absent: systems other than Linux, which have no `/proc`.
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};

@@ -1,6 +1,6 @@
-//! What the counters of a meter say at a moment, for whoever compares two moments.
+//! The counts of a meter at a moment, to be compared with those at another.
 //!
-//! Deliberately absent: what of it happened when ([`crate::series`]).
+//! Deliberately absent: time series ([`crate::series`]).
 
 use super::latency::Latencies;
 use super::{RefusalReason, labels};
@@ -35,7 +35,7 @@ impl Totals {
         labels::ignored_reasons().map(crate::delivery::OutcomeCode::as_str)
     }
 
-    /// What was counted since `earlier`.
+    /// The counts since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let each = |now: &[u64], before: &[u64]| {

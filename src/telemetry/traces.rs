@@ -1,11 +1,11 @@
-//! Traces: which request led to which append, and which delivery to which calls, exported by OTLP over HTTP.
+//! Traces: they connect a request with its append, and a delivery with its calls. Exported by OTLP over HTTP.
 //!
-//! In: spans of the services. Out: batches of them, sent by a thread of their own. The events link the two sides, whatever time lies
-//! between: the deliveries of an event are the trace whose id is the event's, so that `event.id` in a log line is the beginning of
-//! a trace id; the append in the trace of a request links to the traces of its events. A request continues the trace that its
-//! `traceparent` names. Invariants: nothing happens unless [`start`] was called; recording a span neither waits nor fails, and spans
-//! are dropped if they cannot be sent; no secret and no personal datum is in a span. Deliberately absent: sampling, beyond what
-//! `traceparent` says (a collector samples better, because it knows how a trace ended), and sending `traceparent` to Refersion.
+//! In: spans of the services. Out: exports, sent by a thread of their own. Events link the two sides, however long an event is pending. The
+//! deliveries of an event form the trace with the id of the event, so `event.id` in a log line is the beginning of a trace id. The append
+//! in the trace of a request links to the traces of its events. A request continues the trace that its `traceparent` names. Invariants:
+//! nothing happens unless [`start`] was called; recording a span neither waits nor fails, and spans are dropped if they cannot be sent; no
+//! secret and no personal datum is in a span. Deliberately absent: sampling, except by `traceparent` (a collector samples better, because
+//! it knows the end of a trace), and sending `traceparent` to Refersion.
 
 use super::otlp::Exporter;
 use crate::domain::EventId;
@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 static EXPORTER: OnceLock<Exporter> = OnceLock::new();
 
-/// At most so many links of one span are recorded.
+/// The most links of a span that are recorded.
 const MAX_LINKS: usize = 128;
 
 /// A trace, and the span in it that further spans belong to.
@@ -26,7 +26,7 @@ pub struct TraceContext {
     pub(super) sampled: bool,
 }
 
-/// What a span is about.
+/// The kind of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
     /// A request that is answered here.
@@ -64,15 +64,15 @@ pub struct Span {
     pub(super) error: Option<String>,
 }
 
-/// Starts exporting to where the environment's `OTEL_EXPORTER_OTLP_…` say, from the present runtime. Later calls change nothing.
-/// Err: the environment is not valid.
+/// Starts exporting to the collector that `OTEL_EXPORTER_OTLP_…` in the environment names, on the present runtime. Later calls change
+/// nothing. Err: the environment is not valid.
 pub fn start() -> Result<(), String> {
     let exporter = Exporter::new(tokio::runtime::Handle::current())?;
-    let _ = EXPORTER.set(exporter); // Err: it has been started before
+    let _ = EXPORTER.set(exporter); // Err: exporting was started before
     Ok(())
 }
 
-/// Sends what was recorded and not sent yet; gives up after `timeout`. Blocks this thread.
+/// Sends the spans that were not sent yet; gives up after `timeout`. Blocks this thread.
 pub fn stop(timeout: Duration) {
     if let Some(exporter) = EXPORTER.get() {
         exporter.stop(timeout);
@@ -81,7 +81,7 @@ pub fn stop(timeout: Duration) {
 
 impl TraceContext {
     /// The context that a `traceparent` header names: version, trace, span and flags in hex, by W3C's Trace Context. `None` if it is not
-    /// valid; then a trace of one's own begins.
+    /// valid; then a new trace begins.
     pub fn from_traceparent(header: &[u8]) -> Option<Self> {
         let mut parts = std::str::from_utf8(header).ok()?.trim().split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -104,14 +104,15 @@ impl TraceContext {
         Self { trace: event.0, span, sampled: true }
     }
 
-    /// A trace of its own.
+    /// A new trace.
     fn new() -> Self {
         Self { trace: rand::random(), span: rand::random(), sampled: true }
     }
 }
 
 impl Span {
-    /// A request, which continues the trace of `traceparent` if that is valid. `None`: traces are off, or that trace is not recorded.
+    /// The span of a request, which continues the trace of `traceparent` if that is valid. `None`: traces are off, or that trace is not
+    /// recorded.
     pub fn of_request(name: &'static str, traceparent: Option<&[u8]>) -> Option<Self> {
         EXPORTER.get()?;
         let remote = traceparent.and_then(TraceContext::from_traceparent);
@@ -120,7 +121,7 @@ impl Span {
         context.sampled.then(|| Self { parent_is_remote: true, ..Self::begun(name, SpanKind::Server, context, parent) })
     }
 
-    /// An attempt to deliver an event; `first`: there was none before. `None`: traces are off.
+    /// The span of an attempt to deliver an event. `first`: it is the first attempt. `None`: traces are off.
     pub fn of_delivery(event: EventId, first: bool) -> Option<Self> {
         EXPORTER.get()?;
         let of_event = TraceContext::of_event(event);
@@ -132,7 +133,7 @@ impl Span {
         Some(Self::begun("deliver", SpanKind::Consumer, context, parent))
     }
 
-    /// A part of another span.
+    /// A span within another span.
     pub fn child_of(parent: Option<TraceContext>, name: &'static str, kind: SpanKind) -> Option<Self> {
         let parent = parent?;
         let context = TraceContext { span: rand::random(), ..parent };
@@ -155,7 +156,7 @@ impl Span {
         }
     }
 
-    /// Where further spans belong.
+    /// The context for further spans within this one.
     pub fn context(&self) -> TraceContext {
         self.context
     }
@@ -176,12 +177,12 @@ impl Span {
         self.links.extend(events.into_iter().take(room).map(TraceContext::of_event));
     }
 
-    /// What it is about failed. The text must be neither secret nor personal.
+    /// Marks the span as failed. The text must be neither secret nor personal.
     pub fn fail(&mut self, what: impl Into<String>) {
         self.error = Some(what.into());
     }
 
-    /// Records it.
+    /// Ends the span, and records it.
     pub fn end(mut self) {
         self.ended = SystemTime::now();
         if let Some(exporter) = EXPORTER.get() {

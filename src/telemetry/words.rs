@@ -7,7 +7,7 @@ macro_rules! words {
         pub enum $name { $($(#[$variant_doc])* $variant,)+ }
 
         impl $name {
-            /// Every one of them, in the order of the enum.
+            /// Every variant, in the order of the enum.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The word in metrics, logs and responses.

@@ -33,22 +33,22 @@ pub(in crate::config) fn audience_status(value: &Value) -> Parsed<AffiliateStatu
     choice(value, &[("ACTIVE", Active), ("DENIED", Denied), ("DISABLED", Disabled)])
 }
 
-/// What happens to affiliates that existed before.
+/// How affiliates are treated that existed before.
 pub(in crate::config) fn on_existing(value: &Value) -> Parsed<OnExisting> {
     choice(value, &[("update", OnExisting::Update), ("ignore", OnExisting::Ignore)])
 }
 
-/// What a delete event does.
+/// The effect of a delete event.
 pub(in crate::config) fn on_delete(value: &Value) -> Parsed<OnDelete> {
     choice(value, &[("disable", OnDelete::Disable), ("anonymize", OnDelete::Anonymize)])
 }
 
-/// What happens to facts that are older than what was sent before.
+/// How facts are treated that are older than the values that were sent.
 pub(in crate::config) fn on_stale(value: &Value) -> Parsed<OnStale> {
     choice(value, &[("ignore", OnStale::Ignore), ("apply", OnStale::Apply)])
 }
 
-/// What an identify does to an affiliate whose owner is another `userId`.
+/// How an identify is treated whose affiliate has another `userId` as its owner.
 pub(in crate::config) fn on_other_user(value: &Value) -> Parsed<OnOtherUser> {
     choice(value, &[("ignore", OnOtherUser::Ignore), ("update", OnOtherUser::Update)])
 }
@@ -63,22 +63,21 @@ pub(in crate::config) fn log_format(value: &Value) -> Parsed<LogFormat> {
     choice(value, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
 }
 
-/// The filter of log lines: directives of `tracing_subscriber`'s `Targets`, without the blanks that may be around them. None: errors
-/// alone.
+/// The filter of log lines: directives of `tracing_subscriber`'s `Targets`, without the blanks that may be around them. Empty: only errors.
 pub(in crate::config) fn log_filter(value: &Value) -> Parsed<String> {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     let filter = text(value)?;
-    // `module=` is short for `module`: everything of it.
+    // `module=` means `module`: all its log lines.
     let directives = filter.split(',').map(|directive| directive.trim().trim_end_matches('='));
     let directives: Vec<&str> = directives.filter(|directive| !directive.is_empty()).collect();
-    // A single word that is not a level is taken for the name of a module, so `debg` would turn all logging off.
+    // `Targets` takes a single word that is no level as the name of a module, so `debg` would turn all logging off.
     let words = directives.iter().filter(|directive| !LEVELS.iter().any(|l| l.eq_ignore_ascii_case(directive)));
     let meant = |word: &&str| LEVELS.into_iter().find(|l| word.starts_with(l)).or_else(|| nearest(word, LEVELS));
     if let Some(meant) = words.filter(|word| !word.contains(['=', ':', '['])).find_map(meant) {
         return refuse(value, format!("a level; did you mean {meant:?}?"));
     }
     let filter = if directives.is_empty() { LEVELS[0].to_owned() } else { directives.join(",") };
-    // Targets would take anything for the name of a module, also what is about a span, such as `hyper[request]=debug`.
+    // `Targets` takes any text as the name of a module, also a directive about a span, such as `hyper[request]=debug`.
     let begins = |directive: &str| directive.starts_with(|c: char| c.is_alphanumeric() || ['-', ':', '_'].contains(&c));
     let are_names = directives.iter().all(|directive| begins(directive) && !directive.contains('['));
     match filter.parse::<tracing_subscriber::filter::Targets>() {

@@ -1,6 +1,6 @@
 //! The parsers of values: from a TOML value or a text to a checked, typed value.
 //!
-//! A parser that refuses a value says `found …, expected …`. Files and the environment are read alike: `16`, `"16"` and
+//! The error of a parser is `found …, expected …`. Files and the environment are read in the same way: `16`, `"16"` and
 //! `REFERSION_CONCURRENCY=16` are the same number. A URL that may contain credentials is not shown.
 
 mod choices;
@@ -20,18 +20,18 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 use toml::Value;
 
-/// More calls in flight than this are a typo.
+/// The highest concurrency; more is assumed to be a typo.
 const MAX_CONCURRENCY: u64 = 1024;
 /// The bounds of `STORE_LEASE`.
 const MIN_LEASE: Duration = Duration::from_secs(2);
 const MAX_LEASE: Duration = Duration::from_secs(300);
-/// More memory for event ids than a terabyte is a typo.
+/// The most memory for event ids; more than a terabyte is assumed to be a typo.
 const MAX_MEMORY_MB: u64 = 1024 * 1024;
 
 /// A checked value, or `found …, expected …`.
 pub(super) type Parsed<T> = Result<T, String>;
 
-/// A value as written, to be shown in a problem. Not for secrets.
+/// A value as written, for a problem. Must not be used for secrets.
 pub(super) fn found(value: &Value) -> String {
     match value {
         Value::String(text) => format!("{text:?}"),
@@ -41,7 +41,7 @@ pub(super) fn found(value: &Value) -> String {
     }
 }
 
-/// The text of anything but a list or a table.
+/// The text of a value that is no list and no table.
 fn scalar_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.trim().to_owned()),
@@ -53,7 +53,7 @@ fn scalar_text(value: &Value) -> Option<String> {
     }
 }
 
-/// The items of a list: TOML's, or a text's between commas and line ends; blanks trimmed, empty items dropped.
+/// The items of a TOML list, or of a text with commas or line ends between them; blanks are trimmed, empty items dropped.
 fn list(value: &Value) -> Option<Vec<String>> {
     let items = match value {
         Value::Array(items) => items.iter().map(scalar_text).collect::<Option<Vec<_>>>()?,
@@ -97,7 +97,7 @@ pub(super) fn id(value: &Value) -> Parsed<String> {
     }
 }
 
-/// Whether this can be an id at Refersion.
+/// Whether this text can be an id at Refersion.
 pub(super) fn is_id(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u64>().is_ok()
 }
@@ -149,7 +149,7 @@ pub(super) fn duration_or_off(value: &Value) -> Parsed<Option<Duration>> {
     }
 }
 
-/// How long a process may give no sign of life. Below the least, a busy machine would be taken for a dead one.
+/// How long a process may be without a heartbeat. With less than the minimum, a busy process would count as dead.
 pub(super) fn lease(value: &Value) -> Parsed<Duration> {
     match duration_or_zero(value)? {
         lease if (MIN_LEASE..=MAX_LEASE).contains(&lease) => Ok(lease),
@@ -170,7 +170,7 @@ pub(super) fn duration_or_zero(value: &Value) -> Parsed<Duration> {
     }
 }
 
-/// How many requests may be in flight at once.
+/// The most requests in flight.
 pub(super) fn concurrency(value: &Value) -> Parsed<NonZeroUsize> {
     let number = whole(value, 1..=MAX_CONCURRENCY)?;
     Ok(usize::try_from(number).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN))

@@ -23,7 +23,7 @@ pub(in crate::config) fn base_url(value: &Value) -> Parsed<Url> {
     Ok(url)
 }
 
-/// The URL to which Segment sends a merchant back. It has to be written as it is sent, because Segment compares it letter by letter.
+/// The URL to which Segment sends a merchant back. It is used exactly as written, because Segment compares it letter by letter.
 pub(in crate::config) fn redirect_url(value: &Value) -> Parsed<Url> {
     const ALLOWED: &str = "a URL such as \"https://your-host/connect/callback\"";
     let text = scalar_text(value).unwrap_or_default();
@@ -43,7 +43,7 @@ pub(in crate::config) fn redirect_url(value: &Value) -> Parsed<Url> {
     Ok(url)
 }
 
-/// Whether this URL leads to this machine, whatever a name server says.
+/// Whether this URL leads to this machine, whatever a name server answers.
 pub(in crate::config) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),

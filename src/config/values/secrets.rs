@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
 use toml::Value;
 
-/// A key pair.
+/// An API key.
 pub(in crate::config) fn api_key(value: &Value) -> Parsed<ApiKey> {
     let text = value.as_str().ok_or("found no text (not shown), expected `publickey.secretkey` in quotes")?;
     ApiKey::parse(text).map_err(|error| format!("found {error}"))
@@ -19,7 +19,7 @@ pub(in crate::config) fn shared_secrets(value: &Value) -> Parsed<Vec<SecretStrin
     Ok(secrets.into_iter().map(SecretString::from).collect())
 }
 
-/// A shorter token can be guessed.
+/// The shortest token; a shorter one can be guessed.
 const MIN_TOKEN_LENGTH: usize = 16;
 
 /// The token of operators. It is never shown in a problem.

@@ -1,10 +1,9 @@
 //! The headers of the pages, and the cookie.
 //!
-//! Invariants: nothing but the page's own style is applied, and nothing is loaded; the page is in no frame and in no cache; a
-//! form is sent to this service, or from there to Segment. A form's redirect may lead on to Segment's login at another host, and
-//! browsers apply `form-action` to every redirect: so any https address is allowed. The cookie is sent to this host alone, is
-//! invisible to scripts, and is not sent with a form of another site (`SameSite=Lax`); it is sent when Segment sends the browser
-//! back.
+//! Invariants: only the page's own style applies, and nothing is loaded; the page is in no frame and in no cache; a form is sent to this
+//! service, which may redirect to Segment. Segment's login may be at another host, and browsers apply `form-action` to every redirect, so
+//! any https address is allowed. The cookie is sent only to this host, is invisible to scripts, and is not sent with a form of another site
+//! (`SameSite=Lax`). It is sent when Segment redirects the browser back.
 
 use super::super::response::PageStatus;
 use super::{Connect, pages};
@@ -19,7 +18,7 @@ use maud::Markup;
 use url::Url;
 
 impl Connect {
-    /// A page. `cookie`: what the browser is to keep; none leaves its cookie as it is.
+    /// A page. `cookie`: the new cookie; none leaves the browser's cookie as it is.
     pub(super) fn page(&self, status: PageStatus, page: Markup, cookie: Option<&str>) -> Response {
         let mut response = (status.code(), Body::from(page.into_string())).into_response();
         let html = HeaderValue::from_static("text/html; charset=utf-8");
@@ -37,7 +36,7 @@ impl Connect {
         response
     }
 
-    /// With https, `__Host-` lets no other host and no plain http set the cookie.
+    /// The name of the cookie. With https it begins with `__Host-`, so no other host and no plain http can set it.
     pub(super) fn cookie_name(&self) -> &'static str {
         if self.is_https() { "__Host-connect" } else { "connect" }
     }

@@ -1,8 +1,8 @@
-//! What follows the merchant's consent: the exchange of the code, and the destination on the source that they chose.
+//! The steps after the merchant's consent: the exchange of the code, and the destination on the source that they chose.
 //!
 //! In: the flow of the browser, and the parameters of Segment's redirect. Out: the page that says what was connected, or why not.
-//! Invariants: the token is dropped at the end; the browser keeps the key, the install and the names of the sources, sealed, for
-//! another source. Deliberately absent: who may do this, which [`super::callback`] has checked.
+//! Invariants: the token is dropped at the end; the browser keeps the Refersion key, the install and the names of the sources, sealed, to
+//! connect another source. Deliberately absent: the check of the browser and its `state` ([`super::callback`]).
 
 use super::super::response::PageStatus;
 use super::{Connect, Fields, nonce, pages};
@@ -11,7 +11,7 @@ use crate::segment_api::{Connected, InstallAccess, SegmentError, SourceName};
 use axum::response::Response;
 
 impl Connect {
-    /// Does what the merchant consented to.
+    /// Connects the source that the merchant consented to.
     pub(super) async fn finish(&self, mut flow: Flow, query: &Fields) -> Response {
         match self.connect(&mut flow, Callback::read(|name| query.value(name))).await {
             Ok((source, connected)) => {
@@ -30,7 +30,7 @@ impl Connect {
         let key = flow.key.clone().ok_or(Refusal::OtherBrowser)?;
         let access = self.access(flow, callback).await?;
         flow.install = Some(access.install.clone());
-        // Of the sources of an install that exists, the one that was added now.
+        // The source of an existing install that was added now.
         let is_new = |source: &&SourceName| !flow.sources.contains(&source.to_string());
         let source = access.sources.iter().rfind(is_new).ok_or(Refusal::NoSource)?.clone();
         let connected = self.app.connect(&access, &source, &key).await.map_err(|error| refused(&error))?;
@@ -39,7 +39,7 @@ impl Connect {
         Ok((source, connected))
     }
 
-    /// What the merchant gave access to: by the code or, where the app is installed already, by the install that is known.
+    /// The access that the merchant gave: by the code or, if the app is installed already, by the known install.
     async fn access(&self, flow: &Flow, callback: Callback) -> Result<InstallAccess, Refusal> {
         let exchanged = match callback {
             Callback::Refused(refusal) => return Err(refusal),
@@ -55,7 +55,7 @@ impl Connect {
     }
 }
 
-/// What a failed call means for the merchant.
+/// The refusal for a failed call.
 fn refused(error: &SegmentError) -> Refusal {
     tracing::debug!("{error}");
     match error {

@@ -1,11 +1,10 @@
 //! The pages by which a merchant connects a source of their Segment workspace: "Enable with Segment".
 //!
-//! In: what a browser sends. Out: HTML pages, and one redirect: to Segment's consent page. `finish` does what follows the
-//! merchant's consent, `pages` has the pages, `answer` their headers and the cookie; the state machine is [`crate::connect`].
-//! Invariants: a Refersion key is accepted by Refersion before anything else happens with it; it is in no URL, no log and no
-//! page, and no page tells another site where it was (`Referrer-Policy`); a form takes effect only in the browser that it was
-//! shown in; what follows the consent runs to its end, even if the browser disconnects. Deliberately absent: a session on the
-//! server, scripts, and anything that is loaded from elsewhere.
+//! In: the requests of a browser. Out: HTML pages, and one redirect: to Segment's consent page. `finish` has the steps after the merchant's
+//! consent, `pages` the pages, `answer` their headers and the cookie; the state machine is [`crate::connect`]. Invariants: Refersion must
+//! accept a Refersion key before the key is used; the key is in no URL, no log and no page, and no page reveals its URL to another site
+//! (`Referrer-Policy`); a form takes effect only in the browser that showed it; the steps after the consent run to their end, even if the
+//! browser disconnects. Deliberately absent: a session on the server, scripts, and anything that is loaded from elsewhere.
 
 mod answer;
 mod finish;
@@ -29,35 +28,35 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use url::{Url, form_urlencoded};
 
-/// Whether the service can deliver with a Refersion key.
+/// The check whether the service can deliver with a Refersion key.
 #[async_trait]
 pub trait ApiKeyCheck: Send + Sync {
-    /// The account that the events of this key would be of, once Refersion has accepted the key.
+    /// The account of this key, after Refersion has accepted the key.
     async fn check(&self, key: &ApiKey) -> Result<AccountName, ApiKeyProblem>;
 }
 
 /// Why a merchant cannot connect with a Refersion key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiKeyProblem {
-    /// It has not the form of a key.
+    /// The text has not the form of a key.
     Malformed,
-    /// Refersion rejects it.
+    /// Refersion rejects the key.
     Rejected,
-    /// Refersion did not say in time whether it accepts it.
+    /// Refersion did not answer in time whether it accepts the key.
     Unverified,
-    /// Refersion accepts it, but this service is configured for other keys.
+    /// Refersion accepts the key, but this service is configured for other keys.
     NotServed,
 }
 
-/// What the pages work with.
+/// The parts that the pages need.
 pub struct Connect {
     /// The app at Segment.
     pub app: OauthApp,
-    /// Where Segment sends the merchant back to; its path ends with `/connect/callback`.
+    /// The URL to which Segment sends the merchant back; its path ends with `/connect/callback`.
     pub redirect_url: Url,
-    /// Where Segment's consent page is: https, or http to a loopback address.
+    /// The base URL of Segment's consent page: https, or http to a loopback address.
     pub auth_base_url: Url,
-    /// Seal what a browser keeps: the first seals, all of them open. At least one.
+    /// The seal keys of the cookie: the first seals, all of them open. At least one.
     pub seal_keys: Vec<SealKey>,
     /// Checks Refersion keys.
     pub api_key_check: Arc<dyn ApiKeyCheck>,
@@ -84,7 +83,7 @@ pub(super) fn routes(connect: Arc<Connect>) -> Router {
     responses((status = 200, description = "The page", content_type = "text/html"), (status = 404, description = "Not set up")))]
 pub(super) async fn show(State(connect): State<Arc<Connect>>, headers: HeaderMap) -> Response {
     let (now, cookie) = (connect.clock.now(), connect.cookie(&headers));
-    // In a second tab the first one's form stays valid.
+    // If a second tab is opened, the form of the first stays valid.
     let begun = cookie.and_then(|cookie| Flow::unseal_cookie(cookie, &connect.seal_keys, now));
     let flow = begun.filter(|flow| flow.expected == ExpectedRequest::Key).unwrap_or_else(|| Flow::begin(nonce(), now));
     connect.form(flow, None)
@@ -149,7 +148,7 @@ pub(super) async fn again(State(connect): State<Arc<Connect>>, request: Request)
         (status = 500, description = "This service is not set up correctly", content_type = "text/html"),
         (status = 503, description = "Segment cannot be reached", content_type = "text/html")))]
 pub(super) async fn callback(State(connect): State<Arc<Connect>>, request: Request) -> Response {
-    // A code is used up by whoever asks first: HEAD must not.
+    // The first request uses the code up, so HEAD must not.
     if request.method() != Method::GET {
         return refuse(request, ApiResponse::MethodNotAllowed("GET")).await.into_response();
     }
@@ -160,9 +159,9 @@ pub(super) async fn callback(State(connect): State<Arc<Connect>>, request: Reque
         Err(refusal) => return connect.refusal(refusal, None),
     };
     let finishing = Arc::clone(&connect);
-    // In a task of its own: the code is used up, so the rest has to follow even if the browser disconnects.
+    // A task of its own: the code is used up, so the rest must be done even if the browser disconnects.
     let finished = tokio::spawn(async move { finishing.finish(flow, &query).await });
-    // Err: it panicked, which is a bug.
+    // Err: the task panicked, which is a bug.
     finished.await.unwrap_or_else(|_| ApiResponse::InternalError.into_response())
 }
 
@@ -173,7 +172,7 @@ impl Connect {
         self.redirect(&self.app.consent_url(&sealed.state), &sealed.cookie)
     }
 
-    /// The form for the key, with what was wrong with the one before.
+    /// The form for the key, with the problem of the former input.
     fn form(&self, flow: Flow, problem: Option<ApiKeyProblem>) -> Response {
         let sealed = self.seal(&flow);
         let page = pages::api_key_form(&self.path("connect"), &sealed.state, problem);
@@ -214,14 +213,14 @@ impl Connect {
         Ok((flow, form))
     }
 
-    /// The value of our cookie.
+    /// The value of this service's cookie.
     fn cookie<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
         let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
         pairs.find(|(name, _)| *name == self.cookie_name()).map(|(_, value)| value)
     }
 
-    /// The path of a page, as the browser sees it: a proxy may add something before it.
+    /// The path of a page, as the browser sees it: a proxy may add a prefix.
     fn path(&self, page: &str) -> String {
         let before = self.redirect_url.path().strip_suffix("connect/callback").unwrap_or("/");
         format!("{before}{page}")

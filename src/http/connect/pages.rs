@@ -1,9 +1,8 @@
 //! The pages that a merchant sees while they connect a source.
 //!
-//! In: what happened. Out: one HTML document each, without scripts. Invariants: `maud` escapes every value; the policy in
-//! [`super::answer`] forbids everything but the style, which it knows by its hash; no page shows a key, a code or an error text
-//! of Segment's. Each page has one heading, labels for its fields, and says in its title what happened; a problem is announced
-//! (`role=alert`) and tied to its field.
+//! In: the result to show. Out: an HTML document without scripts. Invariants: `maud` escapes every value; the policy in [`super::answer`]
+//! forbids everything except the style, by its hash; no page shows a key, a code or an error text of Segment. Each page has one heading,
+//! labels for its fields, and a title with the result; a problem is announced (`role=alert`) and connected with its field.
 
 use super::ApiKeyProblem;
 use crate::connect::{Refusal, RetryOption};
@@ -16,7 +15,7 @@ use std::sync::LazyLock;
 
 const STYLE: &str = include_str!("page.css");
 
-/// The style, as a content security policy names it.
+/// The hash of the style, as a content security policy names it.
 pub(super) static STYLE_HASH: LazyLock<String> =
     LazyLock::new(|| format!("sha256-{}", STANDARD.encode(Sha256::digest(STYLE.as_bytes()))));
 

@@ -1,4 +1,4 @@
-//! Which response stands for what the worker, the account registry or the store reports.
+//! Conversions from the results of the worker, the account registry and the store to responses.
 //!
 //! In: an outcome or an error. Out: the response. Deliberately absent: status codes, which are in [`super`].
 

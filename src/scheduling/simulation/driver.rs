@@ -1,6 +1,6 @@
-//! One simulated account: [`AccountHealth`], an upstream and the events between them, in the order of their moments.
+//! A simulated account: [`AccountHealth`], an upstream and the events between them, in the order of their moments.
 //!
-//! In: an upstream and a latency. Out: the moments at which requests were accepted and rejected. Requests never run out.
+//! In: an upstream and a latency. Out: the moments at which requests were accepted and rejected. There is always a request to make.
 //! Invariant, asserted at every request: none begins before a `Retry-After` is over.
 
 use super::limiter::{Limiter, SECOND};
@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-/// What an upstream says with a 429.
+/// The `Retry-After` of an upstream's 429.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum RetryAfter {
     Nothing,
@@ -18,7 +18,7 @@ pub(super) enum RetryAfter {
     Exact,
 }
 
-/// What happens next.
+/// The next event of the simulation.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum SimulatedEvent {
     /// A request arrives at the upstream.
