@@ -1,4 +1,4 @@
-//! Bodies as they are stored: compressed with LZ4 where that saves space.
+//! Bodies as they are stored: large ones are compressed with LZ4, where that saves space.
 //!
 //! In: a body. Out: the bytes to store, and back. The format: byte 1, the length of the body as four bytes
 //! (little-endian), and an LZ4 block; or the body itself. Invariants: a body comes back unchanged, to the byte; a body that
@@ -16,8 +16,10 @@ const MARK: u8 = 1;
 const ERASED: u8 = 0;
 /// The mark and the length.
 const HEADER: usize = 5;
-/// Shorter bodies are stored as they came.
-const MIN_COMPRESSED: usize = 256;
+/// Shorter bodies are stored as they came, as nearly all are. To compress one of 1.2 KB takes a fifth of the instructions of accepting it,
+/// and saves a quarter of its room. Longer ones repeat themselves more, and would take a page of SQLite each; PostgreSQL would move them
+/// to a table of their own.
+const MIN_COMPRESSED: usize = 2 * 1024;
 /// No compressed byte stands for more bytes than these; so a damaged length cannot ask for gigabytes.
 const MAX_RATIO: usize = 255;
 
@@ -88,15 +90,21 @@ mod tests {
 
     #[test]
     fn a_repetitive_body_takes_fewer_bytes() {
-        let body = br#"{"type":"identify","traits":{"email":"a@example.com"}}"#.repeat(20);
+        let body = br#"{"type":"identify","traits":{"email":"a@example.com"}}"#.repeat(100);
         let stored = pack(body.clone());
         assert!(stored.len() < body.len() / 4, "{} of {}", stored.len(), body.len());
         assert_eq!(unpack(&stored), Some(body));
     }
 
     #[test]
+    fn a_short_body_is_stored_as_it_came() {
+        let body = b"{}".repeat(1_000);
+        assert_eq!(pack(body.clone()), body);
+    }
+
+    #[test]
     fn a_damaged_body_is_refused() {
-        let whole = pack(b"abcdefgh".repeat(100));
+        let whole = pack(b"abcdefgh".repeat(1_000));
         let longer = [&whole[..1], &[whole[1].wrapping_add(1)], &whole[2..]].concat();
         for stored in [&b"\x01"[..], b"\x01\xff\xff\xff\xff", b"\x01\x04\0\0\0\x70", &whole[..whole.len() - 1], &longer]
         {
@@ -107,7 +115,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_body_is_read_back_unchanged(body in proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(b'a'), any::<u8>()], 0..900)) {
+        fn a_body_is_read_back_unchanged(body in proptest::collection::vec(prop_oneof![Just(0), Just(1), Just(b'a'), any::<u8>()], 0..6_000)) {
             prop_assert_eq!(unpack(&pack(body.clone())), Some(body));
         }
     }
