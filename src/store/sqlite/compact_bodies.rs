@@ -72,7 +72,7 @@ impl Cursor {
 pub struct PortionPlan {
     /// The places of bodies to move to the end of the table, those of each transaction. To be done first.
     pub moved: Vec<Vec<i64>>,
-    /// The places of blank rows to remove, in order, those of each transaction.
+    /// The places of blank rows to remove, in order, those of each transaction: rows that follow each other.
     pub removed: Vec<Vec<i64>>,
     /// Where to go on; none at the end of the table.
     pub next: Option<Cursor>,
@@ -98,20 +98,24 @@ fn plan(mut rows: Vec<BodyRow>, cursor: Cursor, page: i64, is_end: bool) -> Port
     let margin = MARGIN_PAGES * page;
     let blank_after = blank_bytes_after(&rows, page);
     let last_body = rows.iter().rposition(|row| !row.is_blank);
-    let (mut removed, mut next) = (Vec::new(), cursor);
+    let (mut removed, mut next) = (Vec::<Vec<BodyRow>>::new(), cursor);
     for (n, row) in rows.iter().enumerate() {
         if !row.is_blank {
             next.blank = 0;
         } else if next.blank < margin {
             next.blank += row.bytes_on_page(page);
         } else if blank_after[n] >= margin {
-            removed.push(*row);
+            match removed.last_mut() {
+                Some(run) if n > 0 && run.last() == Some(&rows[n - 1]) => run.push(*row),
+                _ => removed.push(vec![*row]),
+            }
         } else if last_body.is_none_or(|last| last < n) {
             break; // the next portion tells what follows
         }
         next.after = row.place;
     }
-    PortionPlan { moved: portions(&moved), removed: portions(&removed), next: (!is_end).then_some(next) }
+    let removed = removed.iter().flat_map(|run| portions(run)).collect();
+    PortionPlan { moved: portions(&moved), removed, next: (!is_end).then_some(next) }
 }
 
 /// The places of these rows, divided into transactions.
@@ -167,7 +171,8 @@ pub fn move_bodies(tx: &mut WriteTx<'_>, places: &[i64]) -> Result<(), StoreErro
 
 /// Removes these rows, which were found to be removable; no row lies between them that was not.
 pub fn remove(connection: &Connection, places: &[i64]) -> Result<(), StoreError> {
-    places.iter().try_for_each(|place| connection.run("DELETE FROM bodies WHERE seq = ?1", params![place]).map(drop))
+    let range = params![places.first(), places.last()];
+    connection.run("DELETE FROM bodies WHERE seq >= ?1 AND seq <= ?2", range).map(drop)
 }
 
 #[cfg(test)]
