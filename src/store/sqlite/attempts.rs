@@ -3,18 +3,23 @@
 use super::query::Query;
 use crate::domain::Seq;
 use crate::store::StoreError;
+use crate::store::log_state::AccountNumber;
 use crate::store::rows::attempts::{AttemptRecord, COLUMNS, FAILURES_AND_HISTORY, HISTORY, failures_and_history};
 use rusqlite::{Connection, params};
 
-/// Changes the record of a pending event. One that cannot be read stays as it is.
+/// Changes the record of an event; refuses if it is not pending in the account. A record that cannot be read stays as it is.
 pub fn change(
     connection: &Connection,
+    account: AccountNumber,
     seq: Seq,
     change: impl FnOnce(AttemptRecord) -> AttemptRecord,
 ) -> Result<(), StoreError> {
-    let sql = format!("SELECT {COLUMNS}, {HISTORY} FROM attempts WHERE seq = ?1");
-    let stored = connection.one(&sql, [seq.0], |row| Ok(AttemptRecord::read(row, 0)))?;
-    match stored.unwrap_or_else(|| Ok(AttemptRecord::default())) {
+    let sql = format!(
+        "SELECT {COLUMNS}, {HISTORY} FROM log LEFT JOIN attempts USING (seq)
+         WHERE seq = ?1 AND account = ?2 AND outcome IS NULL"
+    );
+    let stored = connection.one(&sql, [seq.0, account], |row| Ok(AttemptRecord::read(row, 0)))?;
+    match stored.ok_or(StoreError::NotPending)? {
         Ok(record) => write(connection, seq, change(record)),
         Err(_damaged) => Ok(()),
     }

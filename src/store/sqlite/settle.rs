@@ -23,9 +23,9 @@ pub fn save_progress(
     progress: &Progress,
     changes: &AffiliateChanges,
 ) -> Result<(), StoreError> {
-    let number = account_of_pending(tx, account, unit.head)?;
+    let number = find_account(tx, account)?;
+    attempts::change(tx.connection, number, unit.head, |record| record.begun(unit, progress))?;
     affiliates::apply(tx, account, number, unit, changes)?;
-    attempts::change(tx.connection, unit.head, |record| record.begun(unit, progress))?;
     failpoint::reach("store::save_progress");
     Ok(())
 }
@@ -53,32 +53,35 @@ pub fn settle(
     changes: &AffiliateChanges,
     rows: RowCleanup,
 ) -> Result<(), StoreError> {
-    let (head, number) = (unit.head, account_of_pending(tx, account, unit.head)?);
-    affiliates::apply(tx, account, number, unit, changes)?;
+    let (head, number) = (unit.head, find_account(tx, account)?);
     match settlement {
         Settlement::Done { outcome, followers } => {
-            end(tx, number, head, *outcome, rows)?;
+            if !end(tx, number, head, *outcome, rows)? {
+                return Err(StoreError::NotPending);
+            }
             for (seq, outcome) in followers {
                 end(tx, number, *seq, *outcome, rows)?;
             }
         }
         Settlement::Dead { outcome, reason, at } => {
+            let sql = "SELECT 1 FROM log WHERE seq = ?1 AND account = ?2 AND outcome IS NULL";
+            if !tx.connection.exists(sql, [head.0, number])? {
+                return Err(StoreError::NotPending);
+            }
             let rows = dead_letters::keep(tx, head, *outcome, reason, *at, rows)?;
             end(tx, number, head, *outcome, rows)?;
         }
         Settlement::Retry { .. } | Settlement::Interrupted { .. } | Settlement::HandBack { .. } => {
-            attempts::change(tx.connection, head, |record| record.settled(head, settlement))?;
+            attempts::change(tx.connection, number, head, |record| record.settled(head, settlement))?;
         }
     }
+    affiliates::apply(tx, account, number, unit, changes)?;
     failpoint::reach("store::settle");
     Ok(())
 }
 
-/// The number of the account; refuses if the event is not pending there.
-fn account_of_pending(tx: &WriteTx<'_>, account: &AccountName, head: Seq) -> Result<AccountNumber, StoreError> {
-    let number = tx.state.log.find_account(account).ok_or(StoreError::NotPending)?;
-    let sql = "SELECT 1 FROM log WHERE seq = ?1 AND account = ?2 AND outcome IS NULL";
-    if tx.connection.exists(sql, [head.0, number])? { Ok(number) } else { Err(StoreError::NotPending) }
+fn find_account(tx: &WriteTx<'_>, account: &AccountName) -> Result<AccountNumber, StoreError> {
+    tx.state.log.find_account(account).ok_or(StoreError::NotPending)
 }
 
 /// Ends a pending event of the account. Returns whether it was pending; if not, nothing is changed.
