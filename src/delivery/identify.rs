@@ -60,7 +60,7 @@ fn update(input: &PlanInput<'_>, wanted: &Identify, known: Known, state: &mut Pl
         return Step::ignored(Ignored::ExistedBefore(known.code));
     }
     let current = current(input, wanted, &known, state);
-    let changes = current.changes(input.hash, &known.sent);
+    let changes = if state.has_sent_all { Facts::default() } else { current.changes(input.hash, &known.sent) };
     let status = status::to_set(input, wanted, &known, state);
     if changes.is_empty() && status.is_none() {
         return done(input, wanted, &current, known, state);
@@ -158,6 +158,8 @@ pub(super) fn on_reply(
             let sent = sent_with_new(input, wanted, new);
             state.record_affiliate(Known { code, id, origin: Origin::Created, sent });
             state.progress.done = Done::Created;
+            let is_sent = |fact: &Fact| new.profile.get(fact.attribute.clone()).unwrap_or_default() == fact.value;
+            state.has_sent_all = !state.progress.rejected_values.required_only && wanted.facts.iter().all(is_sent);
             None
         }
         (Call::New(_), Reply::Rejected(Rejection::EmailTaken)) => {

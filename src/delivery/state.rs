@@ -39,6 +39,8 @@ pub struct PlanState {
     pub deleted_since: bool,
     /// The affiliate of the e-mail of a delete, if its `userId` leads to another affiliate, or led to one before it was deleted.
     pub other_affiliate: Option<AffiliateCode>,
+    /// The `new` that has just created the affiliate said all that the event states: nothing of it is left to send.
+    pub(super) has_sent_all: bool,
     /// The progress of the delivery.
     pub progress: Progress,
     /// Affiliates to forget: deleted ones, and ones that Refersion no longer has.
@@ -107,6 +109,7 @@ impl PlanState {
             access_by_email,
             deleted_since,
             other_affiliate,
+            has_sent_all: false,
             progress,
             forgotten: Vec::new(),
         }
