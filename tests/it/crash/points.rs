@@ -9,7 +9,7 @@ use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{http, identify, poll_until, within};
 use refersion_destination::domain::{AffiliateStatus, Field};
-use refersion_destination::sandbox::{CallRecord, Operation, SandboxAffiliate};
+use refersion_destination::sandbox::{CallRecord, Operation, Sandbox, SandboxAffiliate};
 use serde_json::{Value, json};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
@@ -22,9 +22,19 @@ pub struct Scenario {
     /// Whether the affiliate exists before this service meets it.
     existed: bool,
     /// An event that was delivered before.
-    before: Option<Value>,
+    pub before: Option<Value>,
     pub event: Value,
     pub holds: fn(&SandboxAffiliate) -> bool,
+}
+
+impl Scenario {
+    /// Adds the affiliate that exists before.
+    pub fn prepare(&self, sandbox: &Sandbox) {
+        if self.existed {
+            let fields = [(Field::FirstName, "P"), (Field::LastName, "G"), (Field::Email, "u1@example.com")];
+            sandbox.add(AffiliateStatus::Active, &fields.into_iter().collect()).expect("added");
+        }
+    }
 }
 
 /// One row: the fail point at which the process dies, and the calls before and after.
@@ -97,8 +107,8 @@ async fn a_creation_goes_on_where_it_died() {
     check(scenario, crash_points).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delete_goes_on_where_it_died() {
+/// A delete, which takes three calls.
+pub fn deletion() -> (Scenario, [CrashPoint; 20]) {
     let scenario = Scenario {
         settings: &[],
         existed: true,
@@ -128,11 +138,17 @@ async fn a_delete_goes_on_where_it_died() {
         crash("store::settle", 1, "search get status_change", "status_change get", RECORDED),
         crash("worker::settled", 1, "search get status_change", "", RECORDED),
     ];
-    check(scenario, crash_points).await;
+    (scenario, crash_points)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edit_goes_on_where_it_died() {
+async fn a_delete_goes_on_where_it_died() {
+    let (scenario, crash_points) = deletion();
+    check(scenario, crash_points).await;
+}
+
+/// An edit, which takes one call.
+pub fn edit() -> (Scenario, [CrashPoint; 12]) {
     let scenario = Scenario {
         settings: &[],
         existed: false,
@@ -154,6 +170,12 @@ async fn an_edit_goes_on_where_it_died() {
         crash("store::settle", 1, "edit", "edit get", RECORDED),
         crash("worker::settled", 1, "edit", "", RECORDED),
     ];
+    (scenario, crash_points)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_goes_on_where_it_died() {
+    let (scenario, crash_points) = edit();
     check(scenario, crash_points).await;
 }
 
@@ -190,10 +212,7 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     async fn set(scenario: &'a Scenario) -> Self {
         let refersion = Refersion::start().await;
-        if scenario.existed {
-            let fields = [(Field::FirstName, "P"), (Field::LastName, "G"), (Field::Email, "u1@example.com")];
-            refersion.sandbox.add(AffiliateStatus::Active, &fields.into_iter().collect()).expect("added");
-        }
+        scenario.prepare(&refersion.sandbox);
         let folder = tempfile::tempdir().expect("a folder");
         let mut stage = Self { scenario, refersion, folder, before: 0 };
         if let Some(event) = &scenario.before {
