@@ -4,7 +4,8 @@
 //! baseline to compare it with, alternately, so that whatever else the machine does affects both. The ratios count, of rates
 //! and of processor time; each is given as its median and its range over the rounds. `BENCH_OTHER=/path/to/binary` measures another release in the same rounds.
 //! `--quick` shortens every round (to see that it works, not to quote), `--long` adds what takes an hour, `--svg DIR` writes
-//! the graphs, `--pinned SECONDS` says how long PostgreSQL may remove no outdated row. At the end it prints a table in Markdown. Needs Linux 5.11 for `/proc` and `epoll_pwait2`, and valgrind for
+//! the graphs, `--pinned SECONDS` says how long PostgreSQL may remove no outdated row, `--events NUMBER` how many
+//! events go through its tables (`postgres_space`). At the end it prints a table in Markdown. Needs Linux 5.11 for `/proc` and `epoll_pwait2`, and valgrind for
 //! `instructions` alone. Deliberately absent: assertions about time. Only counts decide the exit code, because only counts
 //! repeat.
 
@@ -49,6 +50,8 @@ pub struct Bench {
     pub long: bool,
     /// How long an old transaction keeps PostgreSQL from removing outdated rows.
     pub pinned: Duration,
+    /// How many events go through PostgreSQL's tables.
+    pub events: u64,
     /// The programs that are measured alternately; this tree's first.
     pub builds: Vec<Build>,
     /// What was measured so far.
@@ -84,8 +87,8 @@ fn bench(arguments: &[String]) -> ExitCode {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let (quick, long) = (has("--quick"), has("--long"));
     let place = |flag: &str| arguments.iter().position(|argument| argument == flag).map(|place| place + 1);
-    let (svg, pinned) = (place("--svg"), place("--pinned"));
-    let is_name = |place: usize| ![svg, pinned].contains(&Some(place));
+    let (svg, pinned, events) = (place("--svg"), place("--pinned"), place("--events"));
+    let is_name = |place: usize| ![svg, pinned, events].contains(&Some(place));
     let names = arguments.iter().enumerate().filter(|(place, name)| !name.starts_with("--") && is_name(*place));
     let names: Vec<&str> = names.map(|(_, name)| name.as_str()).collect();
     if let Some(unknown) = names.iter().find(|name| !parts::ALL.iter().any(|(part, _)| part == *name)) {
@@ -95,13 +98,14 @@ fn bench(arguments: &[String]) -> ExitCode {
     }
     let round = Duration::from_millis(if quick { 500 } else { 3000 });
     let rounds = if quick { 2 } else { 5 };
-    let pinned = pinned.and_then(|place| arguments.get(place)).and_then(|seconds| seconds.parse().ok());
-    let pinned = Duration::from_secs(pinned.unwrap_or(if quick { 6 } else { 60 }));
-    // Counting instructions needs no service.
-    let builds = if names == ["instructions"] { Vec::new() } else { builds::all() };
+    let number = |place: Option<usize>| place.and_then(|place| arguments.get(place)?.parse().ok());
+    let pinned = Duration::from_secs(number(pinned).unwrap_or(if quick { 6 } else { 60 }));
+    let events = number(events).unwrap_or(if quick { 100_000 } else { 1_000_000 });
+    // These need no service.
+    let builds = if matches!(names[..], ["instructions" | "postgres_space"]) { Vec::new() } else { builds::all() };
     let report =
         Report::new(std::iter::once(builds::THIS).chain(builds.iter().skip(1).map(|build| build.name.as_str())));
-    let mut bench = Bench { round, rounds, quick, long, pinned, builds, report, graphs: Vec::new() };
+    let mut bench = Bench { round, rounds, quick, long, pinned, events, builds, report, graphs: Vec::new() };
     let mut well = true;
     for (name, part) in parts::ALL.iter().filter(|(name, _)| names.is_empty() || names.contains(name)) {
         print_line(&format!("{name}:"));

@@ -21,7 +21,7 @@ use super::Bench;
 type Part = fn(&mut Bench) -> bool;
 
 /// All parts by their names, in the order in which they run.
-pub const ALL: [(&str, Part); 11] = [
+pub const ALL: [(&str, Part); 12] = [
     ("accept", accept::run),
     ("deliver", deliver::run),
     ("sustained", sustained::run),
@@ -32,5 +32,6 @@ pub const ALL: [(&str, Part); 11] = [
     ("footprint", footprint::run),
     ("isolation", isolation::run),
     ("postgres", postgres::run),
+    ("postgres_space", postgres::space::run),
     ("instructions", instructions::run),
 ];

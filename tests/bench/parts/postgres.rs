@@ -9,6 +9,7 @@ mod bare;
 mod engine;
 mod pinned;
 mod replicas;
+pub mod space;
 
 use crate::Bench;
 use crate::postgres_server::{Durability, Server, schema_of};

@@ -20,7 +20,7 @@ const FILLED: u64 = 2_000;
 const TO_SETTLE: u64 = 40_000;
 
 /// No measurement lasts for so long that an account could be taken over.
-const LEASE: Duration = Duration::from_secs(300);
+pub const LEASE: Duration = Duration::from_secs(300);
 
 pub fn account(name: &str) -> AccountName {
     AccountName::from(name.to_owned())
@@ -43,7 +43,7 @@ pub async fn close(stores: Vec<Arc<PostgresStore>>) {
     }
 }
 
-fn new_event(store: &PostgresStore, account: &AccountName, number: u64) -> NewEvent {
+pub fn new_event(store: &PostgresStore, account: &AccountName, number: u64) -> NewEvent {
     let hash = store.hash_key();
     let user = UserId::parse(&format!("user{number:012}")).expect("a userId");
     let mut body = Vec::new();
