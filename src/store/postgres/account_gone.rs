@@ -43,7 +43,7 @@ pub async fn set_aside(
     let work = async {
         session.lock(&[number]).await?;
         if session.query_opt(OWNED, &[&number]).await?.is_some() {
-            return Ok(None);
+            return Ok::<_, JobError>(None);
         }
         Ok(Some(end_pending(session, number, at, limit).await?))
     };

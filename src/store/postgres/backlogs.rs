@@ -53,7 +53,7 @@ pub struct Backlogs {
 
 #[derive(Debug, Default)]
 struct CountedBacklogs {
-    /// The number of the session in which the bounds are true.
+    /// How often the bounds were forgotten.
     session: u64,
     accounts: BTreeMap<AccountName, CountedBacklog>,
 }
@@ -98,14 +98,11 @@ impl Backlogs {
         }
     }
 
-    /// Events are read and counted in the session with this number from now on: if it is another one, nothing is known of where pending
-    /// events begin.
-    pub fn in_session(&self, session: u64) {
+    /// Events are read and counted in another session from now on, or on another server: nothing is known of where pending events begin.
+    pub fn in_another_session(&self) {
         let mut state = self.state.lock();
-        if state.session != session {
-            state.session = session;
-            state.accounts.values_mut().for_each(|backlog| backlog.bound = Bound::default());
-        }
+        state.session += 1;
+        state.accounts.values_mut().for_each(|backlog| backlog.bound = Bound::default());
     }
 
     /// This process has appended these, in the order of their seqs.
@@ -235,12 +232,10 @@ mod tests {
         let backlogs = Backlogs::new(Arc::default());
         counted(&backlogs, &counts(3, 5), Seq(9), 0);
         let before = backlogs.bounds();
-        backlogs.in_session(1);
+        backlogs.in_another_session();
         backlogs.counted(&before, &counts(1, 7), Seq(9), 0);
         assert_eq!((backlogs.first(&main), backlogs.pending(&main)), (Seq(0), 3), "that was another server, perhaps");
         counted(&backlogs, &counts(1, 4), Seq(4), 0);
         assert_eq!(backlogs.first(&main), Seq(4), "its sequence lagged");
-        backlogs.in_session(1);
-        assert_eq!(backlogs.first(&main), Seq(4));
     }
 }

@@ -72,15 +72,16 @@ impl<C: Committer> Connection<C> {
     }
 
     /// Runs `work` in the session, outside of any transaction.
-    pub async fn run<T, W>(&self, work: W) -> Result<T, StoreError>
+    pub async fn run<T, E, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        W: for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Result<T, JobError>> + Send + 'static,
+        E: Into<JobError> + 'static,
+        W: for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Result<T, E>> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let job: Alone = Box::new(move |session| {
             Box::pin(async move {
-                let (result, error) = match work(session).await {
+                let (result, error) = match work(session).await.map_err(Into::into) {
                     Ok(done) => (Ok(done), None),
                     Err(JobError::Refused(refusal)) => (Err(refusal), None),
                     Err(JobError::Failed(error)) => (Err(store_error(&error)), Some(error)),
@@ -94,10 +95,11 @@ impl<C: Committer> Connection<C> {
     }
 
     /// Runs `work` in a transaction of its own: committed if it succeeds, rolled back if it fails.
-    pub async fn transaction<T, W>(&self, work: W) -> Result<T, StoreError>
+    pub async fn transaction<T, E, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        W: for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Result<T, JobError>> + Send + 'static,
+        E: From<Error> + Into<JobError> + Send + 'static,
+        W: for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Result<T, E>> + Send + 'static,
     {
         self.run(move |session| Box::pin(session.transaction(work(session)))).await
     }

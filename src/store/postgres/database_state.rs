@@ -4,7 +4,6 @@
 //! only reads, so that nothing is migrated under processes of an earlier release.
 
 use super::connect::Connector;
-use super::error::store_error;
 use super::migrate::{self, Tables};
 use super::open::PostgresOpenError;
 use super::session::Session;
@@ -30,6 +29,22 @@ const TABLES: [&str; 15] = [
     "replicas",
     "sealed_keys",
 ];
+
+/// What is missing to make these tables, or to migrate them: they are changed by their owner alone.
+const TO_MIGRATE: &str = "SELECT 'CREATE in its schema'
+    WHERE NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
+    UNION ALL SELECT 'ALTER ' || relname FROM pg_class
+    WHERE relnamespace = current_schema()::regnamespace AND relname = ANY ($1) AND NOT pg_has_role(relowner, 'USAGE')";
+/// What is missing to use them.
+const TO_USE: &str = "SELECT missing.rights || ' on ' || missing.name FROM (
+        SELECT string_agg(wanted.privilege, ', ' ORDER BY wanted.privilege), tables.name
+        FROM unnest($1::text[]) AS tables (name),
+            unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS wanted (privilege)
+        WHERE NOT coalesce(has_table_privilege(to_regclass(tables.name)::oid, wanted.privilege), false)
+        GROUP BY tables.name
+        UNION ALL SELECT 'USAGE', 'log_seq'
+        WHERE NOT coalesce(has_sequence_privilege(to_regclass('log_seq')::oid, 'USAGE'), false)
+    ) AS missing (rights, name) ORDER BY missing.name";
 
 /// What a start would find.
 #[derive(Debug)]
@@ -66,17 +81,16 @@ async fn look(url: &PostgresUrl) -> Result<DatabaseState, PostgresOpenError> {
     let place = || url.place();
     let session = Connector::new(url)?.connect().await;
     let session = session.map_err(|source| PostgresOpenError::Connect { place: place(), source })?;
-    let read = |error: Error| PostgresOpenError::Read { place: place(), source: store_error(&error) };
+    let read = |error: Error| PostgresOpenError::Read { place: place(), source: error.into() };
     if !session.is_pooled() {
         session.run_statements("SET default_transaction_read_only = on").await.map_err(read)?;
     }
     let tables =
         migrate::tables(&session).await.map_err(|source| PostgresOpenError::Migrate { place: place(), source })?;
     let (missing_rights, content) = match tables {
-        Tables::Absent => (rights_to_make(&session).await.map_err(read)?, None),
-        Tables::Older => (rights_to_migrate(&session).await.map_err(read)?, None),
+        Tables::Absent | Tables::Older => (missing_rights(&session, TO_MIGRATE).await.map_err(read)?, None),
         Tables::Current => {
-            let missing = rights_to_use(&session).await.map_err(read)?;
+            let missing = missing_rights(&session, TO_USE).await.map_err(read)?;
             let content = if missing.is_empty() { Some(content(&session).await.map_err(read)?) } else { None };
             (missing, content)
         }
@@ -84,35 +98,9 @@ async fn look(url: &PostgresUrl) -> Result<DatabaseState, PostgresOpenError> {
     Ok(DatabaseState { place: place(), tables, missing_rights, content })
 }
 
-async fn rights_to_make(session: &Session) -> Result<Vec<String>, Error> {
-    let sql = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)";
-    let may: bool = session.query_one(sql, &[]).await?.get(0);
-    Ok(if may { Vec::new() } else { vec!["CREATE in its schema".to_owned()] })
-}
-
-/// Tables are changed by their owner alone.
-async fn rights_to_migrate(session: &Session) -> Result<Vec<String>, Error> {
-    let sql = "SELECT relname::text FROM pg_class
-        WHERE relnamespace = current_schema()::regnamespace AND relname = ANY ($1) AND NOT pg_has_role(relowner, 'USAGE')";
+async fn missing_rights(session: &Session, sql: &'static str) -> Result<Vec<String>, Error> {
     let tables: Vec<&str> = TABLES.to_vec();
-    let others = session.query(sql, &[&tables]).await?;
-    let mut missing = rights_to_make(session).await?;
-    missing.extend(others.iter().map(|row| format!("ALTER {}", row.get::<_, &str>(0))));
-    Ok(missing)
-}
-
-async fn rights_to_use(session: &Session) -> Result<Vec<String>, Error> {
-    let sql = "SELECT string_agg(wanted.privilege, ', ' ORDER BY wanted.privilege), tables.name
-        FROM unnest($1::text[]) AS tables (name),
-            unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS wanted (privilege)
-        WHERE NOT coalesce(has_table_privilege(to_regclass(tables.name)::oid, wanted.privilege), false)
-        GROUP BY tables.name
-        UNION ALL
-        SELECT 'USAGE', 'log_seq' WHERE NOT coalesce(has_sequence_privilege(to_regclass('log_seq')::oid, 'USAGE'), false)
-        ORDER BY 2";
-    let tables: Vec<&str> = TABLES.to_vec();
-    let missing = session.query(sql, &[&tables]).await?;
-    Ok(missing.iter().map(|row| format!("{} on {}", row.get::<_, &str>(0), row.get::<_, &str>(1))).collect())
+    Ok(session.query(sql, &[&tables]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 async fn content(session: &Session) -> Result<DatabaseContent, Error> {

@@ -15,21 +15,47 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
 use tokio_postgres::Error;
 
-static ONE_PAGE: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT {COLUMNS}, body IS NULL FROM dead_letters JOIN accounts USING (account)
-         WHERE seq > $1 AND seq <= $2 AND ($3::text IS NULL OR name = $3) AND ($4::text IS NULL OR code = $4)
-           AND ($5::bigint IS NULL OR died_at >= $5) ORDER BY seq LIMIT $6"
-    )
-});
+/// In which order dead letters are listed, and from which id on.
+#[derive(Clone, Copy, Debug)]
+pub enum From {
+    /// The oldest first, with an id above this one.
+    After(i64),
+    /// The newest first, with an id below this one.
+    Before(i64),
+}
 
-static NEWEST_PAGE: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT {COLUMNS}, body IS NULL FROM dead_letters JOIN accounts USING (account)
-         WHERE seq < $1 AND seq >= $2 AND ($3::text IS NULL OR name = $3) AND ($4::text IS NULL OR code = $4)
-           AND ($5::bigint IS NULL OR died_at >= $5) ORDER BY seq DESC LIMIT $6"
-    )
-});
+/// Where a page ends, and its dead letters.
+struct PageStatements {
+    end: String,
+    letters: String,
+}
+
+impl PageStatements {
+    fn new(past: &str, within: &str, order: &str) -> Self {
+        let letters = format!(
+            "SELECT {COLUMNS}, body IS NULL FROM dead_letters JOIN accounts USING (account)
+             WHERE seq {past} $1 AND seq {within} $2 AND ($3::text IS NULL OR name = $3)
+               AND ($4::text IS NULL OR code = $4) AND ($5::bigint IS NULL OR died_at >= $5) ORDER BY seq {order} LIMIT $6"
+        );
+        let end = format!("SELECT seq FROM dead_letters WHERE seq {past} $1 ORDER BY seq {order} LIMIT 1 OFFSET $2");
+        Self { end, letters }
+    }
+}
+
+static OLDEST: LazyLock<PageStatements> = LazyLock::new(|| PageStatements::new(">", "<=", "ASC"));
+static NEWEST: LazyLock<PageStatements> = LazyLock::new(|| PageStatements::new("<", ">=", "DESC"));
+
+/// Appends dead letters, by their ids, as events with these seqs.
+const APPEND: &str = "WITH letter AS MATERIALIZED (SELECT replayed.new, letter.*,
+            (SELECT source FROM log WHERE log.seq = replayed.old)
+        FROM unnest($1::bigint[], $2::bigint[]) AS replayed (old, new)
+            CROSS JOIN LATERAL (SELECT * FROM dead_letters WHERE dead_letters.seq = replayed.old LIMIT 1) AS letter),
+    logged AS (INSERT INTO log (seq, received_at, account, id, keys, source)
+        SELECT new, received_at, account, id, keys, source FROM letter),
+    stored AS (INSERT INTO bodies (seq, body) SELECT new, body FROM letter),
+    tried AS (INSERT INTO attempts (seq, begun, failures, failing_for, history)
+        SELECT new, false, 0, 0, history FROM letter WHERE history IS NOT NULL)
+    INSERT INTO ids (id, seq) SELECT id, new FROM letter ON CONFLICT (id) DO UPDATE SET seq = excluded.seq";
 
 static WHOLE: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -37,38 +63,24 @@ static WHOLE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Up to `limit` dead letters with an id above `after`, without history and body; and the id after which to go on.
+/// Up to `limit` dead letters, without history and body; and the id from which to go on.
 pub async fn page(
     session: &Session,
     filter: &Filter,
-    after: i64,
+    from: From,
     limit: usize,
 ) -> Result<Result<DeadLetterPage, Damaged>, Error> {
-    let last = last_seq(session).await?;
-    let sql = "SELECT seq FROM dead_letters WHERE seq > $1 ORDER BY seq LIMIT 1 OFFSET $2";
-    let bound: Option<i64> = session.query_opt(sql, &[&after, &(EXAMINED - 1)]).await?.map(|row| row.get(0));
-    let (until, since) = (bound.unwrap_or(i64::MAX), filter.since.map(|since| since.0));
+    let (sql, start, last_id): (&PageStatements, _, _) = match from {
+        From::After(id) => (&OLDEST, id, i64::MAX),
+        From::Before(id) => (&NEWEST, id, i64::MIN),
+    };
+    let last_seq = last_seq(session).await?;
+    let end: Option<i64> = session.query_opt(&sql.end, &[&start, &(EXAMINED - 1)]).await?.map(|row| row.get(0));
+    let (until, since) = (end.unwrap_or(last_id), filter.since.map(|since| since.0));
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    let found = session.query(&ONE_PAGE, &[&after, &until, &filter.account, &filter.reason, &since, &most]).await?;
+    let found = session.query(&sql.letters, &[&start, &until, &filter.account, &filter.reason, &since, &most]).await?;
     let letters = found.iter().map(on_page).collect::<Result<Vec<_>, _>>();
-    Ok(letters.map(|letters| page_of(letters, limit, bound, last)))
-}
-
-/// The same, the newest first, with an id below `before`.
-pub async fn newest_page(
-    session: &Session,
-    filter: &Filter,
-    before: i64,
-    limit: usize,
-) -> Result<Result<DeadLetterPage, Damaged>, Error> {
-    let last = last_seq(session).await?;
-    let sql = "SELECT seq FROM dead_letters WHERE seq < $1 ORDER BY seq DESC LIMIT 1 OFFSET $2";
-    let bound: Option<i64> = session.query_opt(sql, &[&before, &(EXAMINED - 1)]).await?.map(|row| row.get(0));
-    let (from, since) = (bound.unwrap_or(i64::MIN), filter.since.map(|since| since.0));
-    let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    let found = session.query(&NEWEST_PAGE, &[&before, &from, &filter.account, &filter.reason, &since, &most]).await?;
-    let letters = found.iter().map(on_page).collect::<Result<Vec<_>, _>>();
-    Ok(letters.map(|letters| page_of(letters, limit, bound, last)))
+    Ok(letters.map(|letters| page_of(letters, limit, end, last_seq)))
 }
 
 async fn last_seq(session: &Session) -> Result<i64, Error> {
@@ -151,25 +163,7 @@ async fn append(session: &Session, old: &[i64]) -> Result<Vec<i64>, Error> {
     let new = session.query(DRAW, &[&length]).await?;
     let mut new: Vec<i64> = new.iter().map(|row| row.get(0)).collect();
     new.sort_unstable();
-    for sql in [
-        "INSERT INTO log (seq, received_at, account, id, keys, source)
-         SELECT replayed.new, letter.received_at, letter.account, letter.id, letter.keys, log.source
-         FROM unnest($1::bigint[], $2::bigint[]) AS replayed (old, new) JOIN dead_letters AS letter ON letter.seq = replayed.old
-             LEFT JOIN log ON log.seq = replayed.old",
-        "INSERT INTO bodies (seq, body)
-         SELECT replayed.new, letter.body
-         FROM unnest($1::bigint[], $2::bigint[]) AS replayed (old, new) JOIN dead_letters AS letter ON letter.seq = replayed.old",
-        "INSERT INTO attempts (seq, begun, failures, failing_for, history)
-         SELECT replayed.new, false, 0, 0, letter.history
-         FROM unnest($1::bigint[], $2::bigint[]) AS replayed (old, new) JOIN dead_letters AS letter ON letter.seq = replayed.old
-         WHERE letter.history IS NOT NULL",
-        "INSERT INTO ids (id, seq)
-         SELECT letter.id, replayed.new
-         FROM unnest($1::bigint[], $2::bigint[]) AS replayed (old, new) JOIN dead_letters AS letter ON letter.seq = replayed.old
-         ON CONFLICT (id) DO UPDATE SET seq = excluded.seq",
-    ] {
-        session.execute(sql, &[&old, &new]).await?;
-    }
+    session.execute(APPEND, &[&old, &new]).await?;
     discard(session, old).await?;
     Ok(new)
 }

@@ -30,11 +30,17 @@ impl From<StoreError> for JobError {
     }
 }
 
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        store_error(&error)
+    }
+}
+
 impl From<JobError> for StoreError {
     fn from(error: JobError) -> Self {
         match error {
             JobError::Refused(refusal) => refusal,
-            JobError::Failed(error) => store_error(&error),
+            JobError::Failed(error) => error.into(),
         }
     }
 }

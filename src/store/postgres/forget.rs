@@ -11,6 +11,7 @@ use super::compact;
 use super::deletions;
 use super::erase::{as_slices, delete_links, erase_dead_letters, link_keys, user_keys_beside};
 use super::key_blocks;
+use super::leases::LeaseToken;
 use super::remembered;
 use super::session::Session;
 use super::shared::AccountNumber;
@@ -25,7 +26,6 @@ use crate::store::user_keys;
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use tokio_postgres::{Error, Row};
-use uuid::Uuid;
 
 /// So many rows of the log are scanned by one statement.
 const PORTION: i64 = 20_000;
@@ -41,7 +41,8 @@ static BEGUN_ELSEWHERE: LazyLock<String> = LazyLock::new(|| {
 /// A search for everything that is held of a user.
 #[derive(Clone, Debug)]
 pub struct UserSearch {
-    account: AccountNumber,
+    /// The number of the account.
+    pub account: AccountNumber,
     found: ForgetSearch,
     /// The log is scanned up to here without the lock.
     until: Seq,
@@ -138,7 +139,7 @@ impl UserSearch {
         &self,
         session: &Session,
         in_flight: &InFlightEvents,
-        token: Option<Uuid>,
+        token: Option<LeaseToken>,
     ) -> Result<Forgotten, Error> {
         let pending = self.pending(session).await?;
         let elsewhere = in_flight_elsewhere(session, self.account, token, &pending).await?;
@@ -175,10 +176,10 @@ pub async fn last_committed(session: &Session) -> Result<Seq, Error> {
 pub async fn in_flight_elsewhere(
     session: &Session,
     account: AccountNumber,
-    token: Option<Uuid>,
+    token: Option<LeaseToken>,
     pending: &BTreeSet<Seq>,
 ) -> Result<BTreeSet<Seq>, Error> {
-    let rows = session.query(&BEGUN_ELSEWHERE, &[&numbers(pending), &account, &token]).await?;
+    let rows = session.query(&BEGUN_ELSEWHERE, &[&numbers(pending), &account, &token.map(|held| held.token)]).await?;
     let followers = |row: &Row| Attempts::read(row, 1).map(|attempts| attempts.followers).unwrap_or_default();
     Ok(rows.iter().flat_map(|row| followers(row).into_iter().chain([Seq(row.get(0))])).collect())
 }

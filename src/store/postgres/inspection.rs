@@ -1,10 +1,11 @@
 //! Reads for operators: pending events, what became of an event, which accounts there are.
 
+use super::PostgresStore;
 use super::columns::text;
-use super::error::{JobError, store_error};
+use super::dead_letters::{self, From};
+use super::error::JobError;
 use super::measure::OLDEST;
 use super::session::Session;
-use super::{PostgresStore, dead_letters};
 use crate::domain::{AccountName, Timestamp};
 use crate::store::rows::inspection::{
     BACKLOG_COLUMNS, BacklogScan, EXAMINED, EXAMINED_EVENTS, EventScan, RECORD_COLUMNS, RECORD_TABLES,
@@ -40,25 +41,21 @@ static RECORD: LazyLock<String> =
 impl Inspection for PostgresStore {
     async fn knows_account(&self, account: &AccountName) -> Result<bool, StoreError> {
         let (name, sql) = (text(account.as_str()), "SELECT 1 FROM accounts WHERE name = $1");
-        let known = self
-            .owner
-            .run(move |session| Box::pin(async move { Ok(session.query_opt(sql, &[&name]).await?.is_some()) }));
-        known.await
+        let known = self.owner.run(move |session| Box::pin(async move { session.query_opt(sql, &[&name]).await }));
+        Ok(known.await?.is_some())
     }
 
     async fn oldest_pending(&self, accounts: &[AccountName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
         let (names, firsts) = self.first_pending(accounts);
-        let rows = self
-            .owner
-            .run(move |session| Box::pin(async move { Ok(session.query(OLDEST, &[&names, &firsts]).await?) }));
+        let rows =
+            self.owner.run(move |session| Box::pin(async move { session.query(OLDEST, &[&names, &firsts]).await }));
         Ok(rows.await?.iter().map(|row| row.get::<_, Option<i64>>(1).map(Timestamp)).collect())
     }
 
     async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {
         let (account, mut scan) = (text(filter.account.as_str()), BacklogScan::new(filter, after, limit.max(1)));
-        let rows = self
-            .owner
-            .run(move |session| Box::pin(async move { Ok(session.query(&BACKLOG, &[&account, &after]).await?) }));
+        let rows =
+            self.owner.run(move |session| Box::pin(async move { session.query(&BACKLOG, &[&account, &after]).await }));
         for row in &rows.await? {
             if scan.examine(row)? {
                 break;
@@ -75,7 +72,7 @@ impl Inspection for PostgresStore {
     ) -> Result<DeadLetterPage, StoreError> {
         let filter = Filter { account: filter.account.as_deref().map(text), ..filter.clone() };
         let page = self.owner.run(move |session| {
-            Box::pin(async move { Ok(dead_letters::newest_page(session, &filter, before, limit.max(1)).await?) })
+            Box::pin(async move { dead_letters::page(session, &filter, From::Before(before), limit.max(1)).await })
         });
         Ok(page.await??)
     }
@@ -88,7 +85,7 @@ impl Inspection for PostgresStore {
         let (account, mut scan) = (filter.account.as_deref().map(text), EventScan::new(filter, limit.max(1)));
         // A session of its own, as for a lookup: no settlement waits for it.
         let session = self.connector.connect().await?;
-        let rows = session.query(&EVENTS, &[&before, &account]).await.map_err(|error| store_error(&error))?;
+        let rows = session.query(&EVENTS, &[&before, &account]).await?;
         for row in &rows {
             if scan.examine(row)? {
                 break;

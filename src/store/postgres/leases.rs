@@ -5,21 +5,33 @@
 //! was dropped, and until then the account is not held anew; all leases last equally long, since one heartbeat renews them. Deliberately
 //! absent: any I/O.
 
-use super::shared::{AccountNumber, Shared};
+use super::shared::AccountNumber;
 use crate::domain::{AccountName, Seq};
 use crate::scheduling::ReplicaId;
 use crate::store::{Lease, Term};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+/// By what this process holds an account: settlements compare it with the row of the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LeaseToken {
+    /// The number of the account.
+    pub account: AccountNumber,
+    /// Drawn whenever the account gets another owner.
+    pub token: Uuid,
+    /// When the server was started that said so. One that was started at another moment may be a standby that was promoted, which lacks
+    /// what it had not received: there a seq may be that of another event.
+    pub server: SystemTime,
+}
+
 /// The leases of this process.
 #[derive(Debug)]
 pub struct Leases {
-    shared: Arc<Shared>,
     state: Mutex<HeldLeases>,
     /// The last clone of a lease that is to end was dropped.
     unused: Arc<Notify>,
@@ -36,8 +48,7 @@ struct HeldLeases {
 
 #[derive(Debug)]
 struct Held {
-    number: AccountNumber,
-    token: Uuid,
+    token: LeaseToken,
     term: watch::Sender<Term>,
     ending: Option<LeaseEnd>,
     /// The newest pending event that was reported.
@@ -49,7 +60,7 @@ struct Held {
 pub enum LeaseEnd {
     /// It is given to this process, or to any.
     Give(Option<ReplicaId>),
-    /// It belongs to another process already.
+    /// It belongs to another process already, or the server is another one: nothing of it is settled any more.
     Lost,
     /// It is held anew, by the same token: what was read of it may not be true any more.
     Again,
@@ -60,19 +71,17 @@ pub enum LeaseEnd {
 pub struct EndedLease {
     /// Its name.
     pub name: AccountName,
-    /// Its number.
-    pub number: AccountNumber,
-    /// The token by which it is held.
-    pub token: Uuid,
+    /// By what it is held.
+    pub token: LeaseToken,
     /// What becomes of it.
     pub ending: LeaseEnd,
 }
 
 impl Leases {
     /// None yet.
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub fn new() -> Self {
         let state = HeldLeases { held: BTreeMap::new(), until: Instant::now(), number: 0 };
-        Self { shared, state: Mutex::new(state), unused: Arc::default() }
+        Self { state: Mutex::new(state), unused: Arc::default() }
     }
 
     /// The lease on the account, unless it is to end.
@@ -82,23 +91,27 @@ impl Leases {
         Some(Lease::of(held.term.subscribe()))
     }
 
-    /// The token by which the account is held, whether its lease is to end or not.
-    pub fn token(&self, account: &AccountName) -> Option<Uuid> {
-        self.state.lock().held.get(account).map(|held| held.token)
+    /// By what the account is held, whether its lease is to end or not; `None` once it was lost.
+    pub fn token(&self, account: &AccountName) -> Option<LeaseToken> {
+        let state = self.state.lock();
+        state.held.get(account).filter(|held| held.ending != Some(LeaseEnd::Lost)).map(|held| held.token)
+    }
+
+    /// Whether this process has a lease of the account, lost or not.
+    pub fn is_held(&self, account: &AccountName) -> bool {
+        self.state.lock().held.contains_key(account)
     }
 
     /// This process owns the account from now on, by this token. Does nothing and says so while it has an earlier lease of it.
-    pub fn hold(&self, account: &AccountName, number: AccountNumber, token: Uuid) -> bool {
+    pub fn hold(&self, account: &AccountName, token: LeaseToken) -> bool {
         let mut state = self.state.lock();
         if state.held.contains_key(account) {
             return false;
         }
         state.number += 1;
         let term = Term { number: state.number, until: state.until, is_ending: false };
-        let newest_reported = Seq(self.shared.backlogs.first(account).0 - 1);
-        let held = Held { number, token, term: watch::Sender::new(term), ending: None, newest_reported };
+        let held = Held { token, term: watch::Sender::new(term), ending: None, newest_reported: Seq::default() };
         state.held.insert(account.clone(), held);
-        self.shared.set_token(account, Some(token));
         true
     }
 
@@ -125,9 +138,6 @@ impl Leases {
                 term.until = term.until.min(Instant::now());
             }
         });
-        if ending == LeaseEnd::Lost {
-            self.shared.set_token(account, None);
-        }
         if is_first {
             let (term, unused) = (held.term.clone(), Arc::clone(&self.unused));
             tokio::spawn(async move {
@@ -155,7 +165,7 @@ impl Leases {
         let state = self.state.lock();
         let ended = state.held.iter().filter(|(_, held)| held.term.receiver_count() == 0);
         let ended = ended.filter_map(|(name, held)| {
-            Some(EndedLease { name: name.clone(), number: held.number, token: held.token, ending: held.ending? })
+            Some(EndedLease { name: name.clone(), token: held.token, ending: held.ending? })
         });
         ended.collect()
     }
@@ -163,7 +173,6 @@ impl Leases {
     /// This process does not hold the account any more.
     pub fn remove(&self, account: &AccountName) {
         self.state.lock().held.remove(account);
-        self.shared.set_token(account, None);
     }
 
     /// Every account that is held, ending or not.
@@ -172,20 +181,16 @@ impl Leases {
     }
 
     /// The accounts with a lease that is not to end, and the newest pending event that was reported of each.
-    pub fn newest_reported(&self) -> Vec<(AccountNumber, Seq)> {
+    pub fn newest_reported(&self) -> Vec<(AccountName, AccountNumber, Seq)> {
         let state = self.state.lock();
-        state
-            .held
-            .values()
-            .filter(|held| held.ending.is_none())
-            .map(|held| (held.number, held.newest_reported))
-            .collect()
+        let held = state.held.iter().filter(|(_, held)| held.ending.is_none());
+        held.map(|(name, held)| (name.clone(), held.token.account, held.newest_reported)).collect()
     }
 
     /// This event is pending. Returns the account if that was not reported before.
     pub fn report(&self, number: AccountNumber, newest: Seq) -> Option<AccountName> {
         let mut state = self.state.lock();
-        let mut held = state.held.iter_mut().filter(|(_, held)| held.number == number && held.ending.is_none());
+        let mut held = state.held.iter_mut().filter(|(_, held)| held.token.account == number && held.ending.is_none());
         let (name, held) = held.find(|(_, held)| held.newest_reported < newest)?;
         held.newest_reported = newest;
         Some(name.clone())
@@ -193,7 +198,7 @@ impl Leases {
 
     /// The names of those of these accounts that have a lease.
     pub fn names(&self, numbers: &[AccountNumber]) -> Vec<AccountName> {
-        self.accounts(|held| held.ending.is_none() && numbers.contains(&held.number))
+        self.accounts(|held| held.ending.is_none() && numbers.contains(&held.token.account))
     }
 
     fn accounts(&self, which: impl Fn(&Held) -> bool) -> Vec<AccountName> {
@@ -205,16 +210,13 @@ impl Leases {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::HashKey;
-    use crate::store::postgres::backlogs::Backlogs;
     use std::time::Duration;
 
-    const TOKEN: Uuid = Uuid::from_u128(1);
-    const ANOTHER: Uuid = Uuid::from_u128(2);
+    const TOKEN: LeaseToken = of_account(7, 1);
+    const ANOTHER: LeaseToken = of_account(7, 2);
 
-    fn leases() -> Leases {
-        let shared = Shared::new(HashKey::new(&[0; 32]), 1, false, Backlogs::new(Arc::default()));
-        Leases::new(Arc::new(shared))
+    const fn of_account(account: AccountNumber, token: u128) -> LeaseToken {
+        LeaseToken { account, token: Uuid::from_u128(token), server: SystemTime::UNIX_EPOCH }
     }
 
     fn main() -> AccountName {
@@ -223,48 +225,48 @@ mod tests {
 
     #[tokio::test]
     async fn an_account_is_given_up_only_once_nothing_of_it_is_in_flight() {
-        let leases = leases();
-        leases.hold(&main(), 7, TOKEN);
+        let leases = Leases::new();
+        leases.hold(&main(), TOKEN);
         let lease = leases.lease(&main()).expect("held");
         let clone = lease.clone();
         leases.end(&main(), LeaseEnd::Give(None));
         assert!(lease.is_ending() && leases.lease(&main()).is_none(), "nothing new is begun");
-        assert_eq!(leases.shared.token(&main()), Some(TOKEN), "what is in flight is settled");
+        assert_eq!(leases.token(&main()), Some(TOKEN), "what is in flight is settled");
         drop(lease);
         assert_eq!(leases.ended(), []);
         drop(clone);
         leases.unused().await;
-        let ended = EndedLease { name: main(), number: 7, token: TOKEN, ending: LeaseEnd::Give(None) };
+        let ended = EndedLease { name: main(), token: TOKEN, ending: LeaseEnd::Give(None) };
         assert_eq!(leases.ended(), [ended]);
         leases.remove(&main());
-        assert_eq!((leases.shared.token(&main()), leases.held()), (None, vec![]));
+        assert_eq!((leases.token(&main()), leases.held()), (None, vec![]));
     }
 
     #[tokio::test]
     async fn a_lost_account_is_not_held_anew_while_something_of_the_lost_lease_is_in_flight() {
-        let leases = leases();
+        let leases = Leases::new();
         leases.renew(Instant::now() + Duration::from_secs(10));
-        leases.hold(&main(), 7, TOKEN);
+        leases.hold(&main(), TOKEN);
         let lost = leases.lease(&main()).expect("held");
         leases.end(&main(), LeaseEnd::Lost);
         assert!(!lost.may_send(), "not a byte");
         leases.renew(Instant::now() + Duration::from_secs(10));
         leases.end(&main(), LeaseEnd::Again);
-        leases.hold(&main(), 7, ANOTHER);
+        leases.hold(&main(), ANOTHER);
         assert!(!lost.may_send() && leases.lease(&main()).is_none());
-        assert_eq!(leases.shared.token(&main()), None, "nor can it be settled by a later token");
+        assert_eq!(leases.token(&main()), None, "nor can it be settled by a later token");
         drop(lost);
         let [EndedLease { ending: LeaseEnd::Lost, .. }] = &leases.ended()[..] else { panic!("lost") };
         leases.remove(&main());
-        leases.hold(&main(), 7, ANOTHER);
+        leases.hold(&main(), ANOTHER);
         assert!(leases.lease(&main()).is_some_and(|lease| lease.number() == 2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_renewal_is_for_all_leases_those_that_are_to_end_included() {
-        let leases = leases();
+        let leases = Leases::new();
         for (name, number) in [("a", 1), ("b", 2)] {
-            leases.hold(&AccountName::from(name.to_owned()), number, TOKEN);
+            leases.hold(&AccountName::from(name.to_owned()), of_account(number, 1));
         }
         let each = ["a", "b"].map(|name| leases.lease(&AccountName::from(name.to_owned())).expect("held"));
         leases.end(&AccountName::from("b".to_owned()), LeaseEnd::Give(None));
@@ -276,15 +278,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_pending_event_is_reported_once_for_each_lease() {
-        let leases = leases();
-        leases.hold(&main(), 7, TOKEN);
-        assert_eq!(leases.newest_reported(), [(7, Seq(-1))]);
+        let leases = Leases::new();
+        leases.hold(&main(), TOKEN);
+        assert_eq!(leases.newest_reported(), [(main(), 7, Seq(0))]);
         assert_eq!((leases.report(7, Seq(5)), leases.report(7, Seq(5))), (Some(main()), None));
         assert_eq!((leases.report(7, Seq(6)), leases.report(8, Seq(9))), (Some(main()), None));
         leases.end(&main(), LeaseEnd::Again);
         assert_eq!(leases.report(7, Seq(7)), None, "its scheduler ends");
         leases.remove(&main());
-        leases.hold(&main(), 7, TOKEN);
+        leases.hold(&main(), TOKEN);
         assert_eq!(leases.report(7, Seq(6)), Some(main()), "the next one begins at the beginning");
     }
 }

@@ -7,7 +7,7 @@
 use super::PostgresStore;
 use super::error::JobError;
 use super::session::Session;
-use super::shared::Shared;
+use super::shared::{AccountNumber, Shared};
 use crate::domain::SourceId;
 use crate::store::{AnsweredEvent, Ledger, LedgerBuffer, StoreError, user_keys};
 use async_trait::async_trait;
@@ -45,10 +45,10 @@ impl Ledger for PostgresStore {
 }
 
 async fn write(session: &Session, shared: &Shared, events: &[AnsweredEvent]) -> Result<(), JobError> {
-    let mut accounts = Vec::with_capacity(events.len());
-    for event in events {
-        accounts.push(shared.number(session, &event.account).await?); // read once, before the transaction
-    }
+    // Before the transaction.
+    let numbers = shared.numbers_of(session, events.iter().map(|event| &event.account).collect()).await?;
+    let accounts: Vec<Option<AccountNumber>> =
+        events.iter().map(|event| numbers.get(&event.account).copied()).collect();
     let ids: Vec<&[u8]> = events.iter().map(|event| event.id.0.as_slice()).collect();
     let keys: Vec<Vec<u8>> = events.iter().map(|event| user_keys::to_blob(&event.user_keys)).collect();
     let received: Vec<i64> = events.iter().map(|event| event.received_at.0).collect();

@@ -7,6 +7,7 @@
 use super::PostgresStore;
 use super::affiliates::{self, ToRemember};
 use super::error::JobError;
+use super::leases::LeaseToken;
 use super::session::Session;
 use super::shared::{AccountNumber, Shared};
 use crate::domain::AccountName;
@@ -15,7 +16,6 @@ use async_trait::async_trait;
 use std::collections::HashSet;
 use std::sync::Arc;
 use tokio_postgres::Error;
-use uuid::Uuid;
 
 const PROGRESS: &str = "SELECT convert_from(value, 'UTF8') FROM meta WHERE name = $1";
 const SAVE_PROGRESS: &str = "INSERT INTO meta (name, value) VALUES ($1, convert_to($2, 'UTF8'))
@@ -32,7 +32,7 @@ impl AffiliateIndex for PostgresStore {
         let (account, shared) = (account.clone(), Arc::clone(&self.shared));
         let read = self.owner.run(move |session| {
             Box::pin(async move {
-                let Some(number) = shared.find_number(session, &account).await? else { return Ok(None) };
+                let Some(number) = shared.find_number(session, &account).await? else { return Ok::<_, Error>(None) };
                 let row = session.query_opt(PROGRESS, &[&name(number)]).await?;
                 Ok(row.map(|row| row.get(0)))
             })
@@ -61,13 +61,13 @@ struct ListedPage {
 async fn remember(
     session: &Session,
     shared: Arc<Shared>,
-    token: Uuid,
+    token: LeaseToken,
     page: ListedPage,
 ) -> Result<Vec<Remember>, JobError> {
-    let number = shared.number(session, &page.account).await?;
+    let number = token.account;
     let work = async {
         session.lock(&[number]).await?;
-        if session.query_opt(OWNED, &[&number, &token]).await?.is_none() {
+        if session.query_opt(OWNED, &[&number, &token.token]).await?.is_none() {
             return Err(StoreError::NotOwner.into());
         }
         let unknown = unknown(session, &shared, &page).await?;

@@ -116,10 +116,10 @@ impl Hints {
             for text in self.take() {
                 let channel = channel.clone();
                 let sent = connection.run(move |session: &Session| {
-                    Box::pin(async move { Ok(session.query(NOTIFY, &[&channel, &text]).await.map(drop)?) })
+                    Box::pin(async move { session.query(NOTIFY, &[&channel, &text]).await })
                 });
                 // Err: the others find out by themselves.
-                let _: Result<(), StoreError> = sent.await;
+                let _: Result<_, StoreError> = sent.await;
             }
             tokio::time::sleep(EVERY).await;
         }
@@ -127,7 +127,7 @@ impl Hints {
 
     /// Events were appended to these accounts: their owners are notified, where those are other processes.
     pub fn notify_owners<'a>(&self, shared: &Shared, accounts: impl IntoIterator<Item = &'a AccountName>) {
-        let elsewhere = accounts.into_iter().filter(|account| shared.token(account).is_none());
+        let elsewhere = accounts.into_iter().filter(|account| shared.leases.token(account).is_none());
         self.add(Hint::Appended(elsewhere.filter_map(|account| shared.known_number(account)).collect()));
     }
 

@@ -4,7 +4,6 @@
 //! waits for it.
 
 use super::connect::Connector;
-use super::error::store_error;
 use super::key_blocks::Horizon;
 use super::session::Session;
 use super::vacuum::Vacuum;
@@ -18,6 +17,7 @@ use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio_postgres::Error;
 
 /// A server that is silent does not keep the process from ending for longer.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ impl Maintenance for PostgresStore {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        let probe = self.append.run(|session| Box::pin(async move { Ok(vault::probe(session).await?) }));
+        let probe = self.append.run(|session| Box::pin(async move { vault::probe(session).await }));
         probe.await
     }
 
@@ -43,7 +43,7 @@ impl Maintenance for PostgresStore {
         let accounts: Vec<AccountName> = self.published.lock().pending.keys().cloned().map(AccountName::from).collect();
         let accounts = self.first_pending(&accounts);
         let measured =
-            self.owner.run(move |session| Box::pin(async move { Ok(measure::measure(session, accounts).await?) }));
+            self.owner.run(move |session| Box::pin(async move { measure::measure(session, accounts).await }));
         let remembered_dropped = self.remembered_dropped.load(Ordering::Relaxed);
         let ledger_dropped = self.shared.ledger.dropped();
         Ok(Measured { remembered_dropped, ledger_dropped, ..measured.await? })
@@ -59,26 +59,22 @@ impl Maintenance for PostgresStore {
 
     async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
         let account = account.clone();
-        self.owner.run(move |session| Box::pin(async move { Ok(vault::health(session, &account).await?) })).await
+        self.owner.run(move |session| Box::pin(async move { vault::health(session, &account).await })).await
     }
 
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError> {
-        let (account, token) = (account.clone(), self.token(account)?);
-        let save = self.owner.run(move |session| {
-            Box::pin(async move { Ok(vault::save_health(session, &account, token, &health).await?) })
-        });
+        let token = self.token(account)?;
+        let save =
+            self.owner.run(move |session| Box::pin(async move { vault::save_health(session, token, &health).await }));
         if save.await? { Ok(()) } else { Err(StoreError::NotOwner) }
     }
 
     async fn unlink(&self, users: Vec<UserKey>) -> Result<(), StoreError> {
         let users: Vec<Vec<u8>> = users.iter().map(|key| user_keys::tagged(key).to_vec()).collect();
         let unlink = self.owner.run(move |session| {
-            Box::pin(async move {
-                session.execute("DELETE FROM links WHERE key = ANY ($1)", &[&users]).await?;
-                Ok(())
-            })
+            Box::pin(async move { session.execute("DELETE FROM links WHERE key = ANY ($1)", &[&users]).await })
         });
-        unlink.await
+        unlink.await.map(drop)
     }
 
     async fn email_conflicts(
@@ -89,15 +85,13 @@ impl Maintenance for PostgresStore {
     ) -> Result<Vec<EmailConflict>, StoreError> {
         let account = account.cloned();
         let read = self.owner.run(move |session| {
-            Box::pin(
-                async move { Ok(email_conflicts::email_conflicts(session, account.as_ref(), after, limit).await?) },
-            )
+            Box::pin(async move { email_conflicts::email_conflicts(session, account.as_ref(), after, limit).await })
         });
         Ok(read.await??)
     }
 
     async fn compact(&self, before: Retention) -> Result<(), StoreError> {
-        self.owner.run(|_| Box::pin(async { Ok(()) })).await?; // the store is open, and the server there
+        self.owner.run(|_| Box::pin(async { Ok::<_, Error>(()) })).await?; // the store is open, and the server there
         let mut compaction = self.compaction.lock().await;
         let compacted = compaction.run(&self.connector, before, &self.remembered_dropped).await;
         if compacted.is_err() {
@@ -151,46 +145,43 @@ impl Compaction {
             None => open(connector).await?,
         };
         let session = self.session.insert(session);
-        let forget_ids = || session.transaction(async { Ok(compact::forget_ids(session, before.ids).await?) });
-        while forget_ids().await? == Some(true) {}
+        while session.transaction(compact::forget_ids(session, before.ids)).await? == Some(true) {}
         self.examined_up_to = remove_settled(session, self.examined_up_to, before.events).await?;
         self.horizon = Some(build_filters(session, self.horizon).await?);
-        while deletions::remove(session, before.deletions).await.map_err(|error| store_error(&error))? {}
+        while deletions::remove(session, before.deletions).await? {}
         remove_remembered(session, before, dropped).await?;
-        if session.is_pooled() {
-            return Ok(());
+        if !session.is_pooled() {
+            self.vacuum.run(session).await?;
         }
-        self.vacuum.run(session).await.map_err(|error| store_error(&error))
+        Ok(())
     }
 }
 
 async fn open(connector: &Connector) -> Result<Session, StoreError> {
     let session = connector.connect().await?;
     if !session.is_pooled() {
-        session.run_statements(SETTINGS).await.map_err(|error| store_error(&error))?;
+        session.run_statements(SETTINGS).await?;
     }
     Ok(session)
 }
 
 /// Makes filters of the blocks up to `horizon`, if everything has committed up to there; returns the next horizon.
-async fn build_filters(session: &Session, horizon: Option<Horizon>) -> Result<Horizon, StoreError> {
+async fn build_filters(session: &Session, horizon: Option<Horizon>) -> Result<Horizon, Error> {
     let Some(horizon) = horizon else {
         // A process of an earlier release may have removed the rows of blocks.
-        let removed = session.transaction(async { Ok(compact::remove_empty_blocks(session).await?) });
-        removed.await?;
-        return Horizon::now(session).await.map_err(|error| store_error(&error));
+        session.transaction(compact::remove_empty_blocks(session)).await?;
+        return Horizon::now(session).await;
     };
-    let Some(until) = horizon.passed(session).await.map_err(|error| store_error(&error))? else { return Ok(horizon) };
-    while session.transaction(async { Ok(compact::build_filter(session, until).await?) }).await? == Some(true) {}
-    Horizon::now(session).await.map_err(|error| store_error(&error))
+    let Some(until) = horizon.passed(session).await? else { return Ok(horizon) };
+    while session.transaction(compact::build_filter(session, until)).await? == Some(true) {}
+    Horizon::now(session).await
 }
 
 /// Removes what is remembered for too long, or above the limits; counts in `dropped` of how many users for the second reason.
-async fn remove_remembered(session: &Session, before: Retention, dropped: &AtomicU64) -> Result<(), StoreError> {
-    while remembered::remove_expired(session, before.traits).await.map_err(|error| store_error(&error))? {}
+async fn remove_remembered(session: &Session, before: Retention, dropped: &AtomicU64) -> Result<(), Error> {
+    while remembered::remove_expired(session, before.traits).await? {}
     loop {
-        let removed = async { Ok(remembered::remove_surplus(session, before.max_traits).await?) };
-        match session.transaction(removed).await? {
+        match session.transaction(remembered::remove_surplus(session, before.max_traits)).await? {
             None | Some(0) => return Ok(()),
             Some(removed) => dropped.fetch_add(removed, Ordering::Relaxed),
         };
@@ -198,12 +189,12 @@ async fn remove_remembered(session: &Session, before: Retention, dropped: &Atomi
 }
 
 /// Removes settled events received before `before`, from the seq `examined_up_to` on, until there are no more; returns how far it came.
-async fn remove_settled(session: &Session, mut examined_up_to: i64, before: Timestamp) -> Result<i64, StoreError> {
+async fn remove_settled(session: &Session, mut examined_up_to: i64, before: Timestamp) -> Result<i64, Error> {
     let mut empty_portions = 0;
     while empty_portions < MAX_EMPTY_PORTIONS {
-        let portion = async { Ok(compact::remove_portion(session, examined_up_to, before).await?) };
+        let portion = session.transaction(compact::remove_portion(session, examined_up_to, before));
         // None: another process is at it.
-        let Some(portion) = session.transaction(portion).await? else { break };
+        let Some(portion) = portion.await? else { break };
         empty_portions += u32::from(portion.removed == 0);
         examined_up_to = portion.next.unwrap_or(0);
         if portion.next.is_none() {

@@ -65,7 +65,7 @@ pub use migrate::Tables as DatabaseTables;
 pub use open::PostgresOpenError;
 pub use transfer::{PostgresSource, PostgresTarget};
 
-use super::in_flight::{InFlightEvents, ReleaseOnDrop};
+use super::in_flight::InFlightEvents;
 use super::published::Published;
 use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body, portions, user_keys};
 use crate::delivery::{Progress, Recalled};
@@ -76,6 +76,7 @@ use async_trait::async_trait;
 use connect::Connector;
 use connection::Connection;
 use error::JobError;
+use leases::LeaseToken;
 use listen::ListenConnection;
 use maintenance::Compaction;
 use outcomes::Outcomes;
@@ -86,7 +87,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 /// The connection on which events are settled, and everything else is done.
 type Owner = Connection<Settler>;
@@ -128,13 +128,9 @@ impl PostgresStore {
         accounts.iter().map(first).unzip()
     }
 
-    fn check_owner(&self, account: &AccountName) -> Result<(), StoreError> {
-        self.token(account).map(drop)
-    }
-
-    /// The token by which this process owns the account.
-    fn token(&self, account: &AccountName) -> Result<Uuid, StoreError> {
-        let token = self.shared.token(account);
+    /// By what this process owns the account.
+    fn token(&self, account: &AccountName) -> Result<LeaseToken, StoreError> {
+        let token = self.shared.leases.token(account);
         token.ok_or_else(|| if self.owner.is_closed() { StoreError::Closed } else { StoreError::NotOwner })
     }
 }
@@ -150,13 +146,12 @@ impl EventLog for PostgresStore {
     }
 
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.check_owner(account)?;
+        let number = self.token(account)?.account;
         let portion = |after: Seq, limit| {
             let (name, shared) = (account.clone(), Arc::clone(&self.shared));
             let after = after.max(Seq(self.shared.backlogs.first(account).0 - 1));
             self.owner.run(move |session| {
                 Box::pin(async move {
-                    let Some(number) = shared.find_number(session, &name).await? else { return Ok(Vec::new()) };
                     let entries = read::read(session, number, after, limit).await?;
                     if let Some(last) = entries.last() {
                         shared.backlogs.read_up_to(&name, last.seq);
@@ -169,24 +164,17 @@ impl EventLog for PostgresStore {
     }
 
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
-        self.check_owner(account)?;
-        let (name, units, shared) = (account.clone(), units.to_vec(), Arc::clone(&self.shared));
-        let in_flight = Arc::clone(&self.in_flight);
+        let (number, units, in_flight) = (self.token(account)?.account, units.to_vec(), Arc::clone(&self.in_flight));
         let begin = self.owner.run(move |session| {
             Box::pin(async move {
-                let Some(number) = shared.find_number(session, &name).await? else {
-                    return Ok((units.iter().map(|_| None).collect(), None));
-                };
                 let begun = begin::begin(session, number, &units).await?;
                 // Erasures run on this connection as well, so none is under way.
                 let seqs = begun.iter().flatten().flat_map(Begun::seqs).collect();
-                Ok::<_, JobError>((begun, Some(in_flight.begin(seqs))))
+                Ok::<_, JobError>((begun, in_flight.begin(seqs)))
             })
         });
-        let (begun, in_flight): (Vec<Option<Begun>>, Option<ReleaseOnDrop>) = begin.await?;
-        if let Some(mut in_flight) = in_flight {
-            in_flight.keep(begun.iter().flatten().flat_map(Begun::seqs));
-        }
+        let (begun, mut in_flight) = begin.await?;
+        in_flight.keep(begun.iter().flatten().flat_map(Begun::seqs));
         Ok(begun)
     }
 

@@ -3,12 +3,13 @@
 //! They run on the connection that settles, whose counts therefore stay exact. The log is searched for a user in a session of its own,
 //! beside the settlements.
 
-use super::error::{JobError, store_error};
+use super::dead_letters::{self, From};
+use super::error::JobError;
 use super::forget::{self, UserSearch};
 use super::listen::Hint;
 use super::session::Session;
-use super::shared::{AccountNumber, Shared};
-use super::{PostgresStore, account_gone, dead_letters, deletions, vault};
+use super::shared::Shared;
+use super::{PostgresStore, account_gone, deletions, vault};
 use crate::domain::{AccountName, SealedApiKey, Timestamp, UserKey};
 use crate::store::append_decision::check_backlog;
 use crate::store::erasure::{MAX_SCANS, UserKeyHash};
@@ -25,14 +26,14 @@ use std::sync::Arc;
 impl DeadLetters for PostgresStore {
     async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, StoreError> {
         let (filter, limit) = (filter.clone(), limit.max(1));
-        let page = self
-            .owner
-            .run(move |session| Box::pin(async move { Ok(dead_letters::page(session, &filter, after, limit).await?) }));
+        let page = self.owner.run(move |session| {
+            Box::pin(async move { dead_letters::page(session, &filter, From::After(after), limit).await })
+        });
         Ok(page.await??)
     }
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError> {
-        let letter = self.owner.run(move |session| Box::pin(async move { Ok(dead_letters::one(session, id).await?) }));
+        let letter = self.owner.run(move |session| Box::pin(async move { dead_letters::one(session, id).await }));
         Ok(letter.await?.transpose()?)
     }
 
@@ -65,22 +66,18 @@ impl DeadLetters for PostgresStore {
     async fn forget(&self, account: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
         let (name, shared, keys) = (account.clone(), Arc::clone(&self.shared), users.to_vec());
         let begin = self.owner.run(move |session| Box::pin(begin_search(session, shared, name, keys, Some(now))));
-        let Some((number, mut search)) = begin.await? else { return Ok(Forgotten::default()) };
+        let Some(mut search) = begin.await? else { return Ok(Forgotten::default()) };
         let session = self.connector.connect().await?;
         let mut scans = 0;
         loop {
-            search.complete(&session).await.map_err(|error| store_error(&error))?;
+            search.complete(&session).await?;
             scans += 1;
-            let erasure = Erasure {
-                account: account.clone(),
-                number,
-                search,
-                shared: Arc::clone(&self.shared),
-                in_flight: Arc::clone(&self.in_flight),
-                now,
-                is_last: scans == MAX_SCANS,
-            };
-            match self.owner.run(move |session| Box::pin(erasure.run(session))).await? {
+            let (shared, in_flight, name) = (Arc::clone(&self.shared), Arc::clone(&self.in_flight), account.clone());
+            let last = scans == MAX_SCANS;
+            let erase = self.owner.run(move |session| {
+                Box::pin(async move { erase(session, &shared, &in_flight, &name, search, (now, last)).await })
+            });
+            match erase.await? {
                 Ok(forgotten) => return Ok(forgotten),
                 Err(incomplete) => search = incomplete,
             }
@@ -90,14 +87,14 @@ impl DeadLetters for PostgresStore {
     async fn forget_preview(&self, account: &AccountName, users: &[UserKey]) -> Result<Forgotten, StoreError> {
         let (name, shared, keys) = (account.clone(), Arc::clone(&self.shared), users.to_vec());
         let begin = self.owner.run(move |session| Box::pin(begin_search(session, shared, name, keys, None)));
-        let Some((_, mut search)) = begin.await? else { return Ok(Forgotten::default()) };
+        let Some(mut search) = begin.await? else { return Ok(Forgotten::default()) };
         let session = self.connector.connect().await?;
-        let token = self.shared.token(account);
+        let token = self.shared.leases.token(account);
         let count = async {
             search.complete(&session).await?;
             search.count(&session, &self.in_flight, token).await
         };
-        count.await.map_err(|error| store_error(&error))
+        Ok(count.await?)
     }
 }
 
@@ -118,7 +115,7 @@ async fn replay(
             shared.know_number(&name, number);
             names.insert(number, name);
         }
-        Ok((dead_letters::replay(session, &ids).await?, names))
+        Ok::<_, JobError>((dead_letters::replay(session, &ids).await?, names))
     };
     let (replayed, names) = session.transaction(work).await?;
     let appended = || replayed.appended.iter().filter_map(|(number, seq)| Some((names.get(number)?, *seq)));
@@ -129,7 +126,7 @@ async fn replay(
 }
 
 async fn discard(session: &Session, shared: Arc<Shared>, ids: Vec<i64>) -> Result<Vec<i64>, JobError> {
-    let discarded = session.transaction(async { Ok(dead_letters::discard(session, &ids).await?) }).await?;
+    let discarded = session.transaction(dead_letters::discard(session, &ids)).await?;
     shared.backlogs.ended([], -count(discarded.len()));
     Ok(discarded)
 }
@@ -138,7 +135,7 @@ fn count(items: usize) -> i64 {
     i64::try_from(items).unwrap_or(i64::MAX)
 }
 
-/// A search for the user with these keys, and the number of the account. `None`: nothing was ever appended to it, so only the moment of the
+/// A search for the user with these keys. `None`: nothing was ever appended to it, so only the moment of the
 /// erasure is kept, if there is one.
 async fn begin_search(
     session: &Session,
@@ -146,7 +143,7 @@ async fn begin_search(
     account: AccountName,
     users: Vec<UserKey>,
     now: Option<Timestamp>,
-) -> Result<Option<(AccountNumber, UserSearch)>, JobError> {
+) -> Result<Option<UserSearch>, JobError> {
     let Some(number) = shared.find_number(session, &account).await? else {
         if let Some(now) = now {
             let keys: Vec<UserKeyHash> = users.iter().map(|key| *key.bytes()).collect();
@@ -156,65 +153,55 @@ async fn begin_search(
     };
     let lock = async {
         session.lock(&[number]).await?;
-        Ok(forget::last_committed(session).await?)
+        forget::last_committed(session).await
     };
     let until = session.transaction(lock).await?;
-    Ok(Some((number, UserSearch::new(number, &users, until))))
+    Ok(Some(UserSearch::new(number, &users, until)))
 }
 
-/// The erasure of what a search found.
-struct Erasure {
-    account: AccountName,
-    number: AccountNumber,
-    search: UserSearch,
-    shared: Arc<Shared>,
-    in_flight: Arc<InFlightEvents>,
-    now: Timestamp,
-    /// Whether it erases what was found, even if there is more by now.
-    is_last: bool,
-}
-
-impl Erasure {
-    /// Erases what was found. Err: rows that were appended meanwhile lead to new keys.
-    async fn run(mut self, session: &Session) -> Result<Result<Forgotten, UserSearch>, JobError> {
-        let token = self.shared.token(&self.account);
-        let search = &mut self.search;
-        let work = async {
-            session.lock(&[self.number]).await?;
-            if !search.catch_up(session).await? && !self.is_last {
-                search.restart(session).await?;
-                return Ok(None);
-            }
-            let pending = search.pending(session).await?;
-            let elsewhere = forget::in_flight_elsewhere(session, self.number, token, &pending).await?;
-            let erased = forget::erase(session, search, &self.in_flight, (&pending, &elsewhere), self.now).await?;
-            Ok(Some(erased))
-        };
-        // The guard is dropped when this has committed.
-        let Some((forgotten, _guard)) = session.transaction(work).await? else { return Ok(Err(self.search)) };
-        self.shared.backlogs.ended([(&self.account, forgotten.events)], forgotten.events.cast_signed());
-        Ok(Ok(forgotten))
-    }
+/// Erases what was found. Err: rows that were appended meanwhile lead to new keys, and this is not the `last` try.
+async fn erase(
+    session: &Session,
+    shared: &Shared,
+    in_flight: &Arc<InFlightEvents>,
+    account: &AccountName,
+    mut search: UserSearch,
+    (now, last): (Timestamp, bool),
+) -> Result<Result<Forgotten, UserSearch>, JobError> {
+    let token = shared.leases.token(account);
+    let work = async {
+        session.lock(&[search.account]).await?;
+        if !search.catch_up(session).await? && !last {
+            search.restart(session).await?;
+            return Ok::<_, JobError>(None);
+        }
+        let pending = search.pending(session).await?;
+        let elsewhere = forget::in_flight_elsewhere(session, search.account, token, &pending).await?;
+        Ok(Some(forget::erase(session, &search, in_flight, (&pending, &elsewhere), now).await?))
+    };
+    // The guard is dropped when this has committed.
+    let Some((forgotten, _guard)) = session.transaction(work).await? else { return Ok(Err(search)) };
+    shared.backlogs.ended([(account, forgotten.events)], forgotten.events.cast_signed());
+    Ok(Ok(forgotten))
 }
 
 #[async_trait]
 impl ApiKeyVault for PostgresStore {
     async fn keep_api_keys(&self, keys: Vec<SealedApiKey>) -> Result<(), StoreError> {
-        let keep =
-            self.owner.run(move |session| Box::pin(async move { Ok(vault::keep_api_keys(session, &keys).await?) }));
+        let keep = self.owner.run(move |session| Box::pin(async move { vault::keep_api_keys(session, &keys).await }));
         keep.await?;
         self.replica.hints.add(Hint::ApiKeys);
         Ok(())
     }
 
     async fn kept_api_keys(&self) -> Result<Vec<SealedApiKey>, StoreError> {
-        self.owner.run(|session| Box::pin(async move { Ok(vault::kept_api_keys(session).await?) })).await
+        self.owner.run(|session| Box::pin(async move { vault::kept_api_keys(session).await })).await
     }
 
     async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError> {
         let account = account.clone();
         let remove =
-            self.owner.run(move |session| Box::pin(async move { Ok(vault::remove_api_key(session, &account).await?) }));
+            self.owner.run(move |session| Box::pin(async move { vault::remove_api_key(session, &account).await }));
         let is_removed = remove.await?;
         self.replica.hints.add(Hint::ApiKeys);
         Ok(is_removed)

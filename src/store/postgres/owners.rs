@@ -4,11 +4,13 @@
 //! numbers before they are changed, so no deadlock can arise; an account is taken only while the row of its dead owner is
 //! locked, so that the owner cannot come back meanwhile. Deliberately absent: any decision.
 
+use super::leases::LeaseToken;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::domain::{AccountName, Seq, Timestamp};
 use crate::scheduling::{Owned, ReplicaId};
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
@@ -16,7 +18,7 @@ const ADD: &str = "INSERT INTO accounts (name)
     SELECT name FROM unnest($1::text[]) AS wanted (name)
     WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.name = wanted.name) ON CONFLICT DO NOTHING";
 const HEARTBEAT: &str = "INSERT INTO replicas (replica, until) VALUES ($1, now() + $2 * interval '1 millisecond')
-    ON CONFLICT (replica) DO UPDATE SET until = excluded.until";
+    ON CONFLICT (replica) DO UPDATE SET until = excluded.until RETURNING pg_postmaster_start_time()";
 const LIVE: &str = "SELECT replica FROM replicas WHERE until > now()";
 /// Those that concern this process, or all.
 const ACCOUNTS: &str = "SELECT accounts.account, accounts.name, accounts.token, accounts.asked_by, accounts.owner,
@@ -53,8 +55,7 @@ pub struct AccountRow {
     pub number: AccountNumber,
     /// Its name.
     pub name: AccountName,
-    /// The token of its owner.
-    pub token: Option<Uuid>,
+    token: Option<Uuid>,
     asked_by: Option<ReplicaId>,
     /// Its owner.
     pub owner: Option<Uuid>,
@@ -71,6 +72,11 @@ impl AccountRow {
             owner: row.get(4),
             is_owner_alive: row.get(5),
         }
+    }
+
+    /// By what it is held, as the server says that was started at that moment.
+    pub fn held(&self, server: SystemTime) -> Option<LeaseToken> {
+        self.token.map(|token| LeaseToken { account: self.number, token, server })
     }
 
     /// What is known of its ownership.
@@ -90,25 +96,35 @@ pub fn uuid(replica: ReplicaId) -> Uuid {
     Uuid::from_u128(replica.0)
 }
 
-/// Renews the heartbeat of `me`, for so many milliseconds, and adds accounts; `is_first` is that of the process. Returns who is alive,
-/// and the accounts that concern this process, or all.
+/// What a heartbeat showed.
+pub struct Seen {
+    /// When the server was started.
+    pub server: SystemTime,
+    /// Which processes are alive.
+    pub live: BTreeSet<ReplicaId>,
+    /// The accounts that concern this process, or all.
+    pub accounts: Vec<AccountRow>,
+}
+
+/// Renews the heartbeat of `me`, for so many milliseconds, and adds accounts; `is_first` is that of the process.
 pub async fn heartbeat(
     session: &Session,
     me: Uuid,
     millis: f64,
     new: &[String],
     (is_first, look_at_all): (bool, bool),
-) -> Result<(BTreeSet<ReplicaId>, Vec<AccountRow>), Error> {
+) -> Result<Seen, Error> {
     if !new.is_empty() {
         session.execute(ADD, &[&new]).await?;
     }
     if is_first {
         session.execute(CLEAN, &[]).await?;
     }
-    session.execute(HEARTBEAT, &[&me, &millis]).await?;
+    let server = session.query_one(HEARTBEAT, &[&me, &millis]).await?.get(0);
     let live = session.query(LIVE, &[]).await?;
-    let rows = session.query(ACCOUNTS, &[&me, &look_at_all]).await?;
-    Ok((live.iter().map(|row| replica(row.get(0))).collect(), rows.iter().map(AccountRow::read).collect()))
+    let accounts = session.query(ACCOUNTS, &[&me, &look_at_all]).await?;
+    let live = live.iter().map(|row| replica(row.get(0))).collect();
+    Ok(Seen { server, live, accounts: accounts.iter().map(AccountRow::read).collect() })
 }
 
 /// Takes accounts without an owner, and those whose owners, among these, are still dead; returns which.

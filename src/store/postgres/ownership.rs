@@ -7,23 +7,25 @@
 //!   standby that lags.
 //! - Whoever settles an event compares the token with the locked row of the account. The token of an old owner (a zombie) no longer
 //!   matches, so its writes fail, and there is no split brain.
-//! - After every reconnect each account is held anew, so that its scheduler is rebuilt.
+//! - After every reconnect each account is held anew, so that its scheduler is rebuilt. If the server is another one by then, or was
+//!   started again (behind a pooler nothing else shows it), what is in flight is not settled: it may be unknown there, and its seq that
+//!   of another event. It is interrupted, as by a crash.
 //!
 //! Deliberately absent: statements ([`super::owners`]), and which process is to own an account
 //! ([`Owned::next_move`](crate::scheduling::Owned::next_move)).
 
 use super::PostgresStore;
-use super::leases::{EndedLease, LeaseEnd, Leases};
+use super::leases::{EndedLease, LeaseEnd, LeaseToken};
 use super::listen::{Hint, Hints, ListenConnection};
-use super::owners::{self, AccountRow, replica, uuid};
-use super::shared::AccountNumber;
+use super::owners::{self, AccountRow, Seen, replica, uuid};
+use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, Seq, Timestamp};
 use crate::scheduling::{Move, ReplicaId};
 use crate::store::{Change, DoneElsewhere, Lease, Ownership, StoreError};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
@@ -61,8 +63,7 @@ pub struct Replica {
     me: ReplicaId,
     times: LeaseTimes,
     connection: Arc<ListenConnection>,
-    /// The leases that it holds.
-    pub leases: Leases,
+    shared: Arc<Shared>,
     /// What it tells the others.
     pub hints: Arc<Hints>,
     heard: Mutex<UnboundedReceiver<String>>,
@@ -74,6 +75,8 @@ pub struct Replica {
 struct LastRenewal {
     /// The owner's connection, by the number of its sessions so far.
     sessions: u64,
+    /// When the server was started.
+    server: Option<SystemTime>,
     live: BTreeSet<ReplicaId>,
     candidates: BTreeSet<AccountName>,
     free: BTreeSet<AccountNumber>,
@@ -85,12 +88,12 @@ impl Replica {
     pub fn new(
         times: LeaseTimes,
         connection: Arc<ListenConnection>,
-        leases: Leases,
+        shared: Arc<Shared>,
         hints: Arc<Hints>,
         heard: UnboundedReceiver<String>,
     ) -> Self {
         let me = hints.me();
-        Self { me, times, connection, leases, hints, heard: Mutex::new(heard), last: Mutex::default() }
+        Self { me, times, connection, shared, hints, heard: Mutex::new(heard), last: Mutex::default() }
     }
 
     /// As [`Ownership::renew`]. `sessions` is how many sessions the owner's connection has had.
@@ -100,26 +103,29 @@ impl Replica {
         sessions: u64,
     ) -> Result<Vec<AccountName>, StoreError> {
         let mut last = self.last.lock().await;
-        let reconnected = std::mem::replace(&mut last.sessions, sessions) != sessions;
-        if reconnected && last.renewals > 0 {
-            self.leases.end_all(LeaseEnd::Again);
+        if std::mem::replace(&mut last.sessions, sessions) != sessions {
+            self.shared.backlogs.in_another_session();
+            self.shared.leases.end_all(LeaseEnd::Again);
         }
         let look_at_all = last.renewals.is_multiple_of(LOOK_AT_ALL) || last.candidates != *candidates;
         let sent = Instant::now();
-        let (mut live, mut rows) = self.heartbeat(&last, candidates, look_at_all).await?;
-        if !look_at_all && live != last.live {
-            (live, rows) = self.heartbeat(&last, candidates, true).await?;
+        let mut seen = self.heartbeat(&last, candidates, look_at_all).await?;
+        if !look_at_all && seen.live != last.live {
+            seen = self.heartbeat(&last, candidates, true).await?;
+        }
+        if last.server.replace(seen.server).is_some_and(|before| before != seen.server) {
+            self.in_another_server();
         }
         last.renewals = last.renewals.wrapping_add(1);
         last.candidates.clone_from(candidates);
-        last.live.clone_from(&live);
-        self.compare(&rows);
-        self.leases.renew(sent + self.times.send_for());
-        let moves = self.decide(&mut last, &rows, candidates);
-        self.take(&moves.take).await?;
+        last.live.clone_from(&seen.live);
+        self.compare(&seen);
+        self.shared.leases.renew(sent + self.times.send_for());
+        let moves = self.decide(&mut last, &seen.accounts, candidates);
+        self.take(&moves.take, seen.server).await?;
         self.ask(&moves.ask).await?;
         self.give_up_ended().await?;
-        if candidates.is_empty() && self.leases.held().is_empty() {
+        if candidates.is_empty() && self.shared.leases.held().is_empty() {
             self.deregister().await?;
         }
         self.newest().await
@@ -130,7 +136,7 @@ impl Replica {
         let mut heard = self.heard.lock().await;
         loop {
             let text = tokio::select! {
-                () = self.leases.unused() => return Change::Owners,
+                () = self.shared.leases.unused() => return Change::Owners,
                 text = heard.recv() => text,
             };
             let Some(text) = text else { return std::future::pending().await };
@@ -138,7 +144,7 @@ impl Replica {
                 Some(Hint::Owners) => return Change::Owners,
                 Some(Hint::ApiKeys) => return Change::ApiKeys,
                 Some(Hint::Appended(numbers)) => {
-                    let accounts = self.leases.names(&numbers);
+                    let accounts = self.shared.leases.names(&numbers);
                     if !accounts.is_empty() {
                         return Change::Appended(accounts);
                     }
@@ -151,7 +157,7 @@ impl Replica {
     /// The database's clock.
     pub async fn time(&self) -> Result<Timestamp, StoreError> {
         let asked = Instant::now();
-        let now = self.connection.run(|session| Box::pin(async move { Ok(owners::time(session).await?) })).await?;
+        let now = self.connection.run(|session| Box::pin(async move { owners::time(session).await })).await?;
         Ok(now.after(asked.elapsed() / 2))
     }
 
@@ -161,31 +167,43 @@ impl Replica {
         last: &LastRenewal,
         candidates: &BTreeSet<AccountName>,
         look_at_all: bool,
-    ) -> Result<(BTreeSet<ReplicaId>, Vec<AccountRow>), StoreError> {
+    ) -> Result<Seen, StoreError> {
         let (me, millis, is_first) = (uuid(self.me), self.times.millis(), last.renewals == 0);
         let new: Vec<String> = candidates.difference(&last.candidates).map(ToString::to_string).collect();
         let read = self.connection.transaction(move |session| {
             let which = (is_first, look_at_all);
-            Box::pin(async move { Ok(owners::heartbeat(session, me, millis, &new, which).await?) })
+            Box::pin(async move { owners::heartbeat(session, me, millis, &new, which).await })
         });
         read.await
     }
 
+    fn hold(&self, account: &AccountName, token: LeaseToken) -> bool {
+        self.shared.know_number(account, token.account);
+        self.shared.leases.hold(account, token)
+    }
+
+    fn in_another_server(&self) {
+        tracing::info!("PostgreSQL was started again, or a standby was promoted: what is in flight is interrupted");
+        self.shared.backlogs.in_another_session();
+        for account in self.shared.leases.held() {
+            self.shared.leases.end(&account, LeaseEnd::Lost);
+        }
+    }
+
     /// Ends the leases of accounts that belong to another process by now, and holds those that this process was given.
-    fn compare(&self, rows: &[AccountRow]) {
-        let mine = rows.iter().filter(|row| row.owner.map(replica) == Some(self.me));
+    fn compare(&self, seen: &Seen) {
+        let leases = &self.shared.leases;
+        let mine = seen.accounts.iter().filter(|row| row.owner.map(replica) == Some(self.me));
         let mine: BTreeMap<&AccountName, &AccountRow> = mine.map(|row| (&row.name, row)).collect();
-        for account in self.leases.held() {
-            let token = mine.get(&account).and_then(|row| row.token);
-            let is_held = token.is_some() && token == self.leases.token(&account);
-            if !is_held && self.leases.end(&account, LeaseEnd::Lost) {
+        for account in leases.held() {
+            let token = mine.get(&account).and_then(|row| row.held(seen.server));
+            let is_held = token.is_some() && token == leases.token(&account);
+            if !is_held && leases.end(&account, LeaseEnd::Lost) {
                 tracing::warn!(%account, "another process owns the account by now");
             }
         }
         for (account, row) in mine {
-            if let Some(token) = row.token
-                && self.leases.hold(account, row.number, token)
-            {
+            if row.held(seen.server).is_some_and(|token| self.hold(account, token)) {
                 tracing::info!(%account, "this process owns the account now: another one gave it up");
             }
         }
@@ -201,11 +219,11 @@ impl Replica {
                     last.free.insert(row.number);
                 }
                 Move::Stay => {}
-                Move::Take if self.leases.token(&row.name).is_some() => {} // an earlier lease of it has not ended yet
+                Move::Take if self.shared.leases.is_held(&row.name) => {} // an earlier lease of it has not ended yet
                 Move::Take => moves.take.push(row.clone()),
                 Move::Ask => moves.ask.extend(row.owner.map(|owner| (row.number, owner))),
                 Move::Give(to) => {
-                    self.leases.end(&row.name, LeaseEnd::Give(to));
+                    self.shared.leases.end(&row.name, LeaseEnd::Give(to));
                 }
             }
         }
@@ -213,18 +231,18 @@ impl Replica {
     }
 
     /// Takes accounts over, if their owners are still dead.
-    async fn take(&self, rows: &[AccountRow]) -> Result<(), StoreError> {
+    async fn take(&self, rows: &[AccountRow], server: SystemTime) -> Result<(), StoreError> {
         for portion in rows.chunks(PORTION) {
             let (me, token) = (uuid(self.me), Uuid::from_u128(rand::random()));
             let owners: BTreeSet<Uuid> = portion.iter().filter_map(|row| row.owner).collect();
             let owners: Vec<Uuid> = owners.into_iter().collect();
             let numbers: Vec<AccountNumber> = portion.iter().map(|row| row.number).collect();
             let taken = self.connection.transaction(move |session| {
-                Box::pin(async move { Ok(owners::take(session, me, token, &numbers, &owners).await?) })
+                Box::pin(async move { owners::take(session, me, token, &numbers, &owners).await })
             });
             let taken = taken.await?;
             for row in portion.iter().filter(|row| taken.contains(&row.number)) {
-                self.leases.hold(&row.name, row.number, token);
+                self.hold(&row.name, LeaseToken { account: row.number, token, server });
                 tracing::info!(account = %row.name, "this process owns the account now: it had no live owner");
             }
         }
@@ -235,9 +253,9 @@ impl Replica {
         for portion in accounts.chunks(PORTION) {
             let (numbers, owners): (Vec<_>, Vec<_>) = portion.iter().copied().unzip();
             let me = uuid(self.me);
-            let asked = self.connection.transaction(move |session| {
-                Box::pin(async move { Ok(owners::ask(session, me, &numbers, &owners).await?) })
-            });
+            let asked = self
+                .connection
+                .transaction(move |session| Box::pin(async move { owners::ask(session, me, &numbers, &owners).await }));
             if asked.await? > 0 {
                 self.hints.add(Hint::Owners);
             }
@@ -247,28 +265,28 @@ impl Replica {
 
     /// Gives up the accounts of which nothing is in flight any more; those that are to be held anew are.
     async fn give_up_ended(&self) -> Result<(), StoreError> {
-        let mut given = Vec::new();
-        for ended in self.leases.ended() {
+        let (mut given, leases) = (Vec::new(), &self.shared.leases);
+        for ended in leases.ended() {
             match ended.ending {
-                LeaseEnd::Lost => self.leases.remove(&ended.name),
+                LeaseEnd::Lost => leases.remove(&ended.name),
                 LeaseEnd::Again => {
-                    self.leases.remove(&ended.name);
-                    self.leases.hold(&ended.name, ended.number, ended.token);
+                    leases.remove(&ended.name);
+                    leases.hold(&ended.name, ended.token);
                 }
                 LeaseEnd::Give(to) => given.push((ended, to.map(uuid))),
             }
         }
         for portion in given.chunks(PORTION) {
             let (me, token) = (uuid(self.me), Uuid::from_u128(rand::random()));
-            let numbers: Vec<AccountNumber> = portion.iter().map(|(ended, _)| ended.number).collect();
+            let numbers: Vec<AccountNumber> = portion.iter().map(|(ended, _)| ended.token.account).collect();
             let owners: Vec<Option<Uuid>> = portion.iter().map(|(_, to)| *to).collect();
-            let tokens: Vec<Uuid> = portion.iter().map(|(ended, _)| ended.token).collect();
+            let tokens: Vec<Uuid> = portion.iter().map(|(ended, _)| ended.token.token).collect();
             let written = self.connection.transaction(move |session| {
-                Box::pin(async move { Ok(owners::give(session, (me, token), &numbers, &owners, &tokens).await?) })
+                Box::pin(async move { owners::give(session, (me, token), &numbers, &owners, &tokens).await })
             });
             written.await?;
             for (EndedLease { name, .. }, to) in portion {
-                self.leases.remove(name);
+                leases.remove(name);
                 tracing::info!(account = %name, asked = to.is_some(), "this process gave the account up");
             }
             self.hints.add(Hint::Owners);
@@ -278,9 +296,9 @@ impl Replica {
 
     /// Gives up every account of which nothing is in flight. Other processes take the others over when the lease has ended.
     pub async fn resign(&self) -> Result<(), StoreError> {
-        self.leases.end_all(LeaseEnd::Give(None));
+        self.shared.leases.end_all(LeaseEnd::Give(None));
         self.give_up_ended().await?;
-        if self.leases.held().is_empty() {
+        if self.shared.leases.held().is_empty() {
             self.deregister().await?;
         }
         Ok(())
@@ -289,21 +307,22 @@ impl Replica {
     /// This process owns nothing and will not.
     async fn deregister(&self) -> Result<(), StoreError> {
         let me = uuid(self.me);
-        self.connection.run(move |session| Box::pin(async move { Ok(owners::deregister(session, me).await?) })).await
+        self.connection.run(move |session| Box::pin(async move { owners::deregister(session, me).await })).await
     }
 
     /// The accounts owned here that have pending events which were not reported yet.
     async fn newest(&self) -> Result<Vec<AccountName>, StoreError> {
+        let reported = self.shared.leases.newest_reported().into_iter();
+        let first = |name: &AccountName| self.shared.backlogs.first(name).0;
         let (numbers, seen): (Vec<AccountNumber>, Vec<i64>) =
-            self.leases.newest_reported().into_iter().map(|(number, seen)| (number, seen.0)).unzip();
+            reported.map(|(name, number, seen)| (number, seen.0.max(first(&name) - 1))).unzip();
         if numbers.is_empty() {
             return Ok(Vec::new());
         }
-        let newest = self
-            .connection
-            .run(move |session| Box::pin(async move { Ok(owners::newest(session, &numbers, &seen).await?) }));
+        let newest =
+            self.connection.run(move |session| Box::pin(async move { owners::newest(session, &numbers, &seen).await }));
         let newest = newest.await?.into_iter();
-        Ok(newest.filter_map(|(number, newest)| self.leases.report(number, newest)).collect())
+        Ok(newest.filter_map(|(number, newest)| self.shared.leases.report(number, newest)).collect())
     }
 }
 
@@ -314,13 +333,11 @@ impl Ownership for PostgresStore {
     }
 
     fn lease(&self, account: &AccountName) -> Option<Lease> {
-        self.replica.leases.lease(account)
+        self.shared.leases.lease(account)
     }
 
     async fn renew(&self, candidates: &BTreeSet<AccountName>) -> Result<Vec<AccountName>, StoreError> {
-        let sessions = self.owner.sessions();
-        self.shared.backlogs.in_session(sessions);
-        self.replica.renew(candidates, sessions).await
+        self.replica.renew(candidates, self.owner.sessions()).await
     }
 
     async fn changed(&self) -> Change {
@@ -345,6 +362,6 @@ struct Moves {
 
 impl std::fmt::Debug for Replica {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replica").field("me", &self.me).field("leases", &self.leases).finish_non_exhaustive()
+        f.debug_struct("Replica").field("me", &self.me).field("leases", &self.shared.leases).finish_non_exhaustive()
     }
 }

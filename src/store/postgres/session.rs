@@ -8,7 +8,6 @@
 //! kept in one: the settings are those that PgBouncer makes, and are only checked; a statement is sent whole each time, and of preparing it,
 //! only the types of its values are kept. Deliberately absent: reconnecting ([`super::connection`]).
 
-use super::error::JobError;
 use super::shared::AccountNumber;
 use futures_util::future::try_join;
 use parking_lot::Mutex;
@@ -137,7 +136,7 @@ impl Session {
 
     /// Runs `work` in a transaction: committed if it succeeds, rolled back if it fails. `work` uses this session, and passes on
     /// every error of PostgreSQL: after one, nothing would be committed.
-    pub async fn transaction<T>(&self, work: impl Future<Output = Result<T, JobError>>) -> Result<T, JobError> {
+    pub async fn transaction<T, E: From<Error>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         self.run_statements("BEGIN").await?;
         match work.await {
             Ok(done) => {
@@ -208,8 +207,9 @@ impl Session {
             SimpleQueryMessage::Row(row) => row.get(0),
             _ => None,
         });
-        let numbers = numbers.unwrap_or_default().split_whitespace();
-        Ok(numbers.filter_map(|number| Type::from_oid(number.parse().ok()?)).collect())
+        // A value for a type that the driver does not know is refused when it is sent.
+        let of_number = |number: &str| number.parse().ok().and_then(Type::from_oid).unwrap_or(Type::UNKNOWN);
+        Ok(numbers.unwrap_or_default().split_whitespace().map(of_number).collect())
     }
 }
 

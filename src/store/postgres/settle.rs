@@ -2,12 +2,13 @@
 //!
 //! In: what attempts came to. Out: nothing, or why one was refused. The first round trip locks the rows of the accounts; requests for the
 //! same accounts that arrive while it waits join the group. The second one reads what is pending; the third one writes and
-//! commits. What is remembered of users who are no affiliates yet takes one more, if any of it changes. Invariants: an account whose row does not have the token of this process's lease is not changed
-//! ([`StoreError::NotOwner`]), nor is a unit whose head is not pending; changes of the affiliate index are written in the same
+//! commits. What is remembered of users who are no affiliates yet takes one more, if any of it changes. Invariants: an account whose row does not have the token of this process's lease, or on another server than where that was seen,
+//! is not changed ([`StoreError::NotOwner`]), nor is a unit whose head is not pending; changes of the affiliate index are written in the same
 //! transaction. What is written is decided in [`crate::store::rows`].
 
 use super::affiliates::{self, ToRemember};
 use super::committer::Committer;
+use super::leases::LeaseToken;
 use super::remembered;
 use super::session::Session;
 use super::settle_rows::{self, SettledRows};
@@ -20,16 +21,16 @@ use crate::store::rows::attempts::AttemptRecord;
 use crate::store::{AffiliateChanges, CommitObserver, Settlement, StoreError};
 use async_trait::async_trait;
 use futures_util::future::{try_join, try_join3};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tokio_postgres::{Error, Row};
-use uuid::Uuid;
 
 /// A group has at most so many requests.
 const MAX_GROUP: usize = 256;
 
 /// The tokens are read after the lock was taken.
-const TOKENS: &str = "SELECT account, token FROM accounts WHERE account = ANY ($1)";
+const TOKENS: &str = "SELECT account, token, pg_postmaster_start_time() FROM accounts
+    WHERE account = ANY ($1) AND token IS NOT NULL";
 const EVENTS: &str = "SELECT seq, account, received_at, outcome FROM log WHERE seq = ANY ($1)";
 /// The columns of [`AttemptRecord::read`], and the seq.
 pub const ATTEMPTS: &str = "SELECT begun, followers, progress, failures, failing_for, wait, noted_at, history, seq
@@ -49,8 +50,8 @@ pub enum AttemptUpdate {
 pub struct Settle {
     /// The account of the unit.
     pub account: AccountName,
-    /// The token of this process's lease on it.
-    pub token: Uuid,
+    /// By what this process holds it.
+    pub token: LeaseToken,
     /// The unit.
     pub unit: Unit,
     /// What the attempt came to.
@@ -104,11 +105,10 @@ impl Committer for Settler {
     }
 
     async fn begin(&self, session: &Session, group: &[Settle]) -> Result<(), Error> {
-        let numbers = self.numbers(session, group).await?;
         session.prepare(&[TOKENS, EVENTS, ATTEMPTS]).await?;
         session.prepare(affiliates::STATEMENTS).await?;
         session.prepare(settle_rows::STATEMENTS).await?;
-        session.begin_locked(&numbers.into_values().collect::<Vec<_>>()).await
+        session.begin_locked(&accounts(group)).await
     }
 
     fn joins_begun(&self, begun_with: &[Settle], group: &[Settle], next: &Settle) -> bool {
@@ -125,26 +125,9 @@ impl Committer for Settler {
 }
 
 impl Settler {
-    /// The numbers of the accounts that have one. They are read once, before the first transaction that needs them.
-    async fn numbers<'a>(
-        &self,
-        session: &Session,
-        group: &'a [Settle],
-    ) -> Result<HashMap<&'a AccountName, AccountNumber>, Error> {
-        let mut numbers = HashMap::new();
-        for settle in group {
-            if let Some(number) = self.0.find_number(session, &settle.account).await? {
-                numbers.insert(&settle.account, number);
-            }
-        }
-        Ok(numbers)
-    }
-
     async fn transaction(&self, session: &Session, group: &[Settle]) -> Result<Vec<Result<(), StoreError>>, Error> {
-        let numbers = self.numbers(session, group).await?;
-        let read = SettleReading::read(session, group, &numbers).await?;
-        let answers: Vec<Result<(), StoreError>> =
-            group.iter().map(|settle| read.check(settle, numbers.get(&settle.account).copied())).collect();
+        let read = SettleReading::read(session, group).await?;
+        let answers: Vec<Result<(), StoreError>> = group.iter().map(|settle| read.check(settle)).collect();
         let accepted = || group.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(settle, _)| settle);
         let (mut rows, mut remember, mut traits) = (SettledRows::default(), Vec::new(), Vec::new());
         for settle in accepted() {
@@ -152,7 +135,7 @@ impl Settler {
                 let received_at = read.received_at(&settle.unit);
                 affiliates::erase(session, &self.0, &settle.account, &settle.changes, received_at).await?;
             }
-            let Some(number) = numbers.get(&settle.account).copied() else { continue };
+            let number = settle.token.account;
             if let Some(affiliate) = &settle.changes.remember {
                 remember.push(ToRemember::new(&self.0.hash, &settle.account, number, affiliate));
             }
@@ -173,9 +156,16 @@ impl Settler {
     }
 }
 
+/// The accounts of a group, each once.
+fn accounts(group: &[Settle]) -> Vec<AccountNumber> {
+    let accounts: BTreeSet<AccountNumber> = group.iter().map(|settle| settle.token.account).collect();
+    accounts.into_iter().collect()
+}
+
 /// What is read in the second round trip.
 struct SettleReading {
-    tokens: HashMap<AccountNumber, Option<Uuid>>,
+    /// Of the owners, as this server says.
+    tokens: HashSet<LeaseToken>,
     /// Pending events.
     events: HashMap<Seq, (AccountNumber, Timestamp)>,
     /// `None`: the row is damaged.
@@ -183,20 +173,17 @@ struct SettleReading {
 }
 
 impl SettleReading {
-    async fn read(
-        session: &Session,
-        group: &[Settle],
-        numbers: &HashMap<&AccountName, AccountNumber>,
-    ) -> Result<Self, Error> {
-        let accounts: Vec<AccountNumber> = numbers.values().copied().collect();
+    async fn read(session: &Session, group: &[Settle]) -> Result<Self, Error> {
+        let accounts = accounts(group);
         let seqs: Vec<i64> = group.iter().flat_map(Settle::seqs).map(|seq| seq.0).collect();
         let heads: Vec<i64> = group.iter().map(|settle| settle.unit.head.0).collect();
         let (accounts, seqs, heads) = ([&accounts as _], [&seqs as _], [&heads as _]);
         let read = try_join(session.query(EVENTS, &seqs), session.query(ATTEMPTS, &heads));
         let (tokens, (events, attempts)) = try_join(session.query(TOKENS, &accounts), read).await?;
         let is_pending = |row: &&Row| row.get::<_, Option<i16>>(3).is_none();
+        let token = |row: &Row| LeaseToken { account: row.get(0), token: row.get(1), server: row.get(2) };
         Ok(Self {
-            tokens: tokens.iter().map(|row| (row.get(0), row.get(1))).collect(),
+            tokens: tokens.iter().map(token).collect(),
             events: events
                 .iter()
                 .filter(is_pending)
@@ -206,12 +193,11 @@ impl SettleReading {
         })
     }
 
-    fn check(&self, settle: &Settle, number: Option<AccountNumber>) -> Result<(), StoreError> {
-        let number = number.ok_or(StoreError::NotPending)?;
-        if self.tokens.get(&number).copied().flatten() != Some(settle.token) {
+    fn check(&self, settle: &Settle) -> Result<(), StoreError> {
+        if !self.tokens.contains(&settle.token) {
             return Err(StoreError::NotOwner);
         }
-        if self.is_pending(settle.unit.head, number) { Ok(()) } else { Err(StoreError::NotPending) }
+        if self.is_pending(settle.unit.head, settle.token.account) { Ok(()) } else { Err(StoreError::NotPending) }
     }
 
     fn is_pending(&self, seq: Seq, account: AccountNumber) -> bool {

@@ -1,8 +1,9 @@
-//! What the connections of one engine share: the store's hash key, the numbers of accounts, the backlogs, the tokens of leases.
+//! What the connections of one engine share: the store's hash key, the numbers of accounts, the backlogs, the leases.
 //!
 //! Invariant: the number of an account never changes, so it is read once.
 
 use super::backlogs::Backlogs;
+use super::leases::Leases;
 use super::session::Session;
 use crate::domain::{AccountName, HashKey};
 use crate::store::{CommitObserver, LedgerBuffer};
@@ -10,7 +11,6 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// The number of an account in the tables.
 pub type AccountNumber = i32;
@@ -33,6 +33,8 @@ pub struct Shared {
     pub has_former_ids: bool,
     /// How many events are pending.
     pub backlogs: Backlogs,
+    /// The accounts that this process owns.
+    pub leases: Leases,
     /// Receives every commit.
     pub observer: CommitObserver,
     /// Events that were answered without being appended, until they are written.
@@ -40,27 +42,14 @@ pub struct Shared {
     /// A newer release has migrated the tables so far that this one has to end.
     pub too_old: CancellationToken,
     numbers: Mutex<HashMap<AccountName, AccountNumber>>,
-    tokens: Mutex<HashMap<AccountName, Uuid>>,
 }
 
 impl Shared {
     /// The state at opening: no account is owned.
     pub fn new(hash: HashKey, max_backlog: u64, has_former_ids: bool, backlogs: Backlogs) -> Self {
-        let (observer, ledger, too_old, numbers, tokens) = Default::default();
-        Self { hash, max_backlog, has_former_ids, backlogs, observer, ledger, too_old, numbers, tokens }
-    }
-
-    /// This process owns the account from now on, by this token; or no longer (`None`).
-    pub fn set_token(&self, account: &AccountName, token: Option<Uuid>) {
-        match token {
-            Some(token) => self.tokens.lock().insert(account.clone(), token),
-            None => self.tokens.lock().remove(account),
-        };
-    }
-
-    /// The token of the lease on the account; `None`: this process does not own it.
-    pub fn token(&self, account: &AccountName) -> Option<Uuid> {
-        self.tokens.lock().get(account).copied()
+        let (observer, ledger, too_old, numbers) = Default::default();
+        let leases = Leases::new();
+        Self { hash, max_backlog, has_former_ids, backlogs, leases, observer, ledger, too_old, numbers }
     }
 
     /// The number of an account, if it was read before.
@@ -75,7 +64,7 @@ impl Shared {
 
     /// The number of an account; `None` if it has none.
     pub async fn find_number(&self, session: &Session, name: &AccountName) -> Result<Option<AccountNumber>, Error> {
-        let known = self.numbers.lock().get(name).copied();
+        let known = self.known_number(name);
         if known.is_some() {
             return Ok(known);
         }
@@ -87,17 +76,7 @@ impl Shared {
         Ok(found)
     }
 
-    /// The number of an account; it gets one if it has none. Not to be called within a transaction: a number stays.
-    pub async fn number(&self, session: &Session, name: &AccountName) -> Result<AccountNumber, Error> {
-        loop {
-            if let Some(number) = self.known_number(name) {
-                return Ok(number);
-            }
-            self.read_or_add(session, &[name.as_str()]).await?;
-        }
-    }
-
-    /// The numbers of these accounts, as [`Shared::number`].
+    /// The numbers of these accounts; one that has none gets one. Not to be called within a transaction: a number stays.
     pub async fn numbers_of<'a>(
         &self,
         session: &Session,
@@ -109,15 +88,10 @@ impl Shared {
             if unknown.is_empty() {
                 return Ok(names.into_iter().filter_map(|name| Some((name, self.known_number(name)?))).collect());
             }
-            self.read_or_add(session, &unknown).await?;
+            // One that another process adds at this moment is read the next time.
+            for row in session.query(NUMBERS, &[&unknown]).await? {
+                self.know_number(&AccountName::from(row.get::<_, String>(0)), row.get(1));
+            }
         }
-    }
-
-    /// Reads the numbers of these accounts, or adds them. One that another process adds at this moment is read the next time.
-    async fn read_or_add(&self, session: &Session, names: &[&str]) -> Result<(), Error> {
-        for row in session.query(NUMBERS, &[&names]).await? {
-            self.know_number(&AccountName::from(row.get::<_, String>(0)), row.get(1));
-        }
-        Ok(())
     }
 }

@@ -4,8 +4,8 @@
 //! refused. The source is read as of one moment; everything is written in one transaction. The index of ids is made of the log.
 //! Deliberately absent: owners, tokens and replicas, which are of one run.
 
+use super::columns::text;
 use super::compact;
-use super::error::store_error;
 use super::open::{self, PostgresOpenError};
 use super::session::Session;
 use super::url::PostgresUrl;
@@ -17,8 +17,9 @@ use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 use tokio_postgres::{Error, Row};
+use tokio_util::bytes::BytesMut;
 
 /// A database whose content is moved.
 pub struct PostgresSource(Session);
@@ -61,7 +62,7 @@ async fn begin(session: &Session, begin: &str) -> Result<(), StoreError> {
         Ok(1) => in_use("a running process"),
         Ok(alive) => in_use(&format!("{alive} running processes")),
         Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => in_use("a running process"),
-        Err(error) => Err(store_error(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -122,11 +123,11 @@ fn type_of(kind: ColumnKind) -> &'static str {
 async fn counts(session: &Session) -> Result<TableCounts, StoreError> {
     let mut counts = TableCounts::new();
     for (name, statements) in STATEMENTS.iter() {
-        let row = session.query_one(&statements.count, &[]).await.map_err(|error| store_error(&error))?;
+        let row = session.query_one(&statements.count, &[]).await?;
         counts.insert((*name).to_owned(), row.get::<_, i64>(0).unsigned_abs());
     }
     let sql = "SELECT name, count(*) FROM log JOIN accounts USING (account) WHERE outcome IS NULL GROUP BY name";
-    for row in session.query(sql, &[]).await.map_err(|error| store_error(&error))? {
+    for row in session.query(sql, &[]).await? {
         counts.insert(format!("pending of {}", row.get::<_, String>(0)), row.get::<_, i64>(1).unsigned_abs());
     }
     Ok(counts)
@@ -138,8 +139,8 @@ impl TransferSource for PostgresSource {
         let sql = "SELECT (SELECT value FROM meta WHERE name = 'hash_key'),
                           (SELECT last_value + is_called::int FROM log_seq),
                           (SELECT coalesce(max(seq) + 1, 0) FROM ids WHERE former)";
-        let row = self.0.query_one(sql, &[]).await.map_err(|error| store_error(&error))?;
-        let forgotten = compact::ids_forgotten_up_to(&self.0).await.map_err(|error| store_error(&error))?;
+        let row = self.0.query_one(sql, &[]).await?;
+        let forgotten = compact::ids_forgotten_up_to(&self.0).await?;
         Ok(Identity {
             hash_key: row.get(0),
             next_seq: row.get(1),
@@ -159,20 +160,25 @@ impl TransferSource for PostgresSource {
     ) -> Result<Vec<Vec<ColumnValue>>, StoreError> {
         let Some(statements) = STATEMENTS.get(table.name) else { return Ok(Vec::new()) };
         let sql = if after.is_some() { &statements.next } else { &statements.first };
-        let after: Vec<_> = after.unwrap_or_default().iter().map(parameter).collect();
-        let after: Vec<&(dyn ToSql + Sync)> = after.iter().map(|value| &**value as _).collect();
-        let rows = self.0.query(sql, &after).await.map_err(|error| store_error(&error))?;
+        let after: Vec<&(dyn ToSql + Sync)> = after.unwrap_or_default().iter().map(|value| value as _).collect();
+        let rows = self.0.query(sql, &after).await?;
         Ok(rows.iter().map(|row| values(table, row)).collect())
     }
 }
 
-fn parameter(value: &ColumnValue) -> Box<dyn ToSql + Sync + Send> {
-    match value {
-        ColumnValue::Null => Box::new(None::<i64>),
-        ColumnValue::Integer(number) => Box::new(*number),
-        ColumnValue::Text(text) => Box::new(text.clone()),
-        ColumnValue::Bytes(bytes) => Box::new(bytes.clone()),
+/// As a parameter of a statement. PostgreSQL takes no text with the character NUL; what Refersion said may hold one.
+impl ToSql for ColumnValue {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Null => Ok(IsNull::Yes),
+            Self::Integer(number) => number.to_sql(kind, out),
+            Self::Text(value) => text(value).to_sql(kind, out),
+            Self::Bytes(bytes) => bytes.to_sql(kind, out),
+        }
     }
+
+    accepts!(INT8, TEXT, BYTEA);
+    to_sql_checked!();
 }
 
 /// The values of a row; their types are those of the statement.
@@ -191,42 +197,23 @@ fn values(table: &Table, row: &Row) -> Vec<ColumnValue> {
 impl TransferTarget for PostgresTarget {
     async fn write(&mut self, table: &'static Table, rows: Vec<Vec<ColumnValue>>) -> Result<(), StoreError> {
         let Some(statements) = STATEMENTS.get(table.name) else { return Ok(()) };
-        let columns: Vec<_> = table.columns.iter().enumerate().map(|(n, (_, kind))| array(&rows, n, *kind)).collect();
-        let columns: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| &**column as _).collect();
-        self.0.execute(&statements.insert, &columns).await.map(drop).map_err(|error| store_error(&error))
+        let column = |n: usize| rows.iter().map(|row| &row[n]).collect();
+        let columns: Vec<Vec<&ColumnValue>> = (0..table.columns.len()).map(column).collect();
+        let columns: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| column as _).collect();
+        Ok(self.0.execute(&statements.insert, &columns).await.map(drop)?)
     }
 
     async fn complete(&mut self, identity: &Identity) -> Result<TableCounts, StoreError> {
-        complete(&self.0, identity).await.map_err(|error| store_error(&error))?;
+        complete(&self.0, identity).await?;
         counts(&self.0).await
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        self.0.run_statements("COMMIT").await.map_err(|error| store_error(&error))?;
+        self.0.run_statements("COMMIT").await?;
         let tables: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
         // Err: PostgreSQL does it by itself, later.
         let _ = self.0.run_statements(&format!("ANALYZE {}, ids", tables.join(", "))).await;
         Ok(())
-    }
-}
-
-/// A column of the rows, as an array. PostgreSQL takes no text with the character NUL; what Refersion said may hold one.
-fn array(rows: &[Vec<ColumnValue>], column: usize, kind: ColumnKind) -> Box<dyn ToSql + Sync + Send> {
-    let of = |row: &Vec<ColumnValue>| row.get(column).cloned().unwrap_or(ColumnValue::Null);
-    match kind {
-        ColumnKind::Integer | ColumnKind::Flag => {
-            let number = |row| if let ColumnValue::Integer(number) = of(row) { Some(number) } else { None };
-            Box::new(rows.iter().map(number).collect::<Vec<Option<i64>>>())
-        }
-        ColumnKind::Text => {
-            let text =
-                |row| if let ColumnValue::Text(text) = of(row) { Some(text.replace('\0', "\u{fffd}")) } else { None };
-            Box::new(rows.iter().map(text).collect::<Vec<Option<String>>>())
-        }
-        ColumnKind::Bytes => {
-            let bytes = |row| if let ColumnValue::Bytes(bytes) = of(row) { Some(bytes) } else { None };
-            Box::new(rows.iter().map(bytes).collect::<Vec<Option<Vec<u8>>>>())
-        }
     }
 }
 

@@ -11,40 +11,27 @@ use super::session::Session;
 use std::collections::HashMap;
 use tokio_postgres::Error;
 
-/// A table whose rows come and go.
-struct VacuumedTable {
-    name: &'static str,
-    /// It is due once it has so many outdated rows, and a fiftieth of its live ones.
-    min_outdated: i64,
-}
+/// A table that grows with the events is due once it has so many outdated rows, and a fiftieth of its live ones.
+const OF_EVENTS: i64 = 5_000;
+/// So many of one with few rows that are updated all the time: those of ownership, what each probe writes, and large ones.
+const OF_FEW_ROWS: i64 = 500;
 
-impl VacuumedTable {
-    /// One that grows with the events.
-    const fn of_events(name: &'static str) -> Self {
-        Self { name, min_outdated: 5_000 }
-    }
-
-    /// One with few rows that are updated all the time: those of ownership, what each probe writes, and large ones.
-    const fn of_few_rows(name: &'static str) -> Self {
-        Self { name, min_outdated: 500 }
-    }
-}
-
-const TABLES: [VacuumedTable; 14] = [
-    VacuumedTable::of_events("log"),
-    VacuumedTable::of_events("bodies"),
-    VacuumedTable::of_events("ids"),
-    VacuumedTable::of_events("attempts"),
-    VacuumedTable::of_events("links"),
-    VacuumedTable::of_events("affiliates"),
-    VacuumedTable::of_events("dead_letters"),
-    VacuumedTable::of_events("dead_keys"),
-    VacuumedTable::of_events("deleted_users"),
-    VacuumedTable::of_events("remembered_traits"),
-    VacuumedTable::of_few_rows("key_blocks"),
-    VacuumedTable::of_few_rows("accounts"),
-    VacuumedTable::of_few_rows("replicas"),
-    VacuumedTable::of_few_rows("meta"),
+/// Tables whose rows come and go, and after how many outdated ones they are due at the earliest.
+const TABLES: [(&str, i64); 14] = [
+    ("log", OF_EVENTS),
+    ("bodies", OF_EVENTS),
+    ("ids", OF_EVENTS),
+    ("attempts", OF_EVENTS),
+    ("links", OF_EVENTS),
+    ("affiliates", OF_EVENTS),
+    ("dead_letters", OF_EVENTS),
+    ("dead_keys", OF_EVENTS),
+    ("deleted_users", OF_EVENTS),
+    ("remembered_traits", OF_EVENTS),
+    ("key_blocks", OF_FEW_ROWS),
+    ("accounts", OF_FEW_ROWS),
+    ("replicas", OF_FEW_ROWS),
+    ("meta", OF_FEW_ROWS),
 ];
 
 const LIVE_PER_OUTDATED: i64 = 50;
@@ -60,23 +47,24 @@ impl Vacuum {
     /// Vacuums the tables that are due. The session has no bound on the time of a statement.
     pub async fn run(&mut self, session: &Session) -> Result<(), Error> {
         let before = outdated(session).await?;
-        let due: Vec<_> = TABLES.iter().filter(|table| self.is_due(table, before.get(table.name))).collect();
+        let is_due = |(table, least): &&(&'static str, i64)| self.is_due(table, *least, before.get(*table));
+        let due: Vec<&str> = TABLES.iter().filter(is_due).map(|(table, _)| *table).collect();
         if due.is_empty() {
             return Ok(());
         }
         for table in &due {
-            session.run_statements(&format!("VACUUM (SKIP_LOCKED, TRUNCATE false) {}", table.name)).await?;
+            session.run_statements(&format!("VACUUM (SKIP_LOCKED, TRUNCATE false) {table}")).await?;
         }
         let after = outdated(session).await?;
         for table in due {
-            self.left.insert(table.name, after.get(table.name).map_or(0, |rows| rows.outdated));
+            self.left.insert(table, after.get(table).map_or(0, |rows| rows.outdated));
         }
         Ok(())
     }
 
-    fn is_due(&self, table: &VacuumedTable, rows: Option<&RowCounts>) -> bool {
-        let left = self.left.get(table.name).copied().unwrap_or(0);
-        rows.is_some_and(|rows| rows.outdated >= (table.min_outdated + rows.live / LIVE_PER_OUTDATED).max(2 * left))
+    fn is_due(&self, table: &str, least: i64, rows: Option<&RowCounts>) -> bool {
+        let left = self.left.get(table).copied().unwrap_or(0);
+        rows.is_some_and(|rows| rows.outdated >= (least + rows.live / LIVE_PER_OUTDATED).max(2 * left))
     }
 }
 
@@ -101,18 +89,20 @@ mod tests {
     #[test]
     fn a_table_is_due_once_a_fiftieth_is_outdated_and_twice_what_no_vacuum_could_remove() {
         let mut vacuum = Vacuum::default();
-        let (log, bodies) = (VacuumedTable::of_events("log"), VacuumedTable::of_events("bodies"));
-        let is_due = |vacuum: &Vacuum, live, outdated| vacuum.is_due(&log, Some(&RowCounts { live, outdated }));
-        for (live, outdated, due) in
+        let due = |vacuum: &Vacuum, (table, least), (live, outdated)| {
+            vacuum.is_due(table, least, Some(&RowCounts { live, outdated }))
+        };
+        let log = ("log", OF_EVENTS);
+        let is_due = |vacuum: &Vacuum, live, outdated| due(vacuum, log, (live, outdated));
+        for (live, outdated, expected) in
             [(0, 4_999, false), (0, 5_000, true), (1_000_000, 24_999, false), (1_000_000, 25_000, true)]
         {
-            assert_eq!(is_due(&vacuum, live, outdated), due, "{live} {outdated}");
+            assert_eq!(is_due(&vacuum, live, outdated), expected, "{live} {outdated}");
         }
-        assert!(!vacuum.is_due(&log, None));
+        assert!(!vacuum.is_due("log", OF_EVENTS, None));
         vacuum.left.insert("log", 100_000);
         assert!(!is_due(&vacuum, 0, 199_999) && is_due(&vacuum, 0, 200_000));
-        assert!(vacuum.is_due(&bodies, Some(&RowCounts { live: 0, outdated: 5_000 })), "of that table alone");
-        let few = VacuumedTable::of_few_rows("replicas");
-        assert!(vacuum.is_due(&few, Some(&RowCounts { live: 3, outdated: 500 })), "it is read whole");
+        assert!(due(&vacuum, ("bodies", OF_EVENTS), (0, 5_000)), "of that table alone");
+        assert!(due(&vacuum, ("replicas", OF_FEW_ROWS), (3, 500)), "it is read whole");
     }
 }

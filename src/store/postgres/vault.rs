@@ -1,10 +1,10 @@
 //! API keys of accounts that are not configured, as they were sealed; and the saved health of accounts. Both are opaque here.
 
 use super::columns::text;
+use super::leases::LeaseToken;
 use super::session::Session;
 use crate::domain::{AccountName, SealedApiKey};
 use tokio_postgres::Error;
-use uuid::Uuid;
 
 /// Keeps these keys, all of them or none; each replaces an earlier one of its account.
 pub async fn keep_api_keys(session: &Session, keys: &[SealedApiKey]) -> Result<(), Error> {
@@ -41,10 +41,10 @@ pub async fn health(session: &Session, account: &AccountName) -> Result<Option<S
     Ok(row.and_then(|row| row.get(0)))
 }
 
-/// Saves the account's health, which replaces the one saved before; says whether the account is held by this token.
-pub async fn save_health(session: &Session, account: &AccountName, token: Uuid, health: &str) -> Result<bool, Error> {
-    let sql = "UPDATE accounts SET health = $3 WHERE name = $1 AND token = $2";
-    Ok(session.execute(sql, &[&account.as_str(), &token, &health]).await? > 0)
+/// Saves the health of the account that is held by this token, which replaces the one saved before; says whether it is.
+pub async fn save_health(session: &Session, held: LeaseToken, health: &str) -> Result<bool, Error> {
+    let sql = "UPDATE accounts SET health = $3 WHERE account = $1 AND token = $2";
+    Ok(session.execute(sql, &[&held.account, &held.token, &health]).await? > 0)
 }
 
 /// Writes something, so that the commit proves the store writable.

@@ -55,7 +55,7 @@ impl Cluster {
     /// The same, where the processes reach the server through a pooler.
     pub async fn with_pooler() -> Option<(Self, PgBouncer)> {
         let cluster = Self::on_own_server(SandboxSettings::default()).await?;
-        let pooler = PgBouncer::start(cluster.server.as_ref().expect("its own"), true)?;
+        let pooler = PgBouncer::start(cluster.server.as_ref().expect("its own").folder(), true)?;
         Some((Self { pooled_url: Some(pooler.url()), ..cluster }, pooler))
     }
 

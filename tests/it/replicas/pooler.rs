@@ -43,7 +43,7 @@ async fn processes_behind_pgbouncer_deliver_survive_its_restart_and_take_over() 
 #[tokio::test]
 async fn a_pooler_whose_sessions_lack_the_settings_is_refused_by_their_names() {
     let Some(server) = Server::start(Durability::None) else { return };
-    let Some(pooler) = PgBouncer::start(&server, false) else { return };
+    let Some(pooler) = PgBouncer::start(server.folder(), false) else { return };
     let url = PostgresUrl::parse(&pooler.url()).expect("a URL");
     let refused = PostgresStore::open(&url, Limits::default(), Duration::from_secs(10)).await;
     let says = refused.expect_err("refused").to_string();

@@ -35,6 +35,7 @@ mod migrate_v9;
 mod model;
 mod outdated;
 mod postgres_tls;
+mod promoted;
 mod random;
 mod read;
 mod remembered;

@@ -2,9 +2,9 @@
 //!
 //! Without the program the tests print that they are skipped.
 
-use super::postgres::{Server, end, give_away, spawn, until_end_of_input, url_of};
+use super::postgres::{end, give_away, spawn, until_end_of_input, url_of};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -22,8 +22,9 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts a pooler whose sessions have the settings of the manual, or none. `None`: there is no such program.
-    pub fn start(server: &Server, with_settings: bool) -> Option<Self> {
+    /// Starts a pooler before the server whose socket is in this folder. Its sessions have the settings of the manual, or none. `None`:
+    /// there is no such program.
+    pub fn start(server: &Path, with_settings: bool) -> Option<Self> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
         let Some(program) =
@@ -34,7 +35,7 @@ impl PgBouncer {
         };
         let folder = TempDir::with_prefix("pgb-").expect("a folder");
         give_away(folder.path());
-        let (socket, own) = (server.folder().display(), folder.path().display());
+        let (socket, own) = (server.display(), folder.path().display());
         let settings = if with_settings { format!("connect_query='{}'", connect_query()) } else { String::new() };
         // The name of the socket is that of PostgreSQL's own.
         let content = format!(

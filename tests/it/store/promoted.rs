@@ -1,0 +1,102 @@
+//! A standby is promoted that had not received everything: what was lost there has no effect on what comes after it.
+//!
+//! PostgreSQL draws seqs ahead for a standby, so one that lags may draw seqs again that were drawn for events which it never received.
+
+use super::engine::{Postgres, TestStore, accepted, done};
+use crate::support::pgbouncer::PgBouncer;
+use crate::support::postgres::{Durability, Server, give_away, url_of};
+use crate::support::{poll_until, within};
+use refersion_destination::scheduling::Unit;
+use refersion_destination::store::StoreError;
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use tempfile::TempDir;
+use tokio_postgres::NoTls;
+
+/// More than are drawn ahead, which are 32.
+const LOST: usize = 40;
+
+/// Where the server in use is found: a name that another server gets when it is promoted.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let folder = TempDir::with_prefix("pl-").expect("a folder");
+        give_away(folder.path());
+        Self(folder)
+    }
+
+    fn name(&self) -> PathBuf {
+        self.0.path().join("server")
+    }
+
+    fn is(&self, server: &Server) {
+        let _ = std::fs::remove_file(self.name()); // Err: it had no name yet
+        symlink(server.folder(), self.name()).expect("linked");
+    }
+}
+
+/// Waits until the standby has everything, and ends its connection to the primary for good.
+async fn falls_behind(primary: &Server, standby: &mut Server) {
+    let (client, connection) = within(tokio_postgres::connect(&primary.url(), NoTls)).await.expect("connected");
+    tokio::spawn(connection);
+    let sql = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()";
+    let received = || async { client.query_one(sql, &[]).await.expect("read").get::<_, i64>(0) };
+    within(poll_until(received, |standbys| *standbys == 1)).await;
+    standby.stop();
+    let settings = standby.folder().join("data/postgresql.auto.conf");
+    let mut settings = OpenOptions::new().append(true).open(settings).expect("its settings");
+    writeln!(settings, "primary_conninfo = ''").expect("written");
+    standby.run();
+}
+
+/// Behind a pooler no session breaks that would show the promotion.
+#[tokio::test]
+async fn a_standby_that_is_promoted_settles_nothing_of_what_it_had_not_received() {
+    for pooled in [false, true] {
+        let Some(mut primary) = Server::start(Durability::None) else { return };
+        let (mut standby, place) = (primary.standby(), Place::new());
+        place.is(&primary);
+        let pooler = if pooled { PgBouncer::start(&place.name(), true) } else { None };
+        if pooled && pooler.is_none() {
+            return;
+        }
+        let url = pooler.as_ref().map_or_else(|| url_of(&place.name()), PgBouncer::url);
+        let store = TestStore::start(Box::new(Postgres::at(url)), 1_000).await;
+        falls_behind(&primary, &mut standby).await;
+        let mut lost = Unit::of(store.append("lost", &["u"]).await);
+        for number in 1..LOST {
+            lost = Unit::of(store.append(&format!("lost {number}"), &[&format!("u{number}")]).await);
+        }
+        assert_eq!(store.begin_units(std::slice::from_ref(&lost)).await.len(), 1, "it is in flight");
+
+        standby.promote();
+        place.is(&standby);
+        primary.kill();
+        let mut expected = Vec::new();
+        let mut newest = None;
+        while newest != Some(lost.head) {
+            let name = format!("after {}", expected.len());
+            let append = async || store.store().append(vec![store.event(&name, &[&name], 0)]).await;
+            newest = Some(accepted(within(poll_until(append, Result::is_ok)).await.expect("appended")[0]));
+            assert!(newest <= Some(lost.head), "its sequence did not lag");
+            expected.push(name);
+        }
+        let settle = async || store.try_settle(&lost, done()).await;
+        let settled = within(poll_until(settle, |settled| !matches!(settled, Err(StoreError::Transient(_))))).await;
+        assert_eq!(settled, Err(StoreError::NotOwner), "another event has that seq by now");
+
+        let (owned, before) = (BTreeSet::from([store.account.clone()]), 1);
+        let held_anew = async || {
+            let renewed = store.store().renew(&owned).await.is_ok();
+            renewed && store.store().lease(&store.account).is_some_and(|lease| lease.number() > before)
+        };
+        within(poll_until(held_anew, |held| *held)).await;
+        assert_eq!(store.names().await, expected);
+        store.settle(lost.head, done()).await;
+        assert_eq!(store.names().await, expected[..expected.len() - 1]);
+    }
+}
