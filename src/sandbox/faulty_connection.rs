@@ -6,11 +6,11 @@
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,36 +21,27 @@ use tokio::time::{Sleep, sleep};
 const PAUSE_PER_BYTE: Duration = Duration::from_millis(100);
 
 /// Which of the bytes written from now on are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum WriteMode {
     /// All.
-    All = 0,
+    #[default]
+    All,
     /// None.
-    Nothing = 1,
+    Nothing,
     /// All but the last byte of the next write, and nothing after that.
-    AllButLastByte = 2,
+    AllButLastByte,
     /// All, one by one, with a pause after each.
-    Slowly = 3,
+    Slowly,
 }
 
 /// The control of one connection, which its requests share.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ConnectionControl(Arc<AtomicU8>);
+pub(super) struct ConnectionControl(Arc<Mutex<WriteMode>>);
 
 impl ConnectionControl {
     /// Sets the mode for the bytes that are written next.
     pub(super) fn set(&self, mode: WriteMode) {
-        self.0.store(mode as u8, Ordering::Release);
-    }
-
-    fn mode(&self) -> WriteMode {
-        match self.0.load(Ordering::Acquire) {
-            0 => WriteMode::All,
-            2 => WriteMode::AllButLastByte,
-            3 => WriteMode::Slowly,
-            _ => WriteMode::Nothing,
-        }
+        *self.0.lock() = mode;
     }
 }
 
@@ -94,7 +85,8 @@ impl AsyncRead for FaultyStream {
 
 impl AsyncWrite for FaultyStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.connection.mode() {
+        let mode = *self.connection.0.lock();
+        match mode {
             WriteMode::All => Pin::new(&mut self.stream).poll_write(cx, buf),
             WriteMode::Nothing => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             WriteMode::AllButLastByte => {

@@ -18,6 +18,7 @@ use super::faulty_connection::{ConnectionControl, WriteMode};
 use super::{Fault, Operation, Sandbox, page};
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -43,8 +44,12 @@ pub(super) fn router(sandbox: Sandbox) -> Router {
 
 /// Handles one call. Half of the latency passes before the call takes effect and half after it, so that a client that gives up in
 /// the second half loses the response to a call that took effect.
-async fn call(State(sandbox): State<Sandbox>, Path(operation): Path<String>, request: Request) -> Response {
-    let Ok(operation) = operation.parse::<Operation>() else {
+async fn call(
+    State(sandbox): State<Sandbox>,
+    operation: Result<Path<Operation>, PathRejection>,
+    request: Request,
+) -> Response {
+    let Ok(Path(operation)) = operation else {
         return json_response(StatusCode::NOT_FOUND, &json!({"error": "Not found"}));
     };
     let connection =

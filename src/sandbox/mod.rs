@@ -29,7 +29,7 @@ mod settings;
 pub use account::SandboxAffiliate;
 pub use call_log::CallRecord;
 pub use faults::Fault;
-pub use operation::{Operation, UnknownOperation};
+pub use operation::Operation;
 pub use settings::SandboxSettings;
 
 use crate::domain::{AffiliateStatus, Attribute, Profile, Timestamp};

@@ -1,7 +1,6 @@
 //! The six operations of the simulated Refersion, named by the last segment of their path.
 
 use std::fmt;
-use std::str::FromStr;
 
 /// An operation on affiliates: `POST /v2/affiliate/{operation}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -16,11 +15,6 @@ pub enum Operation {
     StatusChange,
 }
 
-/// The text is not the name of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected new, search, get, list, edit or status_change")]
-pub struct UnknownOperation;
-
 impl Operation {
     /// Refersion's spelling.
     pub fn as_str(self) -> &'static str {
@@ -32,17 +26,6 @@ impl Operation {
             Self::Edit => "edit",
             Self::StatusChange => "status_change",
         }
-    }
-}
-
-impl FromStr for Operation {
-    type Err = UnknownOperation;
-
-    fn from_str(text: &str) -> Result<Self, UnknownOperation> {
-        [Self::New, Self::Search, Self::Get, Self::List, Self::Edit, Self::StatusChange]
-            .into_iter()
-            .find(|operation| operation.as_str() == text)
-            .ok_or(UnknownOperation)
     }
 }
 

@@ -17,18 +17,6 @@ pub(super) fn perform(
     path: &str,
     headers: &HeaderMap,
     bytes: &[u8],
-) -> SandboxResponse {
-    done(settings, state, call, path, headers, bytes)
-        .map_or_else(|error| error, |body| SandboxResponse::json(200, body))
-}
-
-fn done(
-    settings: &SegmentSettings,
-    state: &mut SegmentState,
-    call: SegmentCall,
-    path: &str,
-    headers: &HeaderMap,
-    bytes: &[u8],
 ) -> Result<Value, SandboxResponse> {
     if !oauth::has_token(state, headers) {
         return Err(error(401, "malformed token"));

@@ -20,7 +20,8 @@ use axum::extract::{ConnectInfo, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use oauth::{NoWayBack, Parameters};
+use oauth::Parameters;
+use serde_json::json;
 use url::{Url, form_urlencoded};
 
 const MAX_BODY: usize = 1024 * 1024;
@@ -44,13 +45,11 @@ async fn show(State(segment): State<SegmentSandbox>) -> Response {
 /// Segment's own redirect to its consent page.
 async fn authorize(State(segment): State<SegmentSandbox>, Query(request): Query<Parameters>) -> Response {
     let checked = oauth::check_request(segment.settings(), &segment.state(), &request);
-    let response = match checked {
-        Ok(None) => {
-            let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&request).finish();
-            to(&format!("/authorize?{query}"))
-        }
-        Ok(Some(url)) => to(url.as_str()),
-        Err(NoWayBack(why)) => html(StatusCode::BAD_REQUEST, page::mistake(why)),
+    let response = if let Some(back) = checked.transpose() {
+        to_app(back)
+    } else {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(&request).finish();
+        to(&format!("/authorize?{query}"))
     };
     segment.state().record(SegmentCall::Authorize, Some(response.status().as_u16()));
     response
@@ -58,22 +57,23 @@ async fn authorize(State(segment): State<SegmentSandbox>, Query(request): Query<
 
 async fn consent(State(segment): State<SegmentSandbox>, Query(request): Query<Parameters>) -> Response {
     let checked = oauth::check_request(segment.settings(), &segment.state(), &request);
-    match checked {
-        Ok(None) => html(StatusCode::OK, page::consent(segment.settings(), &request)),
-        Ok(Some(url)) => to(url.as_str()),
-        Err(NoWayBack(why)) => html(StatusCode::BAD_REQUEST, page::mistake(why)),
-    }
+    checked.transpose().map_or_else(|| html(StatusCode::OK, page::consent(segment.settings(), &request)), to_app)
 }
 
 async fn decide(State(segment): State<SegmentSandbox>, form: Bytes) -> Response {
     let request: Parameters = form_urlencoded::parse(&form).into_owned().collect();
-    let decided: Result<Url, NoWayBack> = oauth::decide(segment.settings(), &mut segment.state(), &request);
-    let response = match decided {
-        Ok(url) => to(url.as_str()),
-        Err(NoWayBack(why)) => html(StatusCode::BAD_REQUEST, page::mistake(why)),
-    };
+    let decided = oauth::decide(segment.settings(), &mut segment.state(), &request);
+    let response = to_app(decided);
     segment.state().record(SegmentCall::Consent, Some(response.status().as_u16()));
     response
+}
+
+/// Sends the browser back to the app, or shows why that cannot be.
+fn to_app(back: Result<Url, &str>) -> Response {
+    match back {
+        Ok(url) => to(url.as_str()),
+        Err(why) => html(StatusCode::BAD_REQUEST, page::mistake(why)),
+    }
 }
 
 async fn token(State(segment): State<SegmentSandbox>, request: Request) -> Response {
@@ -110,7 +110,9 @@ async fn public_api(State(segment): State<SegmentSandbox>, request: Request) -> 
     let path = url.path().trim_start_matches("/public");
     let query = url.query().unwrap_or_default();
     let request = PublicRequest { method: &method, path, query, headers: &headers, body: &body };
-    let outcome = segment.handle(call, |settings, state| public_api::perform(settings, state, &request));
+    let outcome = segment.handle(call, |settings, state| {
+        public_api::perform(settings, &mut state.public, &request).map(|data| json!({"data": data}))
+    });
     deliver(outcome, connection).await
 }
 

@@ -111,7 +111,7 @@ impl SegmentSandbox {
 
     /// Ends the lifetime of every code that was not exchanged yet.
     pub fn expire_codes(&self) {
-        self.state().expire_codes();
+        self.state().codes.clear();
     }
 
     /// Removes the app's install from the workspace, as its owner can. Destinations stay.
@@ -154,11 +154,13 @@ impl SegmentSandbox {
     fn handle(
         &self,
         call: SegmentCall,
-        perform: impl FnOnce(&SegmentSettings, &mut SegmentState) -> SandboxResponse,
+        perform: impl FnOnce(&SegmentSettings, &mut SegmentState) -> Result<Value, SandboxResponse>,
     ) -> CallOutcome {
         let mut state = self.state();
         let fault = state.next_fault(call);
-        let outcome = CallOutcome::with_fault(fault, || perform(&self.0.settings, &mut state));
+        let outcome = CallOutcome::with_fault(fault, || {
+            perform(&self.0.settings, &mut state).map_or_else(|error| error, |body| SandboxResponse::json(200, body))
+        });
         state.record(call, outcome.status_received());
         outcome
     }

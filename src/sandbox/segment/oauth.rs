@@ -5,7 +5,7 @@
 
 use super::super::call::SandboxResponse;
 use super::SegmentSettings;
-use super::state::{Code, SegmentState, Token, secret};
+use super::state::{Code, SegmentState, secret};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use base64::Engine as _;
@@ -22,21 +22,19 @@ const INSTALL: &str = "installs/7";
 /// How long a token lives, in seconds.
 const TOKEN_LIFETIME: u64 = 3_599;
 
-/// A request for access that was not sent in a way that the browser could be sent back.
-pub(super) struct NoWayBack(pub(super) &'static str);
-
-/// The request for access, checked: `Ok(None)` if the merchant is to decide, else where the browser goes back to.
+/// The request for access, checked: `Ok(None)` if the merchant is to decide, else where the browser goes back to. Err: why it cannot go
+/// back.
 pub(super) fn check_request(
     settings: &SegmentSettings,
     state: &SegmentState,
     request: &Parameters,
-) -> Result<Option<Url>, NoWayBack> {
+) -> Result<Option<Url>, &'static str> {
     let value = |name: &str| request.get(name).map_or("", String::as_str);
     if value("client_id") != settings.client_id {
-        return Err(NoWayBack("There is no app with this client id."));
+        return Err("There is no app with this client id.");
     }
     if !state.redirect_urls.iter().any(|url| url == value("redirect_uri")) {
-        return Err(NoWayBack("The redirect URL is none of those that are registered for the app."));
+        return Err("The redirect URL is none of those that are registered for the app.");
     }
     Ok(match (value("response_type"), value("scope")) {
         ("code", scope) if scope == settings.scope => None,
@@ -50,7 +48,7 @@ pub(super) fn decide(
     settings: &SegmentSettings,
     state: &mut SegmentState,
     request: &Parameters,
-) -> Result<Url, NoWayBack> {
+) -> Result<Url, &'static str> {
     if let Some(url) = check_request(settings, state, request)? {
         return Ok(url);
     }
@@ -63,17 +61,17 @@ pub(super) fn decide(
         return back(request, "request_conflict", "install already exists");
     }
     let redirect_url = request.get("redirect_uri").cloned().unwrap_or_default();
-    let mut url = Url::parse(&redirect_url).map_err(|_| NoWayBack("The redirect URL is no URL."))?;
+    let mut url = Url::parse(&redirect_url).map_err(|_| "The redirect URL is no URL.")?;
     let code = secret();
     url.query_pairs_mut().append_pair("code", &code);
     let issued = Instant::now();
-    state.codes.insert(code, Code { redirect_url, source: source.clone(), issued, expired: false });
+    state.codes.insert(code, Code { redirect_url, source: source.clone(), issued });
     Ok(with_state(url, request))
 }
 
-fn back(request: &Parameters, error: &str, description: &str) -> Result<Url, NoWayBack> {
+fn back(request: &Parameters, error: &str, description: &str) -> Result<Url, &'static str> {
     let url = request.get("redirect_uri").and_then(|url| Url::parse(url).ok());
-    let mut url = url.ok_or(NoWayBack("The redirect URL is no URL."))?;
+    let mut url = url.ok_or("The redirect URL is no URL.")?;
     url.query_pairs_mut().append_pair("error", error).append_pair("error_description", description);
     url.query_pairs_mut().append_pair("error_hint", "This Segment is simulated.");
     Ok(with_state(url, request))
@@ -92,33 +90,28 @@ pub(super) fn exchange(
     state: &mut SegmentState,
     headers: &HeaderMap,
     form: &Parameters,
-) -> SandboxResponse {
-    if !is_client(settings, headers) {
-        return rejected(401, "invalid_client", "Client authentication failed");
-    }
+) -> Result<Value, SandboxResponse> {
+    check_client(settings, headers)?;
     let value = |name: &str| form.get(name).map_or("", String::as_str);
     if value("grant_type") != "authorization_code" {
-        return rejected(400, "unsupported_grant_type", "Only authorization_code is supported");
+        return Err(rejected(400, "unsupported_grant_type", "Only authorization_code is supported"));
     }
     let Some(code) = state.codes.get(value("code")) else {
-        return rejected(400, "invalid_grant", "The code is unknown or was used");
+        return Err(rejected(400, "invalid_grant", "The code is unknown or was used"));
     };
     if code.redirect_url != value("redirect_uri") {
-        return rejected(400, "invalid_request", "The request is missing a required parameter");
+        return Err(rejected(400, "invalid_request", "The request is missing a required parameter"));
     }
-    let Some(code) = state.codes.remove(value("code")).filter(|code| is_alive(settings, code)) else {
-        return rejected(400, "invalid_grant", "The code has expired");
+    let is_alive = |code: &Code| code.issued.elapsed() < settings.code_lifetime;
+    let Some(code) = state.codes.remove(value("code")).filter(is_alive) else {
+        return Err(rejected(400, "invalid_grant", "The code has expired"));
     };
     let installed = state.install.is_some();
     state.install_on(&code.source);
     if installed {
-        return SandboxResponse::json(409, json!({"error": "install already exists"}));
+        return Err(SandboxResponse::json(409, json!({"error": "install already exists"})));
     }
-    SandboxResponse::json(200, token(settings, state))
-}
-
-fn is_alive(settings: &SegmentSettings, code: &Code) -> bool {
-    !code.expired && code.issued.elapsed() < settings.code_lifetime
+    Ok(token(settings, state))
 }
 
 /// `GET /v1beta/{install}/token`.
@@ -127,19 +120,17 @@ pub(super) fn install_token(
     state: &mut SegmentState,
     headers: &HeaderMap,
     install: &str,
-) -> SandboxResponse {
-    if !is_client(settings, headers) {
-        return rejected(401, "invalid_client", "Client authentication failed");
-    }
+) -> Result<Value, SandboxResponse> {
+    check_client(settings, headers)?;
     if install != INSTALL || state.install.is_none() {
-        return SandboxResponse::json(404, json!({"error": "not found"}));
+        return Err(SandboxResponse::json(404, json!({"error": "not found"})));
     }
-    SandboxResponse::json(200, token(settings, state))
+    Ok(token(settings, state))
 }
 
 fn token(settings: &SegmentSettings, state: &mut SegmentState) -> Value {
     let token = secret();
-    state.tokens.insert(token.clone(), Token { issued: Instant::now() });
+    state.tokens.insert(token.clone(), Instant::now());
     let workspace = format!("workspaces/{}", settings.workspace);
     let sources = state.install.iter().flatten().map(|source| format!("{workspace}/sources/{source}"));
     json!({
@@ -157,13 +148,16 @@ fn token(settings: &SegmentSettings, state: &mut SegmentState) -> Value {
 /// Whether the token in the headers may be used.
 pub(super) fn has_token(state: &SegmentState, headers: &HeaderMap) -> bool {
     let token = authorization(headers).and_then(|value| value.strip_prefix("Bearer "));
-    let token = token.and_then(|token| state.tokens.get(token));
-    token.is_some_and(|token| token.issued.elapsed() < Duration::from_secs(TOKEN_LIFETIME))
+    let issued = token.and_then(|token| state.tokens.get(token));
+    issued.is_some_and(|issued| issued.elapsed() < Duration::from_secs(TOKEN_LIFETIME))
 }
 
-fn is_client(settings: &SegmentSettings, headers: &HeaderMap) -> bool {
+fn check_client(settings: &SegmentSettings, headers: &HeaderMap) -> Result<(), SandboxResponse> {
     let expected = STANDARD.encode(format!("{}:{}", settings.client_id, settings.client_secret));
-    authorization(headers).and_then(|value| value.strip_prefix("Basic ")) == Some(expected.as_str())
+    match authorization(headers).and_then(|value| value.strip_prefix("Basic ")) {
+        Some(given) if given == expected => Ok(()),
+        _ => Err(rejected(401, "invalid_client", "Client authentication failed")),
+    }
 }
 
 fn authorization(headers: &HeaderMap) -> Option<&str> {

@@ -8,7 +8,6 @@
 
 use super::super::call::SandboxResponse;
 use super::SegmentSettings;
-use super::state::SegmentState;
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, Method};
 use serde_json::{Value, json};
@@ -39,17 +38,8 @@ pub(super) struct PublicRequest<'a> {
 
 type PublicApiResult = Result<Value, SandboxResponse>;
 
-/// A call of the Public API.
-pub(super) fn perform(
-    settings: &SegmentSettings,
-    state: &mut SegmentState,
-    request: &PublicRequest,
-) -> SandboxResponse {
-    done(settings, &mut state.public, request)
-        .map_or_else(|error| error, |data| SandboxResponse::json(200, json!({"data": data})))
-}
-
-fn done(settings: &SegmentSettings, state: &mut PublicState, request: &PublicRequest) -> PublicApiResult {
+/// A call of the Public API: the `data` of the answer.
+pub(super) fn perform(settings: &SegmentSettings, state: &mut PublicState, request: &PublicRequest) -> PublicApiResult {
     let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if header(AUTHORIZATION) != format!("Bearer {}", settings.public_api_token) {
         return Err(error(401, "invalid-token", "The token is not valid"));

@@ -80,12 +80,6 @@ pub(super) struct Code {
     pub(super) redirect_url: String,
     pub(super) source: String,
     pub(super) issued: Instant,
-    pub(super) expired: bool,
-}
-
-/// A token of the one install.
-pub(super) struct Token {
-    pub(super) issued: Instant,
 }
 
 const MAX_CALLS: usize = 10_000;
@@ -96,7 +90,8 @@ pub(super) struct SegmentState {
     pub(super) codes: HashMap<String, Code>,
     /// The sources of the app's install on the workspace, in the order in which they were chosen; none without an install.
     pub(super) install: Option<Vec<String>>,
-    pub(super) tokens: HashMap<String, Token>,
+    /// The tokens of that install, and when each was issued.
+    pub(super) tokens: HashMap<String, Instant>,
     pub(super) destinations: BTreeMap<String, SegmentDestination>,
     pub(super) public: PublicState,
     pub(super) faults: VecDeque<(SegmentCall, Fault)>,
@@ -114,10 +109,6 @@ impl SegmentState {
             self.calls.pop_front();
         }
         self.calls.push_back(SegmentCallRecord { call, status });
-    }
-
-    pub(super) fn expire_codes(&mut self) {
-        self.codes.values_mut().for_each(|code| code.expired = true);
     }
 
     /// Adds a source to the install; the install is made if there is none.
