@@ -6,7 +6,6 @@
 use super::NewEvent;
 use crate::domain::{Seq, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use utoipa::ToSchema;
 
 /// One failed attempt.
@@ -106,45 +105,36 @@ pub struct MovedDeadLetter {
 }
 
 /// The result of a replay. The event stays a dead letter unless it is pending again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Replay {
     /// It is pending again, after all pending events of its user.
+    #[error("replayed: it is pending again, after the pending events of its user")]
     Replayed,
     /// Its body was erased.
+    #[error("cannot be replayed: its body was erased")]
     Erased,
     /// The store cannot read its body.
+    #[error("cannot be replayed: the store cannot read its body")]
     Damaged,
     /// The same event was sent again, and is pending.
+    #[error("not replayed: the same event was sent again, and is pending")]
     SentAgain,
     /// It was kept by an early release, without the keys of its user.
+    #[error("cannot be replayed: an earlier release kept it without the keys of its user; send the event again")]
     KeysMissing,
     /// There is no such dead letter.
+    #[error("no such dead letter")]
     Missing,
     /// To another account: that one has the event already.
+    #[error("not replayed: the other account has this event already")]
     Duplicate,
     /// To another account: by the rules of that one, the event names no user.
+    #[error("cannot be replayed: by the rules of the other account it names no user")]
     NoUser,
     /// To another account: its own account still exists.
+    #[error("not replayed: its own account still exists, so replay it there")]
     AccountExists,
-}
-
-impl fmt::Display for Replay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Replayed => "replayed: it is pending again, after the pending events of its user",
-            Self::Erased => "cannot be replayed: its body was erased",
-            Self::Damaged => "cannot be replayed: the store cannot read its body",
-            Self::SentAgain => "not replayed: the same event was sent again, and is pending",
-            Self::KeysMissing => {
-                "cannot be replayed: an earlier release kept it without the keys of its user; send the event again"
-            }
-            Self::Missing => "no such dead letter",
-            Self::Duplicate => "not replayed: the other account has this event already",
-            Self::NoUser => "cannot be replayed: by the rules of the other account it names no user",
-            Self::AccountExists => "not replayed: its own account still exists, so replay it there",
-        })
-    }
 }
 
 /// Counts of what was erased of a user.
