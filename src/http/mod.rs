@@ -76,18 +76,19 @@ const WEBHOOK_METHODS: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT).o
 
 /// The routes of the public listener: the webhook, health and, if the service is set up for them, the pages that connect a source.
 pub fn public_router(registry: Arc<AccountRegistry>, connect: Option<Connect>) -> Router {
-    let shared = only_webhook(on(WEBHOOK_METHODS, webhook::shared_endpoint)).with_state(Arc::clone(&registry));
+    let shared =
+        only(webhook::METHODS, on(WEBHOOK_METHODS, webhook::shared_endpoint)).with_state(Arc::clone(&registry));
     let mut events = with_trailing_slash(Router::new(), "/segment", &shared);
     let own = any(webhook::account_endpoint).with_state(Arc::clone(&registry));
     events = with_trailing_slash(events, "/segment/{account}", &own);
-    let sdk = only_post(post(webhook::shared_endpoint)).with_state(Arc::clone(&registry));
+    let sdk = only("POST", post(webhook::shared_endpoint)).with_state(Arc::clone(&registry));
     for path in SDK_PATHS {
         events = with_trailing_slash(events, path, &sdk);
     }
     let events = events.route("/v1/{*path}", any(|request| refuse(request, ApiResponse::NotAnSdkPath)));
     let health = Router::new()
-        .route("/healthz", only_get(get(health::healthz)))
-        .route("/readyz", only_get(get(health::readyz)))
+        .route("/healthz", only("GET, HEAD", get(health::healthz)))
+        .route("/readyz", only("GET, HEAD", get(health::readyz)))
         .with_state(registry);
     let pages = connect.map(|connect| connect::routes(Arc::new(connect))).unwrap_or_default();
     with_fallbacks(events.merge(health).merge(pages))
@@ -98,19 +99,9 @@ fn with_trailing_slash(router: Router, path: &str, route: &MethodRouter) -> Rout
     router.route(path, route.clone()).route(&format!("{path}/"), route.clone())
 }
 
-/// Refuses every method but the [`WEBHOOK_METHODS`]; axum's own refusal has no body.
-fn only_webhook<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
-    route.fallback(|request| refuse(request, ApiResponse::MethodNotAllowed(webhook::METHODS)))
-}
-
-/// Refuses every method but POST.
-fn only_post<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
-    route.fallback(|request| refuse(request, ApiResponse::MethodNotAllowed("POST")))
-}
-
-/// Refuses every method but GET and HEAD.
-fn only_get<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
-    route.fallback(|request| refuse(request, ApiResponse::MethodNotAllowed("GET, HEAD")))
+/// Refuses every method but those of the route, which are these `methods`; axum's own refusal has no body.
+fn only<S: Clone + Send + Sync + 'static>(methods: &'static str, route: MethodRouter<S>) -> MethodRouter<S> {
+    route.fallback(move |request| refuse(request, ApiResponse::MethodNotAllowed(methods)))
 }
 
 /// Answers other paths with 404 and panics with 500. Called last, because a layer applies to the routes that exist already.

@@ -268,28 +268,18 @@ impl ApiResponse {
         })
     }
 
-    fn precedence(&self) -> Precedence {
+    /// Which of the results of many events decides the response: the one with the least number. An unsupported type comes last, since it
+    /// is no error of the customer.
+    fn precedence(&self) -> u8 {
         match self {
-            Self::InternalError => Precedence::InternalError,
-            Self::Accepted => Precedence::Accepted,
-            _ if self.code() == StatusCode::OK => Precedence::Done,
-            _ if self.code() == StatusCode::BAD_REQUEST => Precedence::Rejected,
-            Self::UnsupportedType(_) => Precedence::Unsupported,
-            _ => Precedence::OtherRefusal,
+            Self::InternalError => 0,
+            Self::Accepted => 1,
+            _ if self.code() == StatusCode::OK => 2,
+            _ if self.code() == StatusCode::BAD_REQUEST => 3,
+            Self::UnsupportedType(_) => 5,
+            _ => 4,
         }
     }
-}
-
-/// The precedence of results: of many events, the first of these that occurs decides the response. An unsupported type is last, since it is
-/// no error of the customer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Precedence {
-    InternalError,
-    Accepted,
-    Done,
-    Rejected,
-    OtherRefusal,
-    Unsupported,
 }
 
 /// The codes of the table above that a path for events answers, for the OpenAPI description.

@@ -12,7 +12,7 @@ mod pages;
 
 use super::body;
 use super::response::{ApiResponse, PageStatus};
-use super::{AdmissionError, refuse};
+use super::{AdmissionError, only, refuse};
 use crate::clock::Clock;
 use crate::connect::{ExpectedRequest, Flow, Nonce, Refusal};
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce};
@@ -68,11 +68,10 @@ pub struct Connect {
 const MAX_FORM_BYTES: usize = 8 * 1024;
 
 pub(super) fn routes(connect: Arc<Connect>) -> Router {
-    let not_allowed = |methods| move |request| refuse(request, ApiResponse::MethodNotAllowed(methods));
     Router::new()
-        .route("/connect", get(show).post(submit).fallback(not_allowed("GET, HEAD, POST")))
-        .route("/connect/again", post(again).fallback(not_allowed("POST")))
-        .route("/connect/callback", get(callback).fallback(not_allowed("GET")))
+        .route("/connect", only("GET, HEAD, POST", get(show).post(submit)))
+        .route("/connect/again", only("POST", post(again)))
+        .route("/connect/callback", only("GET", get(callback)))
         .with_state(connect)
 }
 
