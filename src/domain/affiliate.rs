@@ -6,7 +6,6 @@
 use super::Field;
 use std::borrow::Cow;
 use std::fmt;
-use std::str::FromStr;
 
 /// The numeric identifier, e.g. `37569297`: what `edit` and `status_change` want.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -44,11 +43,6 @@ pub enum AffiliateStatus {
     Disabled,
 }
 
-/// A text that is none of Refersion's statuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected PENDING, ACTIVE, DENIED or DISABLED")]
-pub struct UnknownStatus;
-
 impl AffiliateStatus {
     /// Refersion's spelling.
     pub fn as_str(self) -> &'static str {
@@ -59,16 +53,11 @@ impl AffiliateStatus {
             Self::Disabled => "DISABLED",
         }
     }
-}
 
-impl FromStr for AffiliateStatus {
-    type Err = UnknownStatus;
-
-    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
-        [Self::Pending, Self::Active, Self::Denied, Self::Disabled]
-            .into_iter()
-            .find(|status| status.as_str().eq_ignore_ascii_case(text.trim()))
-            .ok_or(UnknownStatus)
+    /// The status of this text, in any case; none if it is none of Refersion's.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut all = [Self::Pending, Self::Active, Self::Denied, Self::Disabled].into_iter();
+        all.find(|status| status.as_str().eq_ignore_ascii_case(text.trim()))
     }
 }
 
@@ -238,8 +227,8 @@ mod tests {
 
     #[test]
     fn a_status_is_read_in_any_case() {
-        assert_eq!("active".parse(), Ok(AffiliateStatus::Active));
-        assert_eq!(" DISABLED ".parse(), Ok(AffiliateStatus::Disabled));
-        assert_eq!("GONE".parse::<AffiliateStatus>(), Err(UnknownStatus));
+        assert_eq!(AffiliateStatus::parse("active"), Some(AffiliateStatus::Active));
+        assert_eq!(AffiliateStatus::parse(" DISABLED "), Some(AffiliateStatus::Disabled));
+        assert_eq!(AffiliateStatus::parse("GONE"), None);
     }
 }

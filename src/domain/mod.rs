@@ -20,7 +20,7 @@ mod time;
 mod user;
 
 pub use account::{AccountName, ApiKey, ApiKeyError};
-pub use affiliate::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, NewAffiliate, Profile, UnknownStatus};
+pub use affiliate::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, NewAffiliate, Profile};
 pub use email::{Email, EmailError};
 pub use fact_time::FactTime;
 pub use facts::{Fact, Facts};

@@ -80,7 +80,7 @@ fn profile(affiliate: &Value) -> Profile {
 }
 
 fn status(value: &Value) -> Option<AffiliateStatus> {
-    value.get("status")?.as_str()?.parse().ok()
+    AffiliateStatus::parse(value.get("status")?.as_str()?)
 }
 
 /// A text, or a number as text.
