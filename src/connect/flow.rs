@@ -119,7 +119,7 @@ impl Flow {
             expected: self.expected,
             nonce: self.nonce,
             expires: self.expires.0,
-            key: self.key.as_ref().map(|key| format!("{}.{}", key.public(), key.expose_secret())),
+            key: self.key.as_ref().map(|key| key.expose_pair().to_owned()),
             install: self.install.clone(),
             sources: self.sources.clone(),
         };

@@ -81,14 +81,19 @@ impl ApiKey {
         &self.joined.expose_secret()[self.dot + 1..]
     }
 
+    /// The whole setting, `publickey.secretkey`. Only for credentials and settings that need it.
+    pub fn expose_pair(&self) -> &str {
+        self.joined.expose_secret()
+    }
+
     /// Whether `presented` is the whole setting, compared in constant time (its length is no secret).
     pub fn matches(&self, presented: &[u8]) -> bool {
-        self.joined.expose_secret().as_bytes().ct_eq(presented).into()
+        self.expose_pair().as_bytes().ct_eq(presented).into()
     }
 
     /// Whether `other` is the same pair, compared as in [`ApiKey::matches`].
     pub fn is_same_pair(&self, other: &Self) -> bool {
-        self.matches(other.joined.expose_secret().as_bytes())
+        self.matches(other.expose_pair().as_bytes())
     }
 }
 

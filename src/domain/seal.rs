@@ -45,8 +45,8 @@ impl SealKey {
 
     /// Encrypts the API key of `account`.
     pub fn seal(&self, account: &AccountName, api_key: &ApiKey, nonce: &SealNonce) -> SealedApiKey {
-        let joined = Zeroizing::new(format!("{}.{}", api_key.public(), api_key.expose_secret()));
-        SealedApiKey { account: account.clone(), blob: self.seal_bytes(account.as_str(), joined.as_bytes(), nonce) }
+        let blob = self.seal_bytes(account.as_str(), api_key.expose_pair().as_bytes(), nonce);
+        SealedApiKey { account: account.clone(), blob }
     }
 
     /// Encrypts `bytes` for `purpose`. A purpose has a blank, so that it is the name of no account.

@@ -124,7 +124,7 @@ impl OauthApp {
         let body = json!({"destination": {
             "name": name,
             "connection_mode": "CLOUD",
-            "config": [{"name": format!("{name}/config/apiKey"), "display_name": "API Key", "value": joined_api_key(key)}],
+            "config": [{"name": format!("{name}/config/apiKey"), "display_name": "API Key", "value": key.expose_pair()}],
             "enabled": true,
         }});
         let url = joined(&self.app.api_base_url, &format!("v1beta/{source}/destinations"));
@@ -136,7 +136,7 @@ impl OauthApp {
         let body = json!({
             "destination": {
                 "enabled": true,
-                "config": [{"name": format!("{name}/config/apiKey"), "type": "string", "value": joined_api_key(key)}],
+                "config": [{"name": format!("{name}/config/apiKey"), "type": "string", "value": key.expose_pair()}],
             },
             "update_mask": {"paths": ["destination.enabled", "destination.config"]},
         });
@@ -168,10 +168,6 @@ fn joined(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}{path}", base.path()));
     url
-}
-
-fn joined_api_key(key: &ApiKey) -> String {
-    format!("{}.{}", key.public(), key.expose_secret())
 }
 
 /// Reads the answer to the exchange of a code, or to a request for a token of an install.
