@@ -122,49 +122,44 @@ pub struct Subscription {
     pub settings: Value,
 }
 
-/// A call that changes something.
+/// A call that changes something about a destination, whose id is known once it is created.
 #[derive(Clone, Debug)]
-pub struct ApiChange {
-    method: Method,
-    /// The path below the base URL.
-    path: String,
-    body: Value,
+pub enum ApiChange {
+    /// Creates it.
+    CreateDestination(Value),
+    /// Changes it.
+    UpdateDestination(Value),
+    /// Deletes it, and its subscriptions.
+    DeleteDestination,
+    /// Creates a subscription of it.
+    CreateSubscription(Value),
+    /// Changes the subscription with this id.
+    UpdateSubscription(String, Value),
 }
 
 impl ApiChange {
-    /// Creates a destination.
-    pub fn create_destination(body: Value) -> Self {
-        Self { method: Method::POST, path: "destinations".to_owned(), body }
-    }
-
-    /// Changes a destination.
-    pub fn update_destination(id: &str, body: Value) -> Self {
-        Self { method: Method::PATCH, path: format!("destinations/{id}"), body }
-    }
-
-    /// Deletes a destination, and its subscriptions.
-    pub fn delete_destination(id: &str) -> Self {
-        Self { method: Method::DELETE, path: format!("destinations/{id}"), body: Value::Null }
-    }
-
-    /// Creates a subscription of a destination.
-    pub fn create_subscription(destination: &str, body: Value) -> Self {
-        Self { method: Method::POST, path: format!("destinations/{destination}/subscriptions"), body }
-    }
-
-    /// Changes a subscription of a destination.
-    pub fn update_subscription(destination: &str, id: &str, body: Value) -> Self {
-        Self { method: Method::PATCH, path: format!("destinations/{destination}/subscriptions/{id}"), body }
+    /// The method, the path below the base URL, and the body.
+    fn request(&self, id: &str) -> (Method, String, &Value) {
+        match self {
+            Self::CreateDestination(body) => (Method::POST, "destinations".to_owned(), body),
+            Self::UpdateDestination(body) => (Method::PATCH, format!("destinations/{id}"), body),
+            Self::DeleteDestination => (Method::DELETE, format!("destinations/{id}"), &Value::Null),
+            Self::CreateSubscription(body) => (Method::POST, format!("destinations/{id}/subscriptions"), body),
+            Self::UpdateSubscription(subscription, body) => {
+                (Method::PATCH, format!("destinations/{id}/subscriptions/{subscription}"), body)
+            }
+        }
     }
 
     /// The call as a line of text: the method, the path and the body, without the shared secret.
-    pub fn line(&self) -> String {
-        let mut body = self.body.clone();
+    pub fn line(&self, id: &str) -> String {
+        let (method, path, body) = self.request(id);
+        let mut body = body.clone();
         if let Some(secret) = body.pointer_mut("/settings/sharedSecret") {
             *secret = "…".into();
         }
         let body = if body.is_null() { String::new() } else { format!(" {body}") };
-        format!("{} /{}{body}", self.method, self.path)
+        format!("{method} /{path}{body}")
     }
 }
 
@@ -216,9 +211,10 @@ impl PublicApi {
         Ok(metrics.into_iter().flatten().filter_map(metric).collect())
     }
 
-    /// Makes a change. Returns the id of what was created or changed; empty after a deletion.
-    pub async fn make(&self, change: &ApiChange) -> Result<String, CallError> {
-        let body = self.call(change.method.clone(), &change.path, &change.body).await?;
+    /// Makes a change of the destination `id`. Returns the id of what was created or changed; empty after a deletion.
+    pub async fn make(&self, change: &ApiChange, id: &str) -> Result<String, CallError> {
+        let (method, path, body) = change.request(id);
+        let body = self.call(method, &path, body).await?;
         let made = ["destination", "subscription"].iter().find_map(|name| body["data"][name]["id"].as_str());
         Ok(made.unwrap_or_default().to_owned())
     }

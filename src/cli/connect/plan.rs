@@ -26,28 +26,9 @@ pub(super) struct Wanted<'a> {
 
 /// What has to be done for one source.
 pub(super) struct Plan {
-    pub(super) steps: Vec<WorkspaceChange>,
+    pub(super) steps: Vec<ApiChange>,
     /// `created`, `unchanged`, or `changed:` and what.
     pub(super) summary: String,
-}
-
-/// A change. The id of a destination is known once it is created.
-pub(super) enum WorkspaceChange {
-    CreateDestination(Value),
-    UpdateDestination(Value),
-    CreateSubscription(Value),
-    UpdateSubscription(String, Value),
-}
-
-impl WorkspaceChange {
-    pub(super) fn change(&self, destination: &str) -> ApiChange {
-        match self {
-            Self::CreateDestination(body) => ApiChange::create_destination(body.clone()),
-            Self::UpdateDestination(body) => ApiChange::update_destination(destination, body.clone()),
-            Self::CreateSubscription(body) => ApiChange::create_subscription(destination, body.clone()),
-            Self::UpdateSubscription(id, body) => ApiChange::update_subscription(destination, id, body.clone()),
-        }
-    }
 }
 
 /// Whether a destination was set up by this command for `url`, or for any.
@@ -78,18 +59,18 @@ pub(super) fn plan(wanted: &Wanted, source: &Source, there: Option<&ExistingDest
     let Some(there) = there else {
         let settings = json!({"sharedSecret": wanted.secret});
         let create = json!({"sourceId": source.id, "metadataId": wanted.webhook.id, "enabled": true, "name": NAME, "settings": settings});
-        let steps = vec![WorkspaceChange::CreateDestination(create), new_subscription(wanted)];
+        let steps = vec![ApiChange::CreateDestination(create), new_subscription(wanted)];
         return Plan { steps, summary: "created".to_owned() };
     };
     let (mut steps, mut changed) = (Vec::new(), Vec::new());
     if let Some(body) = destination(wanted, &there.destination, &mut changed) {
-        steps.push(WorkspaceChange::UpdateDestination(body));
+        steps.push(ApiChange::UpdateDestination(body));
     }
     let mut ours = there.subscriptions.iter();
     let by_url = ours.clone().find(|subscription| has_url(subscription, wanted.url));
     if let Some(there) = by_url.or_else(|| ours.find(|subscription| subscription.name == NAME)) {
         if let Some(body) = subscription(wanted, there, &mut changed) {
-            steps.push(WorkspaceChange::UpdateSubscription(there.id.clone(), json!({"input": body})));
+            steps.push(ApiChange::UpdateSubscription(there.id.clone(), json!({"input": body})));
         }
     } else {
         changed.push("a subscription is added");
@@ -99,8 +80,8 @@ pub(super) fn plan(wanted: &Wanted, source: &Source, there: Option<&ExistingDest
     Plan { steps, summary }
 }
 
-fn new_subscription(wanted: &Wanted) -> WorkspaceChange {
-    WorkspaceChange::CreateSubscription(json!({
+fn new_subscription(wanted: &Wanted) -> ApiChange {
+    ApiChange::CreateSubscription(json!({
         "name": NAME,
         "actionId": wanted.webhook.action,
         "trigger": TRIGGER,
