@@ -29,12 +29,13 @@ mod open_files;
 mod open_store;
 mod ownership;
 mod reload;
-mod reload_requests;
+mod store_api;
 
 pub use open_store::{StoreOpenError, StoreState, look_at_store, open_source, open_store, open_target};
 pub use reload::{LoadConfig, Reloading};
+pub use store_api::store_api;
 
-use crate::admin::{self, Access, Admin};
+use crate::admin::{self, Access, Admin, ReloadRequest};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::AccountName;
@@ -53,7 +54,6 @@ use directory::Directory;
 use merchant_registry::MerchantRegistry;
 use ownership::LeaseRenewal;
 use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader, new_client};
-use reload_requests::ReloadRequests;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -61,6 +61,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -146,6 +147,8 @@ const LISTEN_BACKLOG: u32 = 4_096;
 const COMPACT_EVERY: Duration = Duration::from_secs(10);
 /// How long entries of the ledger are collected before they are written together.
 const WRITE_LEDGER_AFTER: Duration = Duration::from_secs(1);
+/// So many operators' reloads may wait for the one that runs.
+const MAX_WAITING_RELOADS: usize = 4;
 /// How often the store makes a test commit, so that health is up to date while no event arrives.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
@@ -188,8 +191,8 @@ pub async fn serve(
     let public = tokio::spawn(listen(server, router, limits.public, shutdown.clone()));
     let series = SeriesRecorder::new(context.metrics.clone(), Arc::clone(store), context.clock);
     let sampling = tokio::spawn(series.clone().run());
-    let (reload_requests, requested) = ReloadRequests::new();
-    let operators = admin_router(&context, &registry, series, reload_requests, addresses.ops);
+    let (reload, requested) = mpsc::channel(MAX_WAITING_RELOADS);
+    let operators = admin_router(&context, &registry, series, reload, addresses.ops);
     let private = tokio::spawn(listen_for_operators(ops, operators, limits.operators, shutdown.clone()));
     let leases = LeaseRenewal::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
     registry.wake_accounts_with_pending_events();
@@ -258,7 +261,7 @@ fn admin_router(
     context: &AppContext,
     registry: &Arc<AccountRegistry>,
     series: SeriesRecorder,
-    reload_requests: ReloadRequests,
+    reload: mpsc::Sender<ReloadRequest>,
     address: SocketAddr,
 ) -> Router {
     let config = context.config();
@@ -269,7 +272,7 @@ fn admin_router(
         metrics: context.metrics.clone(),
         scraper: Scraper::new(context.metrics.clone(), Arc::clone(&context.store)),
         series,
-        config: Arc::new(reload_requests),
+        reload,
         accounts: Arc::new(Directory { context: context.clone(), registry: Arc::clone(registry) }),
         shutdown: context.runtime.shutdown.clone(),
     };

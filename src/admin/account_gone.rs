@@ -3,13 +3,15 @@
 //! In: accounts, and ids of dead letters. Out: how many events were set aside, and what became of each dead letter. An account is gone if it
 //! is not configured, no API key of it is kept, and no process owns it. Invariants: nothing of an account that is not gone is set aside or
 //! moved; a moved event is what it would be if the other account had received it at the same moment: its id and the keys of its user are
-//! keyed hashes of the account, so they are made anew, by the rules of the other account. The commands that open the store themselves use the
-//! same functions. Deliberately absent: discarding, which is that of any dead letter.
+//! keyed hashes of the account, so they are made anew, by the rules of the other account. Deliberately absent:
+//! discarding, which is that of any dead letter.
 
-use crate::domain::{AccountName, SealedApiKey, Timestamp};
+use super::Admin;
+use super::problem::Problem;
+use crate::domain::{AccountName, SealedApiKey};
 use crate::mapping::{self, Rules};
 use crate::segment::Event;
-use crate::store::{DeadLetter, MovedDeadLetter, NewEvent, Replay, ReplayResult, Store, StoreError};
+use crate::store::{DeadLetter, MovedDeadLetter, NewEvent, Replay, ReplayResult, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use utoipa::ToSchema;
@@ -17,23 +19,7 @@ use utoipa::ToSchema;
 /// So many events are set aside in one transaction.
 const PORTION: usize = 500;
 /// So many dead letters are moved in one transaction.
-pub const MAX_MOVED: usize = 100;
-
-/// Why an account is not gone.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AccountInUse {
-    /// Its events are delivered, or will be.
-    #[error("the account {0} is configured, so its events are delivered")]
-    Configured(AccountName),
-    /// Its events are delivered, or are once keys that arrive are accepted.
-    #[error(
-        "the API key of the account {0} is kept, so its events can be delivered; `DELETE /api/v1/keys/{0}` removes it"
-    )]
-    KeyKept(AccountName),
-    /// Another process, perhaps with another configuration, delivers for it.
-    #[error("a process owns the account {0}: wait until it has ended or has given the account up")]
-    Owned(AccountName),
-}
+pub(super) const MAX_MOVED: usize = 100;
 
 /// What was set aside of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -44,55 +30,46 @@ pub struct SetAside {
     pub pending: u64,
 }
 
-/// Makes the next pending events of an account that is gone dead letters. `configured`: the names of the configured accounts.
-pub async fn set_aside(
-    store: &dyn Store,
-    configured: &[AccountName],
-    account: &AccountName,
-    now: Timestamp,
-) -> Result<Result<SetAside, AccountInUse>, StoreError> {
-    if let Some(why) = in_use(configured, &store.kept_api_keys().await?, account) {
-        return Ok(Err(why));
+/// Makes the next pending events of an account that is gone dead letters.
+pub(super) async fn set_aside(admin: &Admin, account: &AccountName) -> Result<SetAside, Problem> {
+    let store = &admin.store;
+    if let Some(why) = in_use(&admin.configured_names(), &store.kept_api_keys().await?, account) {
+        return Err(Problem::AccountInUse(why));
     }
-    let Some(events) = store.set_aside(account, now, PORTION).await? else {
-        return Ok(Err(AccountInUse::Owned(account.clone())));
+    let Some(events) = store.set_aside(account, admin.clock.now(), PORTION).await? else {
+        // Another process, perhaps with another configuration.
+        let why = format!("a process owns the account {account}: wait until it has ended or has given the account up");
+        return Err(Problem::AccountInUse(why));
     };
     tracing::info!(%account, events, "an operator set pending events of an account that is gone aside as dead letters");
-    Ok(Ok(SetAside { events, pending: store.pending().get(account.as_str()).copied().unwrap_or(0) }))
+    Ok(SetAside { events, pending: store.pending().get(account.as_str()).copied().unwrap_or(0) })
 }
 
-/// Why the account is not gone, as far as the configuration and the kept keys tell.
-fn in_use(configured: &[AccountName], kept: &[SealedApiKey], account: &AccountName) -> Option<AccountInUse> {
+/// Why the account is not gone, as far as the configuration and the kept keys tell: its events are delivered, or can be.
+pub(super) fn in_use(configured: &[AccountName], kept: &[SealedApiKey], account: &AccountName) -> Option<String> {
     if configured.contains(account) {
-        return Some(AccountInUse::Configured(account.clone()));
+        return Some(format!("the account {account} is configured, so its events are delivered"));
     }
-    kept.iter().any(|key| key.account == *account).then(|| AccountInUse::KeyKept(account.clone()))
+    kept.iter().any(|key| key.account == *account).then(|| {
+        format!(
+            "the API key of the account {account} is kept, so its events can be delivered; `DELETE /api/v1/keys/{account}` \
+             removes it"
+        )
+    })
 }
 
-/// Whether events can be delivered to the account: it is configured, or its API key is kept.
-pub async fn can_deliver(
-    store: &dyn Store,
-    configured: &[AccountName],
-    account: &AccountName,
-) -> Result<bool, StoreError> {
-    Ok(in_use(configured, &store.kept_api_keys().await?, account).is_some())
-}
-
-/// Moves dead letters of accounts that are gone to the account `to`, which has these `rules`, in the order of their ids; the result for each.
-/// At most `MAX_MOVED` of them.
-pub async fn move_dead_letters(
-    store: &dyn Store,
-    configured: &[AccountName],
-    (to, rules): (&AccountName, &Rules),
-    ids: &[i64],
-) -> Result<Vec<ReplayResult>, StoreError> {
+/// Moves dead letters of accounts that are gone to the account `to`, in the order of their ids; the result for each. At most
+/// `MAX_MOVED` of them.
+pub(super) async fn move_dead_letters(admin: &Admin, to: &str, ids: &[i64]) -> Result<Vec<ReplayResult>, Problem> {
+    let (to, rules) = (admin.deliverable_account(to).await?, admin.accounts.rules(to));
+    let (store, configured) = (&*admin.store, admin.configured_names());
     let kept = store.kept_api_keys().await?;
-    let is_unconfigured = |account: &str| in_use(configured, &kept, &AccountName::from(account.to_owned())).is_none();
+    let is_unconfigured = |account: &str| in_use(&configured, &kept, &AccountName::from(account.to_owned())).is_none();
     let (mut moved, mut results) = (Vec::new(), Vec::new());
     for id in ids.iter().copied().collect::<BTreeSet<i64>>() {
         let letter = match store.dead_letter(id).await? {
             None => Err(Replay::Missing),
-            Some(letter) if is_unconfigured(&letter.account) => as_received_by(store, (to, rules), &letter),
+            Some(letter) if is_unconfigured(&letter.account) => as_received_by(store, (&to, &rules), &letter),
             Some(_) => Err(Replay::AccountExists),
         };
         match letter {

@@ -71,8 +71,7 @@ pub(super) async fn set_aside(
 
 /// Sets the next pending events of an account that is gone aside.
 pub(super) async fn portion_set_aside(admin: &Admin, account: &str) -> Result<SetAside, Problem> {
-    let account = admin.known_account(account).await?;
-    Ok(account_gone::set_aside(&*admin.store, &admin.configured_names(), &account, admin.clock.now()).await??)
+    account_gone::set_aside(admin, &admin.known_account(account).await?).await
 }
 
 /// What became of an event

@@ -53,7 +53,7 @@ pub struct DeadLetterDetails {
 
 impl DeadLetterDetails {
     /// The details of `letter`, whose event would be delivered by these rules today. They leave out the event itself.
-    pub fn new(mut letter: DeadLetter, rules: &Rules, policy: Policy, now: Timestamp) -> Self {
+    fn new(mut letter: DeadLetter, rules: &Rules, policy: Policy, now: Timestamp) -> Self {
         let explain = |body: String| dry_run::explain(&body, rules, policy, now, Detail::WithoutValues).0;
         let today = letter.body.take().map(explain);
         Self { letter, today }
@@ -102,7 +102,7 @@ pub struct DiscardResult {
 
 impl DiscardResult {
     /// The result for each of the `selected` ids, of which the store has `discarded` these.
-    pub fn of_each(selected: &[i64], discarded: &[i64]) -> Vec<Self> {
+    fn of_each(selected: &[i64], discarded: &[i64]) -> Vec<Self> {
         let result = |id: &i64| {
             let outcome = if discarded.contains(id) { DiscardOutcome::Discarded } else { DiscardOutcome::Missing };
             Self { id: *id, outcome }
@@ -221,10 +221,7 @@ pub(super) async fn replayed(admin: &Admin, ids: Vec<i64>, to: Option<&str>) -> 
         Some(_) if ids.len() > MAX_MOVED => {
             return Err(Problem::InvalidRequest(format!("more than {MAX_MOVED} `ids` with `to`")));
         }
-        Some(to) => {
-            let (to, rules) = (admin.deliverable_account(to).await?, admin.accounts.rules(to));
-            move_dead_letters(&*admin.store, &admin.configured_names(), (&to, &rules), &ids).await?
-        }
+        Some(to) => move_dead_letters(admin, to, &ids).await?,
     };
     admin.accounts.wake_accounts_with_pending_events();
     let replayed = results.iter().filter(|result| result.outcome == Replay::Replayed).count();

@@ -2,17 +2,17 @@
 //!
 //! In: a name. Out: the account, or why there is none. [`AccountDirectory`] is implemented by the assembly, which knows the accounts.
 //! An account is known if it is `main`, if it is configured, if its API key arrived and is kept, or if the store ever had an event of
-//! it; the same rule holds for the commands that open the store themselves.
+//! it.
 
 use super::Admin;
-use super::account_gone::can_deliver;
+use super::account_gone::in_use;
 use super::problem::Problem;
 use crate::account_signals::AccountSignals;
 use crate::delivery::Policy;
 use crate::domain::{AccountName, Timestamp};
 use crate::mapping::Rules;
 use crate::scheduling::HealthState;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -74,40 +74,6 @@ impl Account {
     }
 }
 
-/// There is no account of this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no account {name:?}; the configured accounts are: {configured}")]
-pub struct UnknownAccount {
-    name: String,
-    configured: String,
-}
-
-impl UnknownAccount {
-    /// `configured`: the names of the configured accounts.
-    pub fn new(name: &str, configured: &[AccountName]) -> Self {
-        let configured = configured.iter().map(AccountName::as_str).collect::<Vec<_>>().join(", ");
-        let configured = if configured.is_empty() { "none".to_owned() } else { configured };
-        Self { name: name.to_owned(), configured }
-    }
-}
-
-/// The account of this name, if it is known. `configured`: the names of the configured accounts.
-pub async fn known_account(
-    store: &dyn Store,
-    configured: &[AccountName],
-    name: &str,
-) -> Result<Result<AccountName, UnknownAccount>, StoreError> {
-    let account = AccountName::from(name.to_owned());
-    if account == AccountName::main()
-        || configured.contains(&account)
-        || store.knows_account(&account).await?
-        || store.kept_api_keys().await?.iter().any(|key| key.account == account)
-    {
-        return Ok(Ok(account));
-    }
-    Ok(Err(UnknownAccount::new(name, configured)))
-}
-
 impl Admin {
     /// The names of the configured accounts.
     pub(super) fn configured_names(&self) -> Vec<AccountName> {
@@ -116,16 +82,24 @@ impl Admin {
 
     /// The account of this name, or the problem that there is none.
     pub(super) async fn known_account(&self, name: &str) -> Result<AccountName, Problem> {
-        Ok(known_account(&*self.store, &self.configured_names(), name).await??)
+        let (account, configured) = (AccountName::from(name.to_owned()), self.configured_names());
+        if account == AccountName::main()
+            || configured.contains(&account)
+            || self.store.knows_account(&account).await?
+            || self.store.kept_api_keys().await?.iter().any(|key| key.account == account)
+        {
+            return Ok(account);
+        }
+        Err(unknown(name, &configured))
     }
 
     /// The account of this name, or the problem that there is none that events can be delivered to.
     pub(super) async fn deliverable_account(&self, name: &str) -> Result<AccountName, Problem> {
         let (account, configured) = (AccountName::from(name.to_owned()), self.configured_names());
-        if can_deliver(&*self.store, &configured, &account).await? {
-            return Ok(account);
+        match in_use(&configured, &self.store.kept_api_keys().await?, &account) {
+            Some(_) => Ok(account),
+            None => Err(unknown(name, &configured)),
         }
-        Err(UnknownAccount::new(name, &configured).into())
     }
 
     /// As [`Admin::known_account`], where an account is optional.
@@ -146,4 +120,11 @@ impl Admin {
             Problem::InvalidRequest("`account` is missing: it is required where no account is configured".to_owned())
         })
     }
+}
+
+/// There is no account of this name.
+fn unknown(name: &str, configured: &[AccountName]) -> Problem {
+    let configured = configured.iter().map(AccountName::as_str).collect::<Vec<_>>().join(", ");
+    let configured = if configured.is_empty() { "none".to_owned() } else { configured };
+    Problem::NotFound(format!("there is no account {name:?}; the configured accounts are: {configured}"))
 }

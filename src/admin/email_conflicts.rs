@@ -35,7 +35,7 @@ pub struct EmailConflictPage {
 
 impl EmailConflictPage {
     /// A page of up to `limit` conflicts.
-    pub fn new(conflicts: Vec<EmailConflict>, limit: usize) -> Self {
+    fn new(conflicts: Vec<EmailConflict>, limit: usize) -> Self {
         let next = conflicts.last().filter(|_| conflicts.len() == limit).map(|last| last.place);
         Self { conflicts, next }
     }

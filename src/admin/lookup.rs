@@ -57,11 +57,11 @@ pub struct LookupResult {
 }
 
 impl LookupRequest {
-    /// The query for an account of a store with this hash key. Err: what is wrong with the request.
-    pub fn query(&self, hash: &HashKey, account: AccountName) -> Result<LookupQuery, String> {
+    /// The query for an account of a store with this hash key.
+    fn query(&self, hash: &HashKey, account: AccountName) -> Result<LookupQuery, Problem> {
         let blank = |text: &&String| !text.trim().is_empty();
-        let email =
-            self.email.as_deref().map(Email::parse).transpose().map_err(|error| format!("`email` is {error}"))?;
+        let email = self.email.as_deref().map(Email::parse).transpose();
+        let email = email.map_err(|error| Problem::InvalidRequest(format!("`email` is {error}")))?;
         let user = User { user_id: self.user_id.as_deref().and_then(UserId::parse), email };
         let code = self.code.as_ref().filter(blank).map(|code| AffiliateCode(code.trim().to_owned()));
         let users = user.keys(hash, &account);
@@ -69,16 +69,16 @@ impl LookupRequest {
         let ids = message_id.map(|id| LookupQuery::ids(hash, &account, id, &users)).unwrap_or_default();
         if users.is_empty() && code.is_none() && ids.is_empty() {
             let what = "`user_id`, `email`, `message_id` and `code` are missing or blank: one of them is required";
-            return Err(what.to_owned());
+            return Err(Problem::InvalidRequest(what.to_owned()));
         }
-        let limit = page_size(self.limit).map_err(|problem| problem.details().detail)?;
+        let limit = page_size(self.limit)?;
         Ok(LookupQuery { account, users, code, ids, before: self.before, limit })
     }
 }
 
 impl LookupResult {
     /// What was found for `query`.
-    pub fn new(query: &LookupQuery, found: Lookup) -> Self {
+    fn new(query: &LookupQuery, found: Lookup) -> Self {
         let known = !found.affiliates.is_empty() || !found.events.is_empty() || !found.remembered.is_empty();
         Self { known, event: query.ids.first().map(ToString::to_string), found }
     }
@@ -101,7 +101,7 @@ pub(super) async fn look_up(
 /// What is known of the user or the event, for an operator.
 pub(super) async fn looked_up(admin: &Admin, request: &LookupRequest) -> Result<LookupResult, Problem> {
     let account = admin.account_or_first(request.account.as_deref()).await?;
-    let query = request.query(admin.store.hash_key(), account).map_err(Problem::InvalidRequest)?;
+    let query = request.query(admin.store.hash_key(), account)?;
     // Err: what cannot be written yet is missing in the answer, and is written later.
     let _ = admin.store.write_recorded().await;
     let found = admin.store.lookup(&query).await?;

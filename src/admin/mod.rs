@@ -32,16 +32,16 @@ pub mod wording;
 mod wrong_tokens;
 
 pub use access::Access;
-pub use account_gone::{AccountInUse, SetAside, can_deliver, move_dead_letters, set_aside};
+pub use account_gone::SetAside;
 pub use accounts::{AccountPage, AccountStatus};
 pub use affiliate_list::AffiliateListStatus;
 pub use dead_letters::{DeadLetterDetails, DiscardOutcome, DiscardResult, RevealedEvent};
-pub use directory::{Account, AccountDirectory, AccountState, UnknownAccount, known_account};
+pub use directory::{Account, AccountDirectory, AccountState};
 pub use email_conflicts::EmailConflictPage;
 pub use lookup::{LookupRequest, LookupResult};
 pub use openapi::openapi;
 pub use problem::ProblemDetails;
-pub use reload::{ChangedSetting, ReloadConfig, ReloadRefusal, Reloaded};
+pub use reload::{ChangedSetting, ReloadRequest, Reloaded};
 pub use status::{BacklogTrendStatus, ServiceStatus};
 
 use crate::clock::Clock;
@@ -57,6 +57,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 use problem::Problem;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -74,8 +75,8 @@ pub struct Admin {
     pub scraper: Scraper,
     /// What happened recently.
     pub series: SeriesRecorder,
-    /// Reads the configuration again.
-    pub config: Arc<dyn ReloadConfig>,
+    /// Where requests to read the configuration again go.
+    pub reload: mpsc::Sender<ReloadRequest>,
     /// The accounts of the service.
     pub accounts: Arc<dyn AccountDirectory>,
     /// Cancelled when the service shuts down.
@@ -94,7 +95,7 @@ impl Admin {
 pub fn router(admin: Arc<Admin>, access: Access) -> Router {
     let open = open_routes().with_state(Arc::clone(&admin));
     let pages = pages::routes(pages::PagesState { admin: Arc::clone(&admin), can_change: access.has_token() });
-    let api = api_routes().with_state(admin);
+    let api = api(admin);
     let access = Arc::new(access);
     let pages = pages
         .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed })
@@ -112,6 +113,11 @@ pub fn router(admin: Arc<Admin>, access: Access) -> Router {
         .merge(pages)
         .fallback(|| async { Problem::UnknownPath })
         .layer(CatchPanicLayer::custom(on_panic))
+}
+
+/// The routes of the API, for a caller who may do everything.
+pub fn api(admin: Arc<Admin>) -> Router {
+    api_routes().with_state(admin)
 }
 
 /// Health and metrics.

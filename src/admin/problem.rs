@@ -21,7 +21,6 @@
 //! A problem is JSON with `type` (a URN that never changes its meaning), `title`, `status` and `detail`, which says what to do. None
 //! holds a secret or personal data.
 
-use super::{AccountInUse, UnknownAccount};
 use crate::store::StoreError;
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -223,18 +222,6 @@ impl IntoResponse for Problem {
             _ => {}
         }
         response
-    }
-}
-
-impl From<AccountInUse> for Problem {
-    fn from(why: AccountInUse) -> Self {
-        Self::AccountInUse(why.to_string())
-    }
-}
-
-impl From<UnknownAccount> for Problem {
-    fn from(unknown: UnknownAccount) -> Self {
-        Self::NotFound(unknown.to_string())
     }
 }
 

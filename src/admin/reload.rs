@@ -1,33 +1,26 @@
 //! Reload: the service takes another configuration while it runs, as at SIGHUP, and answers what has changed.
 //!
 //! In: a request. Out: every setting that differs, or every problem of the configuration, which is refused then. Deliberately absent:
-//! reading and applying it, which the assembly does ([`ReloadConfig`]); the configuration itself never comes with a request.
+//! reading and applying it, which the assembly does; the configuration itself never comes with a request.
 
 use super::Admin;
 use super::extract::{ApiQuery, ApiResult};
 use super::problem::Problem;
 use crate::config::SettingChange;
-use async_trait::async_trait;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 
-/// Reads the configuration of the service again.
-#[async_trait]
-pub trait ReloadConfig: Send + Sync {
-    /// Takes it, or with `dry_run` only says what would change. Every setting that differs.
-    async fn reload(&self, dry_run: bool) -> Result<Vec<SettingChange>, ReloadRefusal>;
-}
-
-/// Why nothing was taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReloadRefusal {
-    /// The configuration has these problems. The former one goes on.
-    Problems(Vec<String>),
-    /// The service is shutting down.
-    ShuttingDown,
+/// A request to read the configuration again, for the one task that does it.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// Nothing is to be taken.
+    pub dry_run: bool,
+    /// Where the answer goes: every setting that differs, or the problems of the configuration.
+    pub answer: oneshot::Sender<Result<Vec<SettingChange>, Vec<String>>>,
 }
 
 /// How to reload.
@@ -79,9 +72,9 @@ pub(super) async fn reload(
     State(admin): State<Arc<Admin>>,
     ApiQuery(ReloadQuery { dry_run }): ApiQuery<ReloadQuery>,
 ) -> ApiResult<Reloaded> {
-    let changes = admin.config.reload(dry_run).await.map_err(|refusal| match refusal {
-        ReloadRefusal::Problems(problems) => Problem::ConfigurationRefused(problems),
-        ReloadRefusal::ShuttingDown => Problem::ShuttingDown,
-    })?;
+    let (answer, answered) = oneshot::channel();
+    // Err: the task that reloads has ended, so that no answer comes.
+    let _ = admin.reload.send(ReloadRequest { dry_run, answer }).await;
+    let changes = answered.await.map_err(|_| Problem::ShuttingDown)?.map_err(Problem::ConfigurationRefused)?;
     Ok(Json(Reloaded { changes: changes.into_iter().map(ChangedSetting::from).collect() }))
 }

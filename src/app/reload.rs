@@ -11,8 +11,8 @@
 
 use super::context::AppContext;
 use super::merchant_registry::{MerchantRegistry, new_pool};
-use super::reload_requests::ReloadRequest;
 use crate::account_signals::AccountSignals;
+use crate::admin::ReloadRequest;
 use crate::config::{AccountConfig, Config, Problems, SettingChange, Warning};
 use crate::domain::{AccountName, ApiKey};
 use crate::http::{AccountEndpoint, AccountRegistry};

@@ -1,22 +1,36 @@
-//! The operators' API of a running service, as the commands use it.
+//! The operators' API, as the commands use it: that of a running service, or of a store that the command has opened itself.
 //!
-//! In: a path with its parameters, or a body. Out: the JSON of the answer, or an error as text, with what the service says in its
-//! problem. The token is that of the configuration; reading from a loopback listener needs none.
+//! In: a path with its parameters, or a body. Out: the JSON of the answer, or an error as text, with what the API says in its
+//! problem. A service gets the token of the configuration; reading from a loopback listener needs none.
 
-use super::http_client::{HttpClient, Received};
+use super::http_client::{Credentials, HttpClient, Received};
 use crate::admin::ProblemDetails;
+use crate::app::store_api;
 use crate::config::Config;
+use crate::store::Store;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-/// A running service, reached through its operators' listener.
+/// The API, and where it is.
 pub(super) struct AdminClient {
-    http: HttpClient,
     url: Url,
-    token: Option<SecretString>,
+    transport: Transport,
+}
+
+enum Transport {
+    /// To the operators' listener of a service.
+    Http(HttpClient, Option<SecretString>),
+    /// To the routes in this process.
+    Direct(Router),
 }
 
 /// How long the service may take to answer a request.
@@ -28,85 +42,115 @@ const HINT: &str =
     "the service that has the store open answers operators on its OPS_LISTEN; pass that address with --ops";
 
 impl AdminClient {
-    /// The service whose operators' listener is at `url`.
+    /// That of the service whose operators' listener is at `url`.
     pub(super) fn new(url: Url, config: &Config) -> Result<Self, String> {
-        Ok(Self { http: HttpClient::new(REQUEST_TIMEOUT)?, url, token: config.ops.token.clone() })
+        Ok(Self { url, transport: Transport::Http(HttpClient::new(REQUEST_TIMEOUT)?, config.ops.token.clone()) })
+    }
+
+    /// That of a store on which no service with this configuration runs.
+    pub(super) fn of_store(store: Arc<dyn Store>, config: &Config) -> Result<Self, String> {
+        let url = Url::parse("http://localhost/").map_err(|error| error.to_string())?; // its paths alone count
+        Ok(Self { url, transport: Transport::Direct(store_api(store, config)) })
     }
 
     /// The answer to `GET path` with these parameters.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, String> {
-        let (url, answer) = self.send_get(path, query).await?;
-        read(&url, &answer)
+        self.send(Method::GET, path, query, None).await?.read()
     }
 
     /// The same, or `None` if what the path names does not exist.
     pub(super) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, String> {
-        let (url, answer) = self.send_get(path, &[]).await?;
-        read_if_found(&url, &answer)
+        self.send(Method::GET, path, &[], None).await?.read_if_found()
     }
 
     /// The answer to `POST path` with this body.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, String> {
-        let (url, answer) = self.send_post(path, Some(body)).await?;
-        read(&url, &answer)
+        self.send(Method::POST, path, &[], Some(body)).await?.read()
     }
 
     /// The answer to `POST path` with these parameters and without a body.
     pub(super) async fn post_query<T: DeserializeOwned>(
         &self,
         path: &str,
-        query: &[(&str, &str)],
+        query: &[(&str, String)],
     ) -> Result<T, String> {
-        let mut url = self.url_of(path);
-        url.query_pairs_mut().extend_pairs(query);
-        let answer = self.http.post(&url, self.token.as_ref(), None, MAX_ANSWER_BYTES).await;
-        read(&url, &answer.map_err(|error| format!("{error}; {HINT}"))?)
+        self.send(Method::POST, path, query, None).await?.read()
     }
 
     /// The answer to `POST path` without a body, or `None` if what the path names does not exist.
     pub(super) async fn post_if_found<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, String> {
-        let (url, answer) = self.send_post(path, None).await?;
-        read_if_found(&url, &answer)
+        self.send(Method::POST, path, &[], None).await?.read_if_found()
     }
 
-    async fn send_get(&self, path: &str, query: &[(&str, String)]) -> Result<(Url, Received), String> {
-        let mut url = self.url_of(path);
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<&Value>,
+    ) -> Result<Answer, String> {
+        let mut url = self.url.clone();
+        url.set_path(path);
+        url.set_query(None);
+        // The query may hold what only the caller should see.
+        let shown = url.to_string();
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let answer = self.http.get(&url, self.token.as_ref(), MAX_ANSWER_BYTES).await;
-        Ok((url, answer.map_err(|error| format!("{error}; {HINT}"))?))
-    }
-
-    async fn send_post(&self, path: &str, body: Option<&Value>) -> Result<(Url, Received), String> {
-        let url = self.url_of(path);
-        let answer = self.http.post(&url, self.token.as_ref(), body, MAX_ANSWER_BYTES).await;
-        Ok((url, answer.map_err(|error| format!("{error}; {HINT}"))?))
-    }
-
-    fn url_of(&self, path: &str) -> Url {
-        let mut url = self.url.clone();
-        url.set_path(path);
-        url
+        let body = body.map(Value::to_string);
+        match &self.transport {
+            Transport::Http(http, token) => {
+                let credentials = token.as_ref().map_or(Credentials::None, Credentials::Token);
+                let received = http.request(method, &url, credentials, body, MAX_ANSWER_BYTES).await;
+                let Received { status, body, .. } = received.map_err(|error| format!("{error}; {HINT}"))?;
+                Ok(Answer { service: Some(shown), status, body })
+            }
+            Transport::Direct(router) => {
+                let (status, body) =
+                    call(router.clone(), method, &url, body).await.map_err(|error| error.to_string())?;
+                Ok(Answer { service: None, status, body })
+            }
+        }
     }
 }
 
-fn read_if_found<T: DeserializeOwned>(url: &Url, answer: &Received) -> Result<Option<T>, String> {
-    let is_problem = || serde_json::from_slice::<ProblemDetails>(&answer.body).is_ok();
-    if answer.status == 404 && is_problem() { Ok(None) } else { read(url, answer).map(Some) }
+/// The status and the body of the answer of these routes.
+async fn call(router: Router, method: Method, url: &Url, json: Option<String>) -> Result<(u16, Vec<u8>), axum::Error> {
+    let request = Request::builder().method(method).uri(url.as_str()).header("Content-Type", "application/json");
+    let request = request.body(Body::from(json.unwrap_or_default())).map_err(axum::Error::new)?;
+    let answer = TowerToHyperService::new(router).call(request).await.map_err(axum::Error::new)?;
+    let status = answer.status().as_u16();
+    Ok((status, to_bytes(answer.into_body(), MAX_ANSWER_BYTES).await?.into()))
 }
 
-fn read<T: DeserializeOwned>(url: &Url, answer: &Received) -> Result<T, String> {
-    let Received { status, body, .. } = answer;
-    // The query may hold what only the caller should see.
-    let mut shown = url.clone();
-    shown.set_query(None);
-    if *status != 200 {
-        let problem = serde_json::from_slice::<ProblemDetails>(body);
-        let what = problem.map_or_else(|_| HINT.to_owned(), |problem| problem.detail);
-        let token = if matches!(*status, 401 | 403) { " (this command reads OPS_TOKEN, too)" } else { "" };
-        return Err(format!("{shown} answered {status}: {what}{token}"));
+/// An answer of the API.
+struct Answer {
+    /// The URL that was asked, without parameters, if a service answered.
+    service: Option<String>,
+    status: u16,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn problem(&self) -> Option<ProblemDetails> {
+        serde_json::from_slice(&self.body).ok()
     }
-    serde_json::from_slice(body)
-        .map_err(|error| format!("{shown} sent an answer that this release cannot read: {error}"))
+
+    fn read_if_found<T: DeserializeOwned>(&self) -> Result<Option<T>, String> {
+        if self.status == 404 && self.problem().is_some() { Ok(None) } else { self.read().map(Some) }
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> Result<T, String> {
+        let status = self.status;
+        if status == 200 {
+            return serde_json::from_slice(&self.body).map_err(|error| match &self.service {
+                Some(url) => format!("{url} sent an answer that this release cannot read: {error}"),
+                None => error.to_string(),
+            });
+        }
+        let detail = self.problem().map_or_else(|| HINT.to_owned(), |problem| problem.detail);
+        let Some(url) = &self.service else { return Err(detail) };
+        let token = if matches!(status, 401 | 403) { " (this command reads OPS_TOKEN, too)" } else { "" };
+        Err(format!("{url} answered {status}: {detail}{token}"))
+    }
 }

@@ -6,10 +6,10 @@
 //! and works in an image without certificates.
 
 use crate::domain::ApiKey;
+use axum::http::Method;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
 use std::error::Error;
 use std::time::Duration;
 use url::Url;
@@ -19,6 +19,15 @@ pub(super) struct HttpClient {
     http: Client,
     timeout: Duration,
     tls: bool,
+}
+
+/// Whom a request is from.
+pub(super) enum Credentials<'a> {
+    None,
+    /// An operator.
+    Token(&'a SecretString),
+    /// A source of events.
+    Key(&'a ApiKey),
 }
 
 /// A response.
@@ -50,46 +59,24 @@ impl HttpClient {
         Ok(self.send(url, self.http.get(url.clone())).await?.status().as_u16())
     }
 
-    /// The response to `GET url` with the credentials of `token`; its body is at most `max_bytes` long.
-    pub(super) async fn get(
+    /// Sends JSON, or no body; the body of the response is at most `max_bytes` long.
+    pub(super) async fn request(
         &self,
+        method: Method,
         url: &Url,
-        token: Option<&SecretString>,
+        credentials: Credentials<'_>,
+        json: Option<String>,
         max_bytes: usize,
     ) -> Result<Received, String> {
-        self.read(url, with_token(self.http.get(url.clone()), token), max_bytes).await
-    }
-
-    /// Posts JSON, or no body, with the credentials of `token`; the body of the response is at most `max_bytes` long.
-    pub(super) async fn post(
-        &self,
-        url: &Url,
-        token: Option<&SecretString>,
-        body: Option<&Value>,
-        max_bytes: usize,
-    ) -> Result<Received, String> {
-        let mut request = with_token(self.http.post(url.clone()), token);
-        if let Some(body) = body {
-            request = request.header("Content-Type", "application/json").body(body.to_string());
+        let mut request = self.http.request(method, url.clone());
+        request = match credentials {
+            Credentials::None => request,
+            Credentials::Token(token) => request.bearer_auth(token.expose_secret()),
+            Credentials::Key(key) => request.basic_auth(key.expose_pair(), Some("")),
+        };
+        if let Some(json) = json {
+            request = request.header("Content-Type", "application/json").body(json);
         }
-        self.read(url, request, max_bytes).await
-    }
-
-    /// Posts JSON text with the credentials of `key`. Out: the response, whose body is at most `max_bytes` long.
-    pub(super) async fn post_text(
-        &self,
-        url: &Url,
-        key: &ApiKey,
-        body: String,
-        max_bytes: usize,
-    ) -> Result<Received, String> {
-        let user = format!("{}.{}", key.public(), key.expose_secret());
-        let request = self.http.post(url.clone()).basic_auth(user, Some(""));
-        let request = request.header("Content-Type", "application/json").body(body);
-        self.read(url, request, max_bytes).await
-    }
-
-    async fn read(&self, url: &Url, request: RequestBuilder, max_bytes: usize) -> Result<Received, String> {
         let mut response = self.send(url, request).await?;
         let mut received = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.message(url, &error))? {
@@ -122,13 +109,6 @@ fn builder(timeout: Duration) -> ClientBuilder {
     // Err: a provider is already installed. reqwest asks for one even without TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().timeout(timeout).redirect(Policy::none())
-}
-
-fn with_token(request: RequestBuilder, token: Option<&SecretString>) -> RequestBuilder {
-    match token {
-        Some(token) => request.bearer_auth(token.expose_secret()),
-        None => request,
-    }
 }
 
 /// The innermost error, such as "Connection refused": reqwest's own errors repeat the URL.

@@ -8,17 +8,17 @@ use super::account_args::AccountArgs;
 use super::admin_backend::AdminBackend;
 use super::admin_client::AdminClient;
 use super::progress::count_bar;
-use super::{now, print};
+use super::{CommandResult, now, print};
 use crate::admin::AffiliateListStatus;
 use crate::config::{AccountConfig, Config};
 use crate::delivery::{ListPage, ListProgress, ListReply};
+use crate::domain::AccountName;
 use crate::refersion::{Client, ConnectionPool, SendGuard};
 use crate::scheduling::Backoff;
 use crate::store::{Store, affiliate_list};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde_json::json;
-use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -34,30 +34,30 @@ const BACKOFF: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::f
 /// After so many failures in a row the command gives up.
 const MAX_FAILURES: u32 = 4;
 
-pub(super) fn run(args: &LearnArgs) -> ExitCode {
+pub(super) fn run(args: &LearnArgs) -> CommandResult {
+    let (config, account) = args.on.load()?;
     let bar = count_bar("affiliates");
-    let learned = args.on.load().and_then(|(config, account)| {
-        args.on.target.with_owner(&config, async |backend| match backend {
-            AdminBackend::Service(service) => through_service(service, account.as_str(), &bar).await,
-            AdminBackend::Store(own) => {
-                let accounts = config.every_account();
-                let configured = accounts.iter().find(|configured| configured.name == account);
-                let configured = configured.ok_or_else(|| {
-                    format!("no API key of the account {account} is configured: start the service, and run this again")
-                })?;
-                on_store(own.store(), &config, configured, &bar).await
-            }
-        })
-    });
-    bar.finish_and_clear();
-    match learned {
-        Ok(status) if args.on.json => print(&json!(status).to_string()),
-        Ok(AffiliateListStatus { read, .. }) => {
-            print(&on_list(read));
-        }
-        Err(code) => return code,
-    }
-    ExitCode::SUCCESS
+    let learned = args.on.target.with_owner(&config, async |backend| {
+        let learned = learn(backend, &config, &account, &bar).await;
+        bar.finish_and_clear();
+        learned
+    })?;
+    print(&if args.on.json { json!(learned).to_string() } else { on_list(learned.read) });
+    Ok(())
+}
+
+async fn learn(
+    backend: &AdminBackend,
+    config: &Config,
+    account: &AccountName,
+    bar: &ProgressBar,
+) -> Result<AffiliateListStatus, String> {
+    let Some(store) = backend.own_store() else { return through_service(backend.api(), account.as_str(), bar).await };
+    let configured = config.every_account().into_iter().find(|configured| configured.name == *account);
+    let configured = configured.ok_or_else(|| {
+        format!("no API key of the account {account} is configured: start the service, and run this again")
+    })?;
+    on_store(store, config, &configured, bar).await
 }
 
 /// What was learned, in words.

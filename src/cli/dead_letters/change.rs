@@ -20,7 +20,7 @@ pub(super) async fn replay(
     json: bool,
     wait: Option<Duration>,
 ) -> Result<bool, String> {
-    if wait.is_some() && !backend.delivers() {
+    if wait.is_some() && backend.own_store().is_some() {
         return Err("no service runs on this store, so nothing would be delivered: replay without --wait".to_owned());
     }
     let (mut pages, mut progress) = (selection.id_pages(backend), ChangeCounts::new("replayed"));

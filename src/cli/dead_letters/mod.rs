@@ -9,9 +9,9 @@ mod show;
 
 pub(super) use selection::parse_time;
 
+use super::CommandResult;
 use super::admin_backend::{AdminBackend, BackendArgs};
 use super::confirm::confirm;
-use super::fail;
 use clap::{Args, Subcommand};
 use selection::{FilterArgs, Selection};
 use std::process::ExitCode;
@@ -92,20 +92,15 @@ struct OutputArgs {
     reveal: bool,
 }
 
-pub(super) fn run(args: &DeadLettersArgs) -> ExitCode {
+pub(super) fn run(args: &DeadLettersArgs) -> CommandResult {
     let (DeadLettersCommand::List { target, .. }
     | DeadLettersCommand::Show { target, .. }
     | DeadLettersCommand::Replay { target, .. }
     | DeadLettersCommand::Discard { target, .. }) = &args.command;
-    let config = match target.config() {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    if let DeadLettersCommand::Discard { selection, yes: false, .. } = &args.command
-        && let Err(reason) =
-            confirm(&format!("Discard {} for good?", selection.description()), "discarding is for good", "discarded")
-    {
-        return fail(&reason);
+    let config = target.config()?;
+    if let DeadLettersCommand::Discard { selection, yes: false, .. } = &args.command {
+        let question = format!("Discard {} for good?", selection.description());
+        confirm(&question, "discarding is for good", "discarded")?;
     }
     let command = async |backend: &AdminBackend| match &args.command {
         DeadLettersCommand::List { filter, output, .. } => show::list(backend, filter, output).await,
@@ -119,9 +114,5 @@ pub(super) fn run(args: &DeadLettersArgs) -> ExitCode {
         DeadLettersCommand::Replay { wait: Some(_), .. } => target.with_owner(&config, command),
         _ => target.with_backend(&config, command),
     };
-    match all_done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(code) => code,
-    }
+    if all_done? { Ok(()) } else { Err(ExitCode::FAILURE) }
 }

@@ -143,7 +143,6 @@ pub(in crate::cli) fn parse_time(text: &str) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::admin_backend::OwnStore;
     use crate::config::{Config, Mode};
     use crate::delivery::OutcomeCode;
     use crate::domain::{AccountName, EventId, Seq, UserKey};
@@ -180,7 +179,7 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(store);
         add_dead_letters(&*store, 0..110).await;
         let (config, _) = Config::load(&[], std::iter::empty(), Mode::Offline).expect("the defaults");
-        let backend = AdminBackend::Store(OwnStore::new(Arc::clone(&store), &config));
+        let backend = AdminBackend::of_store(Arc::clone(&store), &config).expect("its API");
         let mut pages = DeadLetterPages::new(&backend, Filter::default());
         let first = pages.next().await.expect("a page").expect("the first");
         add_dead_letters(&*store, 110..255).await;

@@ -6,8 +6,9 @@
 
 use super::report::EventResult;
 use crate::cli::eprint;
-use crate::cli::http_client::{HttpClient, Received};
+use crate::cli::http_client::{Credentials, HttpClient, Received};
 use crate::domain::ApiKey;
+use axum::http::Method;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -103,7 +104,10 @@ impl Sender {
     async fn attempt(&self, events: &[(u64, String)]) -> Result<RequestEnd, String> {
         let texts: Vec<&str> = events.iter().map(|(_, text)| text.as_str()).collect();
         let body = format!("[{}]", texts.join(","));
-        let received = self.http.post_text(&self.url, &self.key, body, MAX_RESPONSE_BYTES).await;
+        let received = self
+            .http
+            .request(Method::POST, &self.url, Credentials::Key(&self.key), Some(body), MAX_RESPONSE_BYTES)
+            .await;
         let Received { status, retry_after, body } = match received {
             Ok(received) => received,
             Err(reason) => return Ok(RequestEnd::Failed { retry_after: None, reason }),
