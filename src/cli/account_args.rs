@@ -4,11 +4,10 @@
 //! accounts in if none is named.
 
 use super::admin_backend::BackendArgs;
-use super::fail;
+use super::{CommandResult, fail};
 use crate::config::Config;
 use crate::domain::AccountName;
 use clap::Args;
-use std::process::ExitCode;
 
 /// Flattened into the arguments of the command.
 #[derive(Debug, Args)]
@@ -27,7 +26,7 @@ pub(super) struct AccountArgs {
 impl AccountArgs {
     /// The configuration and the account: the one that is named; else the first configured one; else `main`, where only configured
     /// API keys are accepted. Err: the exit code, after the problem was printed.
-    pub(super) fn load(&self) -> Result<(Config, AccountName), ExitCode> {
+    pub(super) fn load(&self) -> CommandResult<(Config, AccountName)> {
         let config = self.target.config()?;
         let named = self.account.clone().map(AccountName::from);
         let first = || config.every_account().into_iter().next().map(|account| account.name);

@@ -5,12 +5,11 @@
 use super::admin_backend::{AdminBackend, BackendArgs};
 use super::confirm::confirm;
 use super::dead_letters::parse_time;
-use super::{eprint, fail, format_time, print};
+use super::{CommandResult, eprint, format_time, print};
 use crate::domain::{AccountName, Timestamp};
 use crate::store::{BacklogFilter, PendingEvent};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(super) struct BacklogArgs {
@@ -53,27 +52,22 @@ enum BacklogCommand {
 /// How many are read in one operation.
 const PAGE_SIZE: usize = 500;
 
-pub(super) fn run(args: &BacklogArgs) -> ExitCode {
-    let done = match &args.command {
-        BacklogCommand::List { account, user, before, json, target } => target.config().and_then(|config| {
+pub(super) fn run(args: &BacklogArgs) -> CommandResult {
+    match &args.command {
+        BacklogCommand::List { account, user, before, json, target } => {
             let account = AccountName::from(account.clone());
             let filter = BacklogFilter { account, user: *user, received_before: *before };
-            target.with_backend(&config, async |backend| list(backend, &filter, *json).await)
-        }),
-        BacklogCommand::SetAside { account, yes, target } => target.config().and_then(|config| {
-            if !yes
-                && let Err(reason) = confirm(
-                    &format!("Set all pending events of {account} aside?"),
-                    "what is set aside is not delivered",
-                    "set aside",
-                )
-            {
-                return Err(fail(&reason));
+            target.with_backend(&target.config()?, async |backend| list(backend, &filter, *json).await)
+        }
+        BacklogCommand::SetAside { account, yes, target } => {
+            let config = target.config()?;
+            if !yes {
+                let question = format!("Set all pending events of {account} aside?");
+                confirm(&question, "what is set aside is not delivered", "set aside")?;
             }
             target.with_owner(&config, async |backend| set_aside(backend, account).await)
-        }),
-    };
-    done.map_or_else(|code| code, |()| ExitCode::SUCCESS)
+        }
+    }
 }
 
 async fn list(backend: &AdminBackend, filter: &BacklogFilter, as_json: bool) -> Result<(), String> {

@@ -4,14 +4,13 @@
 //! store is damaged. Deliberately absent: PostgreSQL, which has tools of its own for it.
 
 use super::progress::bytes_bar;
-use super::{ConfigArgs, eprint, fail, now, print};
+use super::{CommandResult, ConfigArgs, eprint, fail, now, print};
 use crate::config::{Mode, StoreUrl};
 use crate::domain::Timestamp;
 use crate::store::{Copied, CopyError, CopyProgress, back_up};
 use clap::Args;
 use indicatif::HumanBytes;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
 #[derive(Debug, Args)]
@@ -23,13 +22,10 @@ pub(super) struct BackupArgs {
     config: ConfigArgs,
 }
 
-pub(super) fn run(args: &BackupArgs) -> ExitCode {
-    let store = match store_file(&args.config) {
-        Ok(store) => store,
-        Err(code) => return code,
-    };
+pub(super) fn run(args: &BackupArgs) -> CommandResult {
+    let store = store_file(&args.config)?;
     if !store.exists() {
-        return fail(&format!("there is no store at {}; set STORE_URL to the store's file", store.display()));
+        return Err(fail(&format!("there is no store at {}; set STORE_URL to the store's file", store.display())));
     }
     let file = match &args.file {
         None => store.with_file_name(default_name(&store, now())),
@@ -40,7 +36,7 @@ pub(super) fn run(args: &BackupArgs) -> ExitCode {
 }
 
 /// The file of the store that the configuration names. If that is no file, says what to do instead.
-pub(super) fn store_file(args: &ConfigArgs) -> Result<PathBuf, ExitCode> {
+pub(super) fn store_file(args: &ConfigArgs) -> CommandResult<PathBuf> {
     match args.load(Mode::Offline)?.store.url {
         StoreUrl::Sqlite(path) => Ok(path),
         StoreUrl::Postgres(_) => Err(fail(
@@ -73,15 +69,12 @@ pub(super) fn copy(
 }
 
 /// Prints the path of a copy, or why there is none.
-pub(super) fn finish(path: &Path, copied: Result<Copied, CopyError>) -> ExitCode {
-    let copied = match copied {
-        Ok(copied) => copied,
-        Err(error) => return fail(&error),
-    };
+pub(super) fn finish(path: &Path, copied: Result<Copied, CopyError>) -> CommandResult {
+    let copied = copied.map_err(|error| fail(&error))?;
     print(&path.display().to_string());
-    let Some(damage) = copied.damage else {
-        eprint(&format!("{}, complete and sound", HumanBytes(copied.bytes)));
-        return ExitCode::SUCCESS;
-    };
-    fail(&format!("copied as it is, but a part of it is damaged: {damage}"))
+    if let Some(damage) = copied.damage {
+        return Err(fail(&format!("copied as it is, but a part of it is damaged: {damage}")));
+    }
+    eprint(&format!("{}, complete and sound", HumanBytes(copied.bytes)));
+    Ok(())
 }

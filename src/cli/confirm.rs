@@ -3,13 +3,14 @@
 //! In: a question. Out: that the answer is yes, or an error that says what to do. Deliberately absent: `--yes`, which each command has
 //! itself.
 
+use super::{CommandResult, fail};
 use std::io::{IsTerminal as _, Write as _};
 
-/// Asks `question` on the terminal. An error if the answer is not yes, or if there is no terminal. `why`: what speaks against it; `done`: what
+/// Asks `question` on the terminal. An error, which is printed, if the answer is not yes, or if there is no terminal. `why`: what speaks against it; `done`: what
 /// would have been done.
-pub(super) fn confirm(question: &str, why: &str, done: &str) -> Result<(), String> {
+pub(super) fn confirm(question: &str, why: &str, done: &str) -> CommandResult {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        return Err(format!("{why}, and there is no terminal to ask for confirmation: pass --yes"));
+        return Err(fail(&format!("{why}, and there is no terminal to ask for confirmation: pass --yes")));
     }
     let mut stderr = std::io::stderr();
     // Err: then the answer is not yes.
@@ -18,6 +19,6 @@ pub(super) fn confirm(question: &str, why: &str, done: &str) -> Result<(), Strin
     let _ = std::io::stdin().read_line(&mut answer);
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err(format!("nothing was {done}")),
+        _ => Err(fail(&format!("nothing was {done}"))),
     }
 }

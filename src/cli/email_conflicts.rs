@@ -4,11 +4,10 @@
 //! neither of the two addresses.
 
 use super::admin_backend::{AdminBackend, BackendArgs};
-use super::{eprint, print};
+use super::{CommandResult, eprint, print};
 use crate::store::EmailConflict;
 use clap::Args;
 use serde_json::json;
-use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(super) struct EmailConflictsArgs {
@@ -25,15 +24,8 @@ pub(super) struct EmailConflictsArgs {
 /// How many are read in one operation.
 const PAGE_SIZE: usize = 500;
 
-pub(super) fn run(args: &EmailConflictsArgs) -> ExitCode {
-    let config = match args.target.config() {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    match args.target.with_backend(&config, async |backend| list(backend, args).await) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(code) => code,
-    }
+pub(super) fn run(args: &EmailConflictsArgs) -> CommandResult {
+    args.target.with_backend(&args.target.config()?, async |backend| list(backend, args).await)
 }
 
 async fn list(backend: &AdminBackend, args: &EmailConflictsArgs) -> Result<(), String> {

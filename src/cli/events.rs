@@ -5,14 +5,13 @@
 
 use super::admin_backend::{AdminBackend, BackendArgs};
 use super::dead_letters::parse_time;
-use super::{eprint, format_time, print};
+use super::{CommandResult, eprint, format_time, print};
 use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
 use crate::store::{EventFilter, EventRecord, LedgerStatus};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
-use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
@@ -41,12 +40,8 @@ pub(super) struct EventsArgs {
 /// How many are read in one operation.
 const PAGE_SIZE: usize = 500;
 
-pub(super) fn run(args: &EventsArgs) -> ExitCode {
-    let listed = args
-        .target
-        .config()
-        .and_then(|config| args.target.with_backend(&config, async |backend| list(backend, args).await));
-    listed.map_or_else(|code| code, |()| ExitCode::SUCCESS)
+pub(super) fn run(args: &EventsArgs) -> CommandResult {
+    args.target.with_backend(&args.target.config()?, async |backend| list(backend, args).await)
 }
 
 async fn list(backend: &AdminBackend, args: &EventsArgs) -> Result<(), String> {

@@ -3,7 +3,8 @@
 //! An event in flight is left alone. Then the command says so and exits with 1; it has to be run again.
 
 use super::account_args::AccountArgs;
-use super::{eprint, print};
+use super::admin_backend::AdminBackend;
+use super::{CommandResult, eprint, print};
 use crate::domain::{Email, User, UserId};
 use crate::store::Forgotten;
 use clap::Args;
@@ -26,26 +27,22 @@ pub(super) struct ForgetArgs {
     on: AccountArgs,
 }
 
-pub(super) fn run(args: &ForgetArgs) -> ExitCode {
+pub(super) fn run(args: &ForgetArgs) -> CommandResult {
     let user = User { user_id: args.user_id.clone(), email: args.email.clone() };
-    let forgotten = args.on.load().and_then(|(config, account)| {
-        args.on.target.with_backend(&config, async |backend| backend.forget(&user, &account, args.dry_run).await)
-    });
-    let forgotten = match forgotten {
-        Ok(forgotten) => forgotten,
-        Err(code) => return code,
-    };
+    let (config, account) = args.on.load()?;
+    let forget = async |backend: &AdminBackend| backend.forget(&user, &account, args.dry_run).await;
+    let forgotten = args.on.target.with_backend(&config, forget)?;
     if args.on.json {
         print(&json!(forgotten).to_string());
     } else {
         print(&summary(&forgotten, args.dry_run));
     }
     if forgotten.in_flight == 0 || args.dry_run {
-        return ExitCode::SUCCESS;
+        return Ok(());
     }
     let in_flight = count(forgotten.in_flight, "event");
     eprint(&format!("{in_flight} in flight and not erased: run this command again in a moment"));
-    ExitCode::FAILURE
+    Err(ExitCode::FAILURE)
 }
 
 /// One line that counts what was erased, or with `dry_run` would be.

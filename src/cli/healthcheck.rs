@@ -5,10 +5,9 @@
 //! make it unhealthy; it is printed if the endpoint cannot be reached.
 
 use super::http_client::HttpClient;
-use super::{ConfigArgs, block_on, environment, eprint, fail, local_url, print};
+use super::{CommandResult, ConfigArgs, block_on, environment, eprint, local_url, print};
 use crate::config::{Config, Problems};
 use clap::Args;
-use std::process::ExitCode;
 use std::time::Duration;
 use url::Url;
 
@@ -25,39 +24,33 @@ pub(super) struct HealthcheckArgs {
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A container probe knows the exit codes 0 and 1 only, also for a bad configuration.
-pub(super) fn run(args: &HealthcheckArgs) -> ExitCode {
+pub(super) fn run(args: &HealthcheckArgs) -> CommandResult {
     let (url, problems) = match &args.url {
         Some(url) => (Ok(url.clone()), Problems::default()),
         None => configured_url(&args.config),
     };
-    match url.and_then(|url| check(&url)) {
-        Ok(()) => {
-            print("healthy");
-            ExitCode::SUCCESS
+    block_on(async {
+        let checked = async { check(&url?).await }.await;
+        if checked.is_err() && !problems.is_empty() {
+            eprint(&problems.to_string());
         }
-        Err(reason) => {
-            if !problems.is_empty() {
-                eprint(&problems.to_string());
-            }
-            fail(&reason)
-        }
-    }
+        checked
+    })?;
+    print("healthy");
+    Ok(())
 }
 
 /// `/healthz` on OPS_LISTEN, and the problems of the configuration.
 fn configured_url(config: &ConfigArgs) -> (Result<Url, String>, Problems) {
     let (address, problems) = Config::ops_listen(&config.files, environment());
     let address = address.ok_or("OPS_LISTEN is not valid".to_owned());
-    let url = address.and_then(|address| local_url(address).map_err(|error| error.to_string()));
-    (url.and_then(|url| url.join("healthz").map_err(|error| error.to_string())), problems)
+    (address.and_then(|address| local_url(address, "healthz")), problems)
 }
 
 /// Whether the endpoint answers 200; otherwise what it did.
-fn check(url: &Url) -> Result<(), String> {
-    match block_on(async { HttpClient::new(TIMEOUT)?.get_status(url).await }) {
-        Ok(Ok(200)) => Ok(()),
-        Ok(Ok(status)) => Err(format!("{url} answered {status}")),
-        Ok(Err(error)) => Err(error),
-        Err(error) => Err(error.to_string()),
+async fn check(url: &Url) -> Result<(), String> {
+    match HttpClient::new(TIMEOUT)?.get_status(url).await? {
+        200 => Ok(()),
+        status => Err(format!("{url} answered {status}")),
     }
 }

@@ -6,7 +6,7 @@
 use super::account_args::AccountArgs;
 use super::admin_backend::AdminBackend;
 use super::forget::{parse_email, parse_user_id};
-use super::{format_time, print};
+use super::{CommandResult, format_time, print};
 use crate::admin::{LookupRequest, LookupResult};
 use crate::domain::{Email, UserId};
 use crate::store::{EventRecord, EventState, FoundAffiliate, FoundBy, FoundTraits};
@@ -36,23 +36,18 @@ pub(super) struct LookupArgs {
 /// So many events are read in one operation.
 const PAGE_SIZE: u16 = 500;
 
-pub(super) fn run(args: &LookupArgs) -> ExitCode {
-    let found = args.on.load().and_then(|(config, account)| {
-        let request = LookupRequest {
-            account: Some(account.as_str().to_owned()),
-            user_id: args.user_id.as_ref().map(|id| id.as_str().to_owned()),
-            email: args.email.as_ref().map(|email| email.as_str().to_owned()),
-            message_id: args.message_id.clone(),
-            code: args.code.clone(),
-            before: None,
-            limit: Some(PAGE_SIZE),
-        };
-        args.on.target.with_backend(&config, async |backend| all(backend, request).await)
-    });
-    let found = match found {
-        Ok(found) => found,
-        Err(code) => return code,
+pub(super) fn run(args: &LookupArgs) -> CommandResult {
+    let (config, account) = args.on.load()?;
+    let request = LookupRequest {
+        account: Some(account.as_str().to_owned()),
+        user_id: args.user_id.as_ref().map(|id| id.as_str().to_owned()),
+        email: args.email.as_ref().map(|email| email.as_str().to_owned()),
+        message_id: args.message_id.clone(),
+        code: args.code.clone(),
+        before: None,
+        limit: Some(PAGE_SIZE),
     };
+    let found = args.on.target.with_backend(&config, async |backend| all(backend, request).await)?;
     if args.on.json {
         print(&json!(found).to_string());
     } else {
@@ -60,7 +55,7 @@ pub(super) fn run(args: &LookupArgs) -> ExitCode {
             print(&line);
         }
     }
-    if found.known { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if found.known { Ok(()) } else { Err(ExitCode::FAILURE) }
 }
 
 /// All pages as one.

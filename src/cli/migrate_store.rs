@@ -3,12 +3,12 @@
 //! In: two URLs. Out: what was moved, by table, once the counts of both were compared. No service may run on either of them; the old
 //! store is not changed. A target that was not completed is as empty as before, so that the command can be repeated.
 
-use super::{block_on, eprint, fail, print};
+use super::progress::bar;
+use super::{CommandResult, block_on, fail, print};
 use crate::app::{open_source, open_target};
 use crate::config::StoreUrl;
 use crate::store::transfer::{TABLES, TableCounts, transfer};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
@@ -26,37 +26,28 @@ const USAGE: u8 = 2;
 
 /// The URL that an argument gives. A URL on the command line is seen by everybody on the machine, so one with a password may be in a
 /// file. Not parsed by clap, whose errors show the whole argument.
-fn parse_url(argument: &str, text: &str) -> Result<StoreUrl, String> {
+fn parse_url(argument: &str, text: &str) -> CommandResult<StoreUrl> {
     let url = match text.strip_prefix('@') {
         Some(path) => std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}")),
         None => Ok(text.to_owned()),
     };
-    url.and_then(|url| StoreUrl::parse(url.trim())).map_err(|error| format!("{argument}: {error}"))
+    url.and_then(|url| StoreUrl::parse(url.trim())).map_err(|error| {
+        fail(&format!("{argument}: {error}"));
+        ExitCode::from(USAGE)
+    })
 }
 
-pub(super) fn run(args: &MigrateStoreArgs) -> ExitCode {
-    let urls = parse_url("--from", &args.from).and_then(|from| Ok((from, parse_url("--to", &args.to)?)));
-    let (from, to) = match urls {
-        Ok(urls) => urls,
-        Err(error) => {
-            eprint(&format!("refersion-destination: {error}"));
-            return ExitCode::from(USAGE);
-        }
-    };
-    match block_on(migrate(&from, &to)) {
-        Ok(Ok(counts)) if counts.values().all(|count| *count == 0) => {
-            fail(&"--from: this store is empty; nothing was moved")
-        }
-        Ok(Ok(counts)) => {
-            for line in counts_by_table(&counts) {
-                print(&line);
-            }
-            print("moved and compared; set STORE_URL to the new store");
-            ExitCode::SUCCESS
-        }
-        Ok(Err(error)) => fail(&format!("{error}; nothing was moved")),
-        Err(error) => fail(&error),
+pub(super) fn run(args: &MigrateStoreArgs) -> CommandResult {
+    let (from, to) = (parse_url("--from", &args.from)?, parse_url("--to", &args.to)?);
+    let counts = block_on(async { migrate(&from, &to).await.map_err(|error| format!("{error}; nothing was moved")) })?;
+    if counts.values().all(|count| *count == 0) {
+        return Err(fail(&"--from: this store is empty; nothing was moved"));
     }
+    for line in counts_by_table(&counts) {
+        print(&line);
+    }
+    print("moved and compared; set STORE_URL to the new store");
+    Ok(())
 }
 
 async fn migrate(from: &StoreUrl, to: &StoreUrl) -> Result<TableCounts, String> {
@@ -65,9 +56,7 @@ async fn migrate(from: &StoreUrl, to: &StoreUrl) -> Result<TableCounts, String> 
     }
     let mut source = open_source(from).await.map_err(|error| format!("--from: {error}"))?;
     let target = open_target(to).await.map_err(|error| format!("--to: {error}"))?;
-    let bar = ProgressBar::new(0); // draws nothing without a terminal
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} rows, {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let bar = bar("moving the rows", "{bar:40} {pos} of {len} rows, {eta} left");
     let progress = |moved, all| {
         bar.set_length(all);
         bar.set_position(moved);

@@ -37,6 +37,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Mode, Problems, Warning};
 use crate::domain::Timestamp;
 use clap::{Args, Parser, Subcommand};
+use std::fmt::Display;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -121,9 +122,12 @@ struct ConfigArgs {
 /// released first, and a code that supervisors may look for is not changed. Wrong usage is 2, clap's own code.
 const BAD_CONFIGURATION: u8 = 64;
 
+/// What a command returns; of one that failed, the exit code, after the reason was printed.
+type CommandResult<T = ()> = Result<T, ExitCode>;
+
 /// Runs the command that the process's arguments name. Returns its exit code.
 pub fn run() -> ExitCode {
-    match Cli::parse().command {
+    let ended = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Map(args) => map::run(&args),
@@ -143,7 +147,8 @@ pub fn run() -> ExitCode {
         Command::Migrate(args) => migrate::run(&args),
         Command::MigrateStore(args) => migrate_store::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
-    }
+    };
+    ended.err().unwrap_or(ExitCode::SUCCESS)
 }
 
 impl ConfigArgs {
@@ -153,19 +158,15 @@ impl ConfigArgs {
     }
 
     /// The same, or the exit code after its problems were printed.
-    fn load(&self, mode: Mode) -> Result<Config, ExitCode> {
-        match self.read(mode) {
-            Ok((config, warnings)) => {
-                for warning in warnings {
-                    eprint(&format!("warning: {warning}"));
-                }
-                Ok(config)
-            }
-            Err(problems) => {
-                eprint(&problems.to_string());
-                Err(ExitCode::from(BAD_CONFIGURATION))
-            }
+    fn load(&self, mode: Mode) -> CommandResult<Config> {
+        let (config, warnings) = self.read(mode).map_err(|problems| {
+            eprint(&problems.to_string());
+            ExitCode::from(BAD_CONFIGURATION)
+        })?;
+        for warning in warnings {
+            eprint(&format!("warning: {warning}"));
         }
+        Ok(config)
     }
 }
 
@@ -175,13 +176,13 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 /// The URL of the operators' listener of a service with this configuration, as this machine reaches it.
-fn ops_url(config: &Config) -> Result<Url, url::ParseError> {
-    local_url(config.ops.listen)
+fn ops_url(config: &Config) -> Result<Url, String> {
+    local_url(config.ops.listen, "")
 }
 
-/// The URL at which this machine reaches a listener on `address`.
-fn local_url(address: SocketAddr) -> Result<Url, url::ParseError> {
-    Url::parse(&format!("http://{}/", reachable(address)))
+/// The URL of `path` at which this machine reaches a listener on `address`.
+fn local_url(address: SocketAddr, path: &str) -> Result<Url, String> {
+    Url::parse(&format!("http://{}/{path}", reachable(address))).map_err(|error| error.to_string())
 }
 
 /// Whether traces are to be exported: the variables of OpenTelemetry that say where to.
@@ -212,17 +213,17 @@ fn print(line: &str) {
 }
 
 /// Prints why a command failed. Returns its exit code.
-fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+fn fail(error: &dyn Display) -> ExitCode {
     eprint(&format!("refersion-destination: {error}"));
     ExitCode::FAILURE
 }
 
-/// Runs an asynchronous command to its end. Tasks that still run are cancelled.
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T, std::io::Error> {
-    let runtime = runtime()?;
+/// Runs an asynchronous command to its end. Tasks that still run are cancelled. An error is printed.
+fn block_on<T, E: Display>(future: impl Future<Output = Result<T, E>>) -> CommandResult<T> {
+    let runtime = runtime().map_err(|error| fail(&error))?;
     let result = runtime.block_on(future);
     runtime.shutdown_background();
-    Ok(result)
+    result.map_err(|error| fail(&error))
 }
 
 /// A runtime with one thread fewer than there are cores, because the store's writer thread needs one. Measured on two cores: with

@@ -3,12 +3,11 @@
 //! Out: the path of the store on standard output; exit code 1 if a store is there already, if a service runs on it, or if the file
 //! is no backup. The tables keep the version of the backup: the next start migrates them.
 
-use super::ConfigArgs;
 use super::backup::{copy, finish, store_file};
+use super::{CommandResult, ConfigArgs};
 use crate::store::restore;
 use clap::Args;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
@@ -19,10 +18,7 @@ pub(super) struct RestoreArgs {
     config: ConfigArgs,
 }
 
-pub(super) fn run(args: &RestoreArgs) -> ExitCode {
-    let store = match store_file(&args.config) {
-        Ok(store) => store,
-        Err(code) => return code,
-    };
+pub(super) fn run(args: &RestoreArgs) -> CommandResult {
+    let store = store_file(&args.config)?;
     finish(&store, copy("restoring the store", |progress| restore(&args.file, &store, progress)))
 }

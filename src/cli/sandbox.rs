@@ -3,7 +3,7 @@
 //! Out: their base URLs and the URLs of their pages, on standard output, and the settings by which a service uses the simulated
 //! Segment.
 
-use super::{block_on, fail, print, shutdown_signal};
+use super::{CommandResult, block_on, print, shutdown_signal};
 use crate::domain::ApiKey;
 use crate::sandbox::segment::{SegmentSandbox, SegmentSettings};
 use crate::sandbox::{Sandbox, SandboxSettings};
@@ -11,7 +11,6 @@ use crate::telemetry;
 use clap::Args;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -43,7 +42,7 @@ pub(super) struct SandboxArgs {
     redirect_url: String,
 }
 
-pub(super) fn run(args: &SandboxArgs) -> ExitCode {
+pub(super) fn run(args: &SandboxArgs) -> CommandResult {
     telemetry::start(false, "info");
     let sandbox = Sandbox::new(SandboxSettings {
         latency: args.latency,
@@ -52,7 +51,7 @@ pub(super) fn run(args: &SandboxArgs) -> ExitCode {
         api_key: args.api_key.clone(),
         ..SandboxSettings::default()
     });
-    let served = block_on(async {
+    block_on(async {
         let stop = shutdown_signal();
         let listener = listen(args.listen, "--listen").await?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
@@ -70,12 +69,7 @@ pub(super) fn run(args: &SandboxArgs) -> ExitCode {
             () = stop => Ok(()),
         };
         served.map_err(|error| error.to_string())
-    });
-    match served {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => fail(&error),
-        Err(error) => fail(&error),
-    }
+    })
 }
 
 /// Listens on the address that `option` gave.

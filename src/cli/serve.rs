@@ -2,7 +2,7 @@
 //! Refersion in the same process, merchants connect at a simulated Segment, and the store is a temporary file.
 
 use super::{
-    ConfigArgs, block_on, fail, hangups, outlive_full_files, print, reachable, runtime, shutdown_signal,
+    CommandResult, ConfigArgs, block_on, fail, hangups, outlive_full_files, print, reachable, runtime, shutdown_signal,
     traces_are_wanted,
 };
 use crate::app::{self, Addresses, Reloading};
@@ -13,9 +13,7 @@ use crate::sandbox::segment::{SegmentSandbox, SegmentSettings};
 use crate::sandbox::{Sandbox, SandboxSettings};
 use crate::telemetry;
 use clap::Args;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -43,24 +41,17 @@ const SEGMENT_PORT: u16 = 9098;
 /// How long sending the last spans may delay the end of the process.
 const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(super) fn run(args: &ServeArgs) -> ExitCode {
+pub(super) fn run(args: &ServeArgs) -> CommandResult {
     let mode = if args.sandbox { Mode::Sandbox } else { Mode::Live };
-    let config = match args.config.load(mode) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
+    let config = args.config.load(mode)?;
     failpoint::arm();
     telemetry::start(config.log.format == LogFormat::Json, &config.log.filter);
-    match serve(config, args) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => fail(&error),
-        Err(error) => fail(&error),
-    }
+    serve(config, args)
 }
 
 /// Serves until the shutdown signal. Deliveries run on their own threads, so that responses to Segment do not wait for them.
-fn serve(config: Config, args: &ServeArgs) -> io::Result<Result<(), String>> {
-    let deliveries = runtime()?;
+fn serve(config: Config, args: &ServeArgs) -> CommandResult {
+    let deliveries = runtime().map_err(|error| fail(&error))?;
     let served = block_on(async {
         let stop = shutdown_signal();
         outlive_full_files();
@@ -70,9 +61,8 @@ fn serve(config: Config, args: &ServeArgs) -> io::Result<Result<(), String>> {
         let served = if args.sandbox {
             trial(config, args, deliveries.handle(), stop).await
         } else {
-            app::serve(config, reloading(args), deliveries.handle(), |_| {}, stop)
-                .await
-                .map_err(|error| error.to_string())
+            let reloading = reloading(args, Mode::Live, |_| {});
+            app::serve(config, reloading, deliveries.handle(), |_| {}, stop).await.map_err(|error| error.to_string())
         };
         // Err: it panicked. It blocks, and the runtime has to run meanwhile.
         let _ = tokio::task::spawn_blocking(|| telemetry::traces::stop(LAST_SPANS_TIMEOUT)).await;
@@ -82,14 +72,18 @@ fn serve(config: Config, args: &ServeArgs) -> io::Result<Result<(), String>> {
     served
 }
 
-/// Reads the configuration again at SIGHUP, from the same files and the same environment.
-fn reloading(args: &ServeArgs) -> Reloading {
+/// Reads the configuration again at SIGHUP, from the same files and the same environment. `apply` replaces what a trial has for itself.
+fn reloading(args: &ServeArgs, mode: Mode, apply: impl Fn(&mut Config) + Send + Sync + 'static) -> Reloading {
     let (files, requested) = (args.config.clone(), hangups());
-    Reloading { load: Some(Box::new(move || files.read(Mode::Live))), requested }
+    let load = move || {
+        let (mut config, warnings) = files.read(mode)?;
+        apply(&mut config);
+        Ok((config, warnings))
+    };
+    Reloading { load: Some(Box::new(load)), requested }
 }
 
 /// What a trial has in place of what the configuration says.
-#[derive(Clone)]
 struct TrialSettings {
     key: ApiKey,
     base_url: Url,
@@ -105,17 +99,6 @@ impl TrialSettings {
         config.store.url = self.store.clone();
         config.store.seal_keys = vec![self.seal_key.clone()];
         config.connect = Some(self.connect.clone());
-    }
-
-    /// Reads the configuration again as [`reloading`] does; what a trial replaces stays as it is.
-    fn reloading(self, args: &ServeArgs) -> Reloading {
-        let (files, requested) = (args.config.clone(), hangups());
-        let load = move || {
-            let (mut config, warnings) = files.read(Mode::Sandbox)?;
-            self.apply(&mut config);
-            Ok((config, warnings))
-        };
-        Reloading { load: Some(Box::new(load)), requested }
     }
 }
 
@@ -148,7 +131,8 @@ async fn trial(
         segment.register_redirect_url(&format!("http://{}/connect/callback", reachable(addresses.server)));
         print(&instructions(addresses, address, shown));
     };
-    app::serve(config, settings.reloading(args), deliveries, announce, stop).await.map_err(|error| error.to_string())
+    let reloading = reloading(args, Mode::Sandbox, move |config| settings.apply(config));
+    app::serve(config, reloading, deliveries, announce, stop).await.map_err(|error| error.to_string())
 }
 
 /// Starts a simulated Segment; with it, what lets merchants connect there.

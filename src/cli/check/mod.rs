@@ -10,11 +10,12 @@ mod diff;
 mod mapping;
 mod store;
 
-use super::{ConfigArgs, block_on, eprint, fail, print};
+use super::{CommandResult, ConfigArgs, block_on, eprint, print};
 use crate::config::{Config, Mode};
 use crate::telemetry;
 use clap::Args;
 use serde::Serialize;
+use std::convert::Infallible;
 use std::process::ExitCode;
 use url::Url;
 
@@ -65,12 +66,9 @@ impl Finding {
     }
 }
 
-pub(super) fn run(args: &CheckArgs) -> ExitCode {
+pub(super) fn run(args: &CheckArgs) -> CommandResult {
     let mode = if args.diff { Mode::Offline } else { Mode::Live };
-    let config = match args.config.load(mode) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
+    let config = args.config.load(mode)?;
     if args.diff {
         return diff::run(&config, args.ops.as_ref(), args.json);
     }
@@ -85,11 +83,11 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         }
     };
     report(Finding::good("configuration", "no problem"));
-    match block_on(look_at(&config, &mut report)) {
-        Ok(()) if all_good => ExitCode::SUCCESS,
-        Ok(()) => ExitCode::FAILURE,
-        Err(error) => fail(&error),
-    }
+    block_on(async {
+        look_at(&config, &mut report).await;
+        Ok::<_, Infallible>(())
+    })?;
+    if all_good { Ok(()) } else { Err(ExitCode::FAILURE) }
 }
 
 async fn look_at(config: &Config, report: &mut impl FnMut(Finding)) {
@@ -103,13 +101,11 @@ async fn look_at(config: &Config, report: &mut impl FnMut(Finding)) {
     for finding in mapping::look_at(config) {
         report(finding);
     }
-    let mut clock = None;
+    let mut clocks = None;
     for account in config.every_account() {
-        let (finding, ahead) = account::look_at(account, config.refersion.timeout).await;
+        let (finding, found) = account::look_at(account, config.refersion.timeout).await;
         report(finding);
-        clock = clock.or(ahead);
+        clocks = clocks.or(found);
     }
-    if let Some(ahead) = clock {
-        report(account::clock(ahead));
-    }
+    clocks.map(account::clock).into_iter().for_each(report);
 }

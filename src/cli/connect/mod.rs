@@ -11,7 +11,8 @@ mod plan;
 mod secret;
 mod sources;
 
-use super::{block_on, environment, eprint, fail, print};
+use super::{CommandResult, block_on, environment, eprint, print};
+use crate::config::is_loopback;
 use crate::segment_api::{ApiChange, CallError, Destination, PublicApi, Source, Subscription, Webhook};
 use crate::telemetry;
 use clap::{Args, ValueEnum};
@@ -19,8 +20,7 @@ use plan::Wanted;
 use secrecy::SecretString;
 use secret::SharedSecret;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use url::{Host, Url};
+use url::Url;
 
 const TOKEN: &str = "SEGMENT_PUBLIC_API_TOKEN";
 const BASE_URL: &str = "SEGMENT_PUBLIC_API_BASE_URL";
@@ -72,13 +72,9 @@ impl Region {
     }
 }
 
-pub(super) fn run(args: &ConnectArgs) -> ExitCode {
+pub(super) fn run(args: &ConnectArgs) -> CommandResult {
     telemetry::start(false, "info");
-    match block_on(connect(args)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => fail(&error),
-        Err(error) => fail(&error),
-    }
+    block_on(connect(args))
 }
 
 /// What is at Segment: a destination of *Webhooks (Actions)*, and its subscriptions.
@@ -141,8 +137,7 @@ async fn set_up(
         let done = plan::plan(&wanted, source, there);
         let mut destination = there.map(|found| found.destination.id.clone());
         for step in &done.steps {
-            let change = step.change(destination.as_deref().unwrap_or("<new>"));
-            let made = make(args, api, &change).await?;
+            let made = make(args, api, step, destination.as_deref().unwrap_or("<new>")).await?;
             if destination.is_none() && !args.dry_run {
                 destination = Some(made);
             }
@@ -164,7 +159,7 @@ async fn remove(
         let mut ours = found.iter().filter(|found| found.destination.source_id == source.id);
         match ours.find(|found| plan::is_ours(found, args.url.as_ref())) {
             Some(ours) => {
-                make(args, api, &ApiChange::delete_destination(&ours.destination.id)).await?;
+                make(args, api, &ApiChange::DeleteDestination, &ours.destination.id).await?;
                 let would = if args.dry_run { "would be " } else { "" };
                 print(&format!("source {}: {would}removed", source.slug));
             }
@@ -175,12 +170,12 @@ async fn remove(
 }
 
 /// Makes a change, or prints it.
-async fn make(args: &ConnectArgs, api: &PublicApi, change: &ApiChange) -> Result<String, String> {
+async fn make(args: &ConnectArgs, api: &PublicApi, change: &ApiChange, destination: &str) -> Result<String, String> {
     if args.dry_run {
-        print(&change.line());
+        print(&change.line(destination));
         return Ok(String::new());
     }
-    api.make(change).await.map_err(text)
+    api.make(change, destination).await.map_err(text)
 }
 
 /// The Public API that the environment names.
@@ -209,15 +204,6 @@ fn parse_url(text: &str) -> Result<Url, String> {
         return Ok(url);
     }
     Err("expected https: personal data must not be sent unencrypted".to_owned())
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
 }
 
 fn text(error: CallError) -> String {

@@ -11,7 +11,7 @@ mod saved;
 mod sender;
 
 use super::event_file::{self, FileArgs};
-use super::{ConfigArgs, block_on, eprint, fail, print, reachable};
+use super::{CommandResult, ConfigArgs, block_on, eprint, local_url, print};
 use crate::config::{AccountConfig, Config, Mode};
 use clap::Args;
 use report::ImportReport;
@@ -49,24 +49,16 @@ const MAX_EVENTS: usize = 100;
 /// The most bytes of the events of one request; the service accepts 4.5 MiB.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-pub(super) fn run(args: &ImportArgs) -> ExitCode {
-    let config = match args.config.load(Mode::Offline) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let imported = block_on(import(args, &config)).unwrap_or_else(|error| Err(error.to_string()));
-    match imported {
-        Ok(report) => {
-            report.lines().iter().for_each(|line| print(line));
-            if report.any_refused() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-        }
-        Err(error) => fail(&error),
-    }
+pub(super) fn run(args: &ImportArgs) -> CommandResult {
+    let config = args.config.load(Mode::Offline)?;
+    let report = block_on(import(args, &config))?;
+    report.lines().iter().for_each(|line| print(line));
+    if report.any_refused() { Err(ExitCode::FAILURE) } else { Ok(()) }
 }
 
 async fn import(args: &ImportArgs, config: &Config) -> Result<ImportReport, String> {
     let account = account(args, config)?;
-    let url = args.url.clone().map_or_else(|| own_url(config), Ok).map_err(|error| error.to_string())?;
+    let url = args.url.clone().map_or_else(|| local_url(config.server.listen, "segment"), Ok)?;
     let mut saved = Saved::open(args.file.path(), &url, args.restart)?;
     let skipped = saved.report().events();
     if skipped > 0 {
@@ -100,11 +92,6 @@ fn account(args: &ImportArgs, config: &Config) -> Result<AccountConfig, String> 
             .find(|account| account.name.as_str() == name)
             .ok_or_else(|| format!("there is no configured account {name}")),
     }
-}
-
-/// The webhook URL of the service of this configuration.
-fn own_url(config: &Config) -> Result<Url, url::ParseError> {
-    Url::parse(&format!("http://{}/segment", reachable(config.server.listen)))
 }
 
 /// Reads the file on a thread of its own, not far ahead of what is sent. The first `skipped` events are left out.

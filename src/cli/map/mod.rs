@@ -7,7 +7,7 @@
 mod summary;
 
 use super::event_file::{self, FileArgs};
-use super::{ConfigArgs, fail, now, print};
+use super::{CommandResult, ConfigArgs, fail, now, print};
 use crate::config::{Config, Mode};
 use crate::dry_run::{Detail, explain};
 use clap::Args;
@@ -29,20 +29,17 @@ pub(super) struct MapArgs {
     config: ConfigArgs,
 }
 
-pub(super) fn run(args: &MapArgs) -> ExitCode {
-    let config = match args.config.load(Mode::Offline) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
+pub(super) fn run(args: &MapArgs) -> CommandResult {
+    let config = args.config.load(Mode::Offline)?;
     let refused = if args.summary {
         summarize(args, &config).map(|refused| refused && args.fail)
     } else {
         explain_each(args, &config)
     };
     match refused {
-        Ok(false) => ExitCode::SUCCESS,
-        Ok(true) => ExitCode::FAILURE,
-        Err(error) => fail(&format!("{}: {error}", args.file.path().display())),
+        Ok(false) => Ok(()),
+        Ok(true) => Err(ExitCode::FAILURE),
+        Err(error) => Err(fail(&format!("{}: {error}", args.file.path().display()))),
     }
 }
 

@@ -7,13 +7,12 @@
 mod screen;
 
 use super::admin_client::AdminClient;
-use super::{ConfigArgs, block_on, fail, ops_url, print};
+use super::{CommandResult, ConfigArgs, block_on, ops_url, print};
 use crate::admin::{AccountPage, ServiceStatus};
 use crate::config::Mode;
 use clap::Args;
 use console::{Term, truncate_str};
 use serde_json::json;
-use std::process::ExitCode;
 use std::time::Duration;
 use url::Url;
 
@@ -43,22 +42,12 @@ struct ScreenInput {
     accounts: AccountPage,
 }
 
-pub(super) fn run(args: &StatusArgs) -> ExitCode {
-    let config = match args.config.load(Mode::Offline) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    let url = args.ops.clone().map_or_else(|| ops_url(&config).map_err(|error| error.to_string()), Ok);
-    let service = match url.and_then(|url| AdminClient::new(url, &config)) {
-        Ok(service) => service,
-        Err(error) => return fail(&error),
-    };
-    let term = Term::stdout();
-    match block_on(watch(args, &service, &term)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => fail(&error),
-        Err(error) => fail(&error),
-    }
+pub(super) fn run(args: &StatusArgs) -> CommandResult {
+    let config = args.config.load(Mode::Offline)?;
+    block_on(async {
+        let url = args.ops.clone().map_or_else(|| ops_url(&config), Ok)?;
+        watch(args, &AdminClient::new(url, &config)?, &Term::stdout()).await
+    })
 }
 
 async fn watch(args: &StatusArgs, service: &AdminClient, term: &Term) -> Result<(), String> {

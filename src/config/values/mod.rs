@@ -11,7 +11,8 @@ pub(super) use choices::{
     audience_status, boolean, initial_status, learn, log_filter, log_format, on_delete, on_existing, on_other_user,
     on_stale,
 };
-pub(super) use network::{base_url, is_loopback, listen, redirect_url, store_url};
+pub(crate) use network::is_loopback;
+pub(super) use network::{base_url, listen, redirect_url, store_url};
 pub(super) use secrets::{api_key, client_secret, seal_keys, shared_secrets, token};
 
 use std::fmt::Display;

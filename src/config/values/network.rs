@@ -44,7 +44,7 @@ pub(in crate::config) fn redirect_url(value: &Value) -> Parsed<Url> {
 }
 
 /// Whether this URL leads to this machine, whatever a name server answers.
-pub(in crate::config) fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
