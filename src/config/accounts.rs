@@ -10,7 +10,7 @@ use super::did_you_mean::unknown;
 use super::environment::secret_in;
 use super::layers::{Layers, SettingValue, kind_of};
 use super::problem::ConfigProblem;
-use super::read::{Read, Reader, check};
+use super::read::{Read, Reader, check, read_all};
 use super::settings::{Setting, SettingSpec, ValueKind};
 use super::values::Parsed;
 use super::{Mode, base_url, rules, settings};
@@ -116,22 +116,19 @@ fn account(setting: &SettingValue, unique: &mut UniqueAccounts, reader: &mut Rea
     note_written(setting, table, &name, reader);
     let (problems, warnings, written) = <_>::default();
     let mut own = Reader { layers: overlaid(setting, table, reader), problems, warnings, written };
-    let base_url = base_url::read(&mut own);
-    let concurrency = own.value(&settings::REFERSION_CONCURRENCY);
-    let max_requests_per_second = own.optional(&settings::REFERSION_MAX_REQUESTS_PER_SECOND);
-    let rules = rules::read(&mut own);
+    let account = read_all!(AccountConfig {
+        name: name,
+        api_key: api_key,
+        shared_secrets: secrets.map(|found| found.map(|(secrets, _)| secrets).unwrap_or_default()),
+        base_url: base_url::read(&mut own),
+        concurrency: own.value(&settings::REFERSION_CONCURRENCY),
+        max_requests_per_second: own.optional(&settings::REFERSION_MAX_REQUESTS_PER_SECOND),
+        rules: rules::read(&mut own),
+    });
     reader.problems.add_new(&own.problems);
     own.warnings.retain(|warning| !reader.warnings.contains(warning));
     reader.warnings.append(&mut own.warnings);
-    Ok(AccountConfig {
-        name: name?,
-        api_key: api_key?,
-        shared_secrets: secrets?.map(|(secrets, _)| secrets).unwrap_or_default(),
-        base_url: base_url?,
-        concurrency: concurrency?,
-        max_requests_per_second: max_requests_per_second?,
-        rules: rules?,
-    })
+    account
 }
 
 /// Notes the settings of the account as written, and its secrets as read.

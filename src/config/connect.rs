@@ -26,13 +26,8 @@ pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Option<ConnectConfig
         for (spec, _) in set.iter().filter(|(_, set)| !set) {
             reader.missing(*spec, "required with the other settings of [connect]");
         }
-        if mode == Mode::Live && reader.layers.get(settings::STORE_SEAL_KEY.spec).is_none() {
-            reader.missing(
-                settings::STORE_SEAL_KEY.spec,
-                "required with [connect], which seals what a browser keeps while a merchant connects: set STORE_SEAL_KEY, or \
-                 STORE_SEAL_KEY_FILE to a file that holds it, to what `openssl rand -base64 32` prints",
-            );
-        }
+        let why = "required with [connect], which seals what a browser keeps while a merchant connects";
+        reader.require_seal_key(mode, why, "");
     }
     let (client_id, client_secret, redirect_url) = (client_id?, client_secret?, redirect_url?);
     let (scope, auth_base_url, api_base_url) = (scope?, auth_base_url?, api_base_url?);

@@ -128,24 +128,7 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// A warning about a valid configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    location: String,
-    text: String,
-}
-
-impl Warning {
-    /// A warning about the setting `name`.
-    pub(super) fn new(name: &str, origin: &SettingOrigin, text: impl Into<String>) -> Self {
-        Self { location: format!("{name} ({origin})"), text: text.into() }
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.location, self.text)
-    }
-}
+pub type Warning = ConfigProblem;
 
 /// A list of alternatives in English: `PENDING or ACTIVE`, `a, b or c`.
 pub(super) fn either<T: AsRef<str>>(names: &[T]) -> String {

@@ -1,16 +1,28 @@
 //! Typed reading of the layers: each read returns a checked value, or notes a problem.
 //!
-//! A section reads all its settings before it uses `?` on any of the results, so one run reports every problem.
+//! A section reads all its settings before it uses any of the results ([`read_all`]), so one run reports every problem.
 
+use super::Mode;
 use super::changes::SettingsAsWritten;
 use super::layers::{Layers, SettingValue};
 use super::problem::{ConfigProblem, Noted, Problems, SettingOrigin, Warning};
-use super::settings::{Setting, SettingSpec};
+use super::settings::{STORE_SEAL_KEY, Setting, SettingSpec};
 use super::values::Parsed;
 use toml::Value;
 
 /// A value, or the mark that its problem has been noted.
 pub(super) type Read<T> = Result<T, Noted>;
+
+/// A struct of values. All of them are read before any error counts.
+macro_rules! read_all {
+    ($type:ident { $($field:ident: $read:expr),+ $(,)? }) => {
+        match ($($read,)+) {
+            ($(Ok($field),)+) => Ok($type { $($field),+ }),
+            _ => Err($crate::config::problem::Noted),
+        }
+    };
+}
+pub(super) use read_all;
 
 /// Reads layers, and collects problems and warnings.
 pub(super) struct Reader {
@@ -45,6 +57,17 @@ impl Reader {
         // The setting may be in a source that could not be read, which is a problem of its own.
         if !self.layers.incomplete {
             self.problems.push(ConfigProblem::new(&spec.path(), &SettingOrigin::Whole, text));
+        }
+    }
+
+    /// Notes that a service needs a seal key, and has none; `why`, and what else can be done about it.
+    pub(super) fn require_seal_key(&mut self, mode: Mode, why: &str, or: &str) {
+        if mode == Mode::Live && self.layers.get(STORE_SEAL_KEY.spec).is_none() {
+            let text = format!(
+                "{why}: set STORE_SEAL_KEY, or STORE_SEAL_KEY_FILE to a file that holds it, to what `openssl rand -base64 32` \
+                 prints{or}"
+            );
+            self.missing(STORE_SEAL_KEY.spec, &text);
         }
     }
 

@@ -6,7 +6,7 @@
 use super::did_you_mean::unknown;
 use super::layers::SettingValue;
 use super::problem::{ConfigProblem, Problems, either};
-use super::read::{Read, Reader, check};
+use super::read::{Read, Reader, check, read_all};
 use super::settings;
 use super::values::{audience_status, found, id, is_id, text};
 use crate::mapping::{Audience, CreateIf, CustomField, Effect, Rules};
@@ -16,29 +16,18 @@ use toml::{Table, Value};
 
 /// Reads all rules, or notes every problem.
 pub(super) fn read(reader: &mut Reader) -> Read<Rules> {
-    let status = reader.value(&settings::REFERSION_STATUS);
-    let offer = reader.optional(&settings::REFERSION_OFFER);
-    let send_welcome = reader.value(&settings::REFERSION_SEND_WELCOME);
-    let missing_name = reader.value(&settings::MAPPING_MISSING_NAME);
-    let trusted_projects = reader.optional(&settings::SEGMENT_TRUSTED_PROJECTS);
-    let ignored_user_ids = reader.value(&settings::MAPPING_IGNORED_USER_IDS);
-    let paypal_email = reader.value(&settings::MAPPING_PAYPAL_EMAIL);
-    let remember_traits = reader.value(&settings::MAPPING_REMEMBER_TRAITS);
-    let custom_fields = custom_fields(reader);
-    let audiences = audiences(reader);
-    let create_if = create_if(reader);
-    Ok(Rules {
-        status: status?,
-        offer: offer?,
-        send_welcome: send_welcome?,
-        missing_name: missing_name?,
-        trusted_projects: trusted_projects?.unwrap_or_default(),
-        ignored_user_ids: ignored_user_ids?,
-        paypal_email: paypal_email?,
-        custom_fields: custom_fields?,
-        audiences: audiences?,
-        create_if: create_if?,
-        remember_traits: remember_traits?,
+    read_all!(Rules {
+        status: reader.value(&settings::REFERSION_STATUS),
+        offer: reader.optional(&settings::REFERSION_OFFER),
+        send_welcome: reader.value(&settings::REFERSION_SEND_WELCOME),
+        missing_name: reader.value(&settings::MAPPING_MISSING_NAME),
+        trusted_projects: reader.optional(&settings::SEGMENT_TRUSTED_PROJECTS).map(Option::unwrap_or_default),
+        ignored_user_ids: reader.value(&settings::MAPPING_IGNORED_USER_IDS),
+        paypal_email: reader.value(&settings::MAPPING_PAYPAL_EMAIL),
+        remember_traits: reader.value(&settings::MAPPING_REMEMBER_TRAITS),
+        custom_fields: custom_fields(reader),
+        audiences: audiences(reader),
+        create_if: create_if(reader),
     })
 }
 

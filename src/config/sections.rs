@@ -2,7 +2,7 @@
 //!
 //! In: the layers. Out: a [`Config`], or every problem. Deliberately absent: the check of a single value ([`super::values`]).
 
-use super::read::{Read, Reader};
+use super::read::{Read, Reader, read_all};
 use super::values::found;
 use super::{
     AccountConfig, Config, DeliveryConfig, LogConfig, Mode, OpsConfig, RefersionConfig, SegmentConfig, ServerConfig,
@@ -33,12 +33,11 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     let rules = rules::read(reader);
     let log = log(reader);
     let accounts = accounts::read(reader, mode);
-    if mode == Mode::Live && remembers(&rules, &accounts) && reader.layers.get(settings::STORE_SEAL_KEY.spec).is_none()
-    {
-        reader.missing(
-            settings::STORE_SEAL_KEY.spec,
-            "required with mapping.remember_traits, which keeps what is remembered of users sealed only: set STORE_SEAL_KEY, or \
-             STORE_SEAL_KEY_FILE to a file that holds it, to what `openssl rand -base64 32` prints; or set remember_traits to \"off\"",
+    if remembers(&rules, &accounts) {
+        reader.require_seal_key(
+            mode,
+            "required with mapping.remember_traits, which keeps what is remembered of users sealed only",
+            "; or set remember_traits to \"off\"",
         );
     }
     if reader.layers.get(settings::REFERSION_API_KEY.spec).is_none() && (any_key || has_accounts(reader)) {
@@ -59,18 +58,18 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
         });
     }
     reader.written.add_layers(&reader.layers);
-    Ok(Config {
-        refersion: refersion?,
-        segment: segment?,
-        connect: connect?,
-        server: server?,
-        ops: ops?,
-        store: store?,
-        delivery: delivery?,
-        log: log?,
-        rules: rules?,
-        accounts: accounts?,
-        written: std::mem::take(&mut reader.written),
+    read_all!(Config {
+        refersion: refersion,
+        segment: segment,
+        connect: connect,
+        server: server,
+        ops: ops,
+        store: store,
+        delivery: delivery,
+        log: log,
+        rules: rules,
+        accounts: accounts,
+        written: Read::Ok(std::mem::take(&mut reader.written)),
     })
 }
 
@@ -88,46 +87,42 @@ fn refersion(reader: &mut Reader, mode: Mode, any_key: bool) -> Read<RefersionCo
              `publickey.secretkey`, Refersion's two keys joined by a dot (--sandbox runs without)",
         );
     }
-    let base_url = base_url::read(reader);
-    let timeout = reader.value(&settings::REFERSION_TIMEOUT);
-    let concurrency = reader.value(&settings::REFERSION_CONCURRENCY);
-    let max_requests_per_second = reader.optional(&settings::REFERSION_MAX_REQUESTS_PER_SECOND);
-    Ok(RefersionConfig {
-        api_key: api_key?,
-        base_url: base_url?,
-        timeout: timeout?,
-        concurrency: concurrency?,
-        max_requests_per_second: max_requests_per_second?,
+    read_all!(RefersionConfig {
+        api_key: api_key,
+        base_url: base_url::read(reader),
+        timeout: reader.value(&settings::REFERSION_TIMEOUT),
+        concurrency: reader.value(&settings::REFERSION_CONCURRENCY),
+        max_requests_per_second: reader.optional(&settings::REFERSION_MAX_REQUESTS_PER_SECOND),
     })
 }
 
 fn segment(reader: &mut Reader, mode: Mode) -> Read<SegmentConfig> {
-    let secrets = reader.optional(&settings::SEGMENT_SHARED_SECRETS);
+    let shared_secrets = reader.optional(&settings::SEGMENT_SHARED_SECRETS).map(Option::unwrap_or_default);
     let accept_any_api_key = reader.value(&settings::SEGMENT_ACCEPT_ANY_API_KEY);
     if matches!(accept_any_api_key, Ok(true)) && mode == Mode::Sandbox {
         reader.refuse(settings::SEGMENT_ACCEPT_ANY_API_KEY.spec, |value| {
             format!("found {}, expected false with --sandbox, which simulates the account main alone", found(value))
         });
     }
-    Ok(SegmentConfig { shared_secrets: secrets?.unwrap_or_default(), accept_any_api_key: accept_any_api_key? })
+    read_all!(SegmentConfig { shared_secrets: shared_secrets, accept_any_api_key: accept_any_api_key })
 }
 
 fn server(reader: &mut Reader) -> Read<ServerConfig> {
-    let listen = reader.value(&settings::SERVER_LISTEN);
-    let wait = reader.value(&settings::SERVER_WAIT);
-    let drain = reader.value(&settings::SERVER_DRAIN);
-    if wait.as_ref().is_ok_and(|wait| *wait > MAX_WAIT) {
+    let config = read_all!(ServerConfig {
+        listen: reader.value(&settings::SERVER_LISTEN),
+        wait: reader.value(&settings::SERVER_WAIT),
+        drain: reader.value(&settings::SERVER_DRAIN),
+    });
+    if config.as_ref().is_ok_and(|config| config.wait > MAX_WAIT) {
         reader.warn(settings::SERVER_WAIT.spec, |value| {
             format!("found {}, longer than 4s: Segment may stop waiting first and send the event again", found(value))
         });
     }
-    Ok(ServerConfig { listen: listen?, wait: wait?, drain: drain? })
+    config
 }
 
 fn ops(reader: &mut Reader) -> Read<OpsConfig> {
-    let listen = reader.value(&settings::OPS_LISTEN);
-    let token = reader.optional(&settings::OPS_TOKEN);
-    Ok(OpsConfig { listen: listen?, token: token? })
+    read_all!(OpsConfig { listen: reader.value(&settings::OPS_LISTEN), token: reader.optional(&settings::OPS_TOKEN) })
 }
 
 /// Whether two listeners would need the same port. Port 0 is a free port each time.
@@ -143,67 +138,53 @@ fn remembers(rules: &Read<Rules>, accounts: &Read<Vec<AccountConfig>>) -> bool {
 }
 
 fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<StoreConfig> {
-    let url = reader.value(&settings::STORE_URL);
-    let deduplication_window = reader.value(&settings::STORE_DEDUPLICATION_WINDOW);
-    if deduplication_window.as_ref().is_ok_and(|window| *window < MIN_DEDUPLICATION_WINDOW) {
+    let config = read_all!(StoreConfig {
+        url: reader.value(&settings::STORE_URL),
+        deduplication_window: reader.value(&settings::STORE_DEDUPLICATION_WINDOW),
+        deduplication_memory: reader.value(&settings::STORE_DEDUPLICATION_MEMORY_MB),
+        ledger_window: reader.value(&settings::STORE_LEDGER_WINDOW),
+        lease: reader.value(&settings::STORE_LEASE),
+        seal_keys: reader.optional(&settings::STORE_SEAL_KEY).map(Option::unwrap_or_default),
+    });
+    if config.as_ref().is_ok_and(|config| config.deduplication_window < MIN_DEDUPLICATION_WINDOW) {
         reader.warn(settings::STORE_DEDUPLICATION_WINDOW.spec, |value| {
             format!("found {}, shorter than 4h: Segment may send an event again after it was forgotten", found(value))
         });
     }
-    let deduplication_memory = reader.value(&settings::STORE_DEDUPLICATION_MEMORY_MB);
-    let ledger_window = reader.value(&settings::STORE_LEDGER_WINDOW);
-    let lease = reader.value(&settings::STORE_LEASE);
-    let seal_keys = reader.optional(&settings::STORE_SEAL_KEY);
-    if mode == Mode::Live && seals && matches!(seal_keys, Ok(None)) {
-        reader.missing(
-            settings::STORE_SEAL_KEY.spec,
-            "required where any API key is accepted (segment.accept_any_api_key), which the store keeps sealed only: set \
-             STORE_SEAL_KEY, or STORE_SEAL_KEY_FILE to a file that holds it, to what `openssl rand -base64 32` prints",
+    if seals {
+        reader.require_seal_key(
+            mode,
+            "required where any API key is accepted (segment.accept_any_api_key), which the store keeps sealed only",
+            "",
         );
     }
-    Ok(StoreConfig {
-        url: url?,
-        deduplication_window: deduplication_window?,
-        deduplication_memory: deduplication_memory?,
-        ledger_window: ledger_window?,
-        lease: lease?,
-        seal_keys: seal_keys?.unwrap_or_default(),
-    })
+    config
 }
 
 fn delivery(reader: &mut Reader) -> Read<DeliveryConfig> {
-    let min = reader.value(&settings::DELIVERY_RETRY_MIN);
-    let max = reader.value(&settings::DELIVERY_RETRY_MAX);
-    let max_age = reader.value(&settings::DELIVERY_MAX_AGE);
-    let max_backlog = reader.value(&settings::DELIVERY_MAX_BACKLOG);
-    let on_existing = reader.value(&settings::DELIVERY_ON_EXISTING);
-    let on_delete = reader.value(&settings::DELIVERY_ON_DELETE);
-    let on_other_user = reader.value(&settings::DELIVERY_ON_OTHER_USER);
-    let on_stale = reader.value(&settings::DELIVERY_STALE);
-    let learn = reader.value(&settings::DELIVERY_LEARN);
-    if let (Ok(min), Ok(max)) = (&min, &max)
-        && min > max
-    {
+    let backoff = read_all!(Backoff {
+        min: reader.value(&settings::DELIVERY_RETRY_MIN),
+        max: reader.value(&settings::DELIVERY_RETRY_MAX),
+    });
+    if backoff.as_ref().is_ok_and(|backoff| backoff.min > backoff.max) {
         reader.conflict(settings::DELIVERY_RETRY_MIN.spec, settings::DELIVERY_RETRY_MAX.spec, |min, max| {
             format!("found {} and {}, expected the first to be no longer than the second", found(min), found(max))
         });
     }
-    Ok(DeliveryConfig {
-        backoff: Backoff { min: min?, max: max? },
-        max_age: max_age?,
-        max_backlog: max_backlog?,
-        policy: Policy {
-            on_existing: on_existing?,
-            on_delete: on_delete?,
-            on_other_user: on_other_user?,
-            on_stale: on_stale?,
-        },
-        learn: learn?,
+    read_all!(DeliveryConfig {
+        backoff: backoff,
+        max_age: reader.value(&settings::DELIVERY_MAX_AGE),
+        max_backlog: reader.value(&settings::DELIVERY_MAX_BACKLOG),
+        policy: read_all!(Policy {
+            on_existing: reader.value(&settings::DELIVERY_ON_EXISTING),
+            on_delete: reader.value(&settings::DELIVERY_ON_DELETE),
+            on_other_user: reader.value(&settings::DELIVERY_ON_OTHER_USER),
+            on_stale: reader.value(&settings::DELIVERY_STALE),
+        }),
+        learn: reader.value(&settings::DELIVERY_LEARN),
     })
 }
 
 fn log(reader: &mut Reader) -> Read<LogConfig> {
-    let format = reader.value(&settings::LOG_FORMAT);
-    let filter = reader.value(&settings::LOG_FILTER);
-    Ok(LogConfig { format: format?, filter: filter? })
+    read_all!(LogConfig { format: reader.value(&settings::LOG_FORMAT), filter: reader.value(&settings::LOG_FILTER) })
 }

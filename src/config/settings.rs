@@ -5,7 +5,7 @@
 //! the setting `n` of the section `s` is `S_N`. The list [`SETTINGS`] is made from the same lines.
 //! Deliberately absent: the meaning, unit and default of a setting: `config/default.toml` has them, and tests compare the two.
 
-use super::values::{self, Parsed};
+use super::values::{self, Parsed, choice};
 use super::{LogFormat, StoreUrl};
 use crate::delivery::{Learn, OnDelete, OnExisting, OnOtherUser, OnStale};
 use crate::domain::{AffiliateStatus, ApiKey, SealKey};
@@ -64,7 +64,9 @@ settings! {
     REFERSION_API_KEY: Setting<ApiKey> = secret("refersion", "api_key", values::api_key);
     REFERSION_BASE_URL: Setting<Url> = plain("refersion", "base_url", values::base_url);
     REFERSION_ALLOW_PLAIN_HTTP: Setting<bool> = plain("refersion", "allow_plain_http", values::boolean);
-    REFERSION_STATUS: Setting<AffiliateStatus> = plain("refersion", "status", values::initial_status);
+    REFERSION_STATUS: Setting<AffiliateStatus> = plain("refersion", "status", |value| {
+        choice(value, &[("PENDING", AffiliateStatus::Pending), ("ACTIVE", AffiliateStatus::Active)])
+    });
     REFERSION_OFFER: Setting<String> = plain("refersion", "offer", values::id);
     REFERSION_SEND_WELCOME: Setting<bool> = plain("refersion", "send_welcome", values::boolean);
     REFERSION_TIMEOUT: Setting<Duration> = plain("refersion", "timeout", values::duration);
@@ -94,11 +96,21 @@ settings! {
     DELIVERY_RETRY_MAX: Setting<Duration> = plain("delivery", "retry_max", values::duration);
     DELIVERY_MAX_AGE: Setting<Duration> = plain("delivery", "max_age", values::duration);
     DELIVERY_MAX_BACKLOG: Setting<u64> = plain("delivery", "max_backlog", values::at_least_one).at_start();
-    DELIVERY_ON_EXISTING: Setting<OnExisting> = plain("delivery", "on_existing", values::on_existing);
-    DELIVERY_ON_DELETE: Setting<OnDelete> = plain("delivery", "on_delete", values::on_delete);
-    DELIVERY_ON_OTHER_USER: Setting<OnOtherUser> = plain("delivery", "on_other_user", values::on_other_user);
-    DELIVERY_STALE: Setting<OnStale> = plain("delivery", "stale", values::on_stale);
-    DELIVERY_LEARN: Setting<Learn> = plain("delivery", "learn", values::learn);
+    DELIVERY_ON_EXISTING: Setting<OnExisting> = plain("delivery", "on_existing", |value| {
+        choice(value, &[("update", OnExisting::Update), ("ignore", OnExisting::Ignore)])
+    });
+    DELIVERY_ON_DELETE: Setting<OnDelete> = plain("delivery", "on_delete", |value| {
+        choice(value, &[("disable", OnDelete::Disable), ("anonymize", OnDelete::Anonymize)])
+    });
+    DELIVERY_ON_OTHER_USER: Setting<OnOtherUser> = plain("delivery", "on_other_user", |value| {
+        choice(value, &[("ignore", OnOtherUser::Ignore), ("update", OnOtherUser::Update)])
+    });
+    DELIVERY_STALE: Setting<OnStale> = plain("delivery", "stale", |value| {
+        choice(value, &[("ignore", OnStale::Ignore), ("apply", OnStale::Apply)])
+    });
+    DELIVERY_LEARN: Setting<Learn> = plain("delivery", "learn", |value| {
+        choice(value, &[("off", Learn::Off), ("once", Learn::Once), ("daily", Learn::Daily)])
+    });
     MAPPING_MISSING_NAME: Setting<String> = plain("mapping", "missing_name", values::text);
     MAPPING_IGNORED_USER_IDS: Setting<Vec<String>> = plain("mapping", "ignored_user_ids", values::texts);
     MAPPING_PAYPAL_EMAIL: Setting<bool> = plain("mapping", "paypal_email", values::boolean);
@@ -106,7 +118,9 @@ settings! {
     MAPPING_CUSTOM_FIELDS: SettingSpec = spec("mapping", "custom_fields", ValueKind::Table);
     MAPPING_AUDIENCES: SettingSpec = spec("mapping", "audiences", ValueKind::Tables);
     MAPPING_CREATE_IF: SettingSpec = spec("mapping", "create_if", ValueKind::Table);
-    LOG_FORMAT: Setting<LogFormat> = plain("log", "format", values::log_format).at_start();
+    LOG_FORMAT: Setting<LogFormat> = plain("log", "format", |value| {
+        choice(value, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+    }).at_start();
     LOG_FILTER: Setting<String> = plain("log", "filter", values::log_filter);
 }
 

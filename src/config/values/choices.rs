@@ -1,10 +1,8 @@
 //! Parsers for values from a closed list of words, in any case.
 
 use super::{Parsed, refuse, scalar_text, text};
-use crate::config::LogFormat;
 use crate::config::did_you_mean::nearest;
 use crate::config::problem::either;
-use crate::delivery::{Learn, OnDelete, OnExisting, OnOtherUser, OnStale};
 use crate::domain::AffiliateStatus;
 use toml::Value;
 
@@ -14,7 +12,7 @@ pub(in crate::config) fn boolean(value: &Value) -> Parsed<bool> {
 }
 
 /// One of some names, in any case.
-fn choice<T: Copy>(value: &Value, names: &[(&str, T)]) -> Parsed<T> {
+pub(in crate::config) fn choice<T: Copy>(value: &Value, names: &[(&str, T)]) -> Parsed<T> {
     let text = scalar_text(value).unwrap_or_default();
     match names.iter().find(|(name, _)| name.eq_ignore_ascii_case(&text)) {
         Some((_, meant)) => Ok(*meant),
@@ -22,45 +20,10 @@ fn choice<T: Copy>(value: &Value, names: &[(&str, T)]) -> Parsed<T> {
     }
 }
 
-/// The status of new affiliates.
-pub(in crate::config) fn initial_status(value: &Value) -> Parsed<AffiliateStatus> {
-    choice(value, &[("PENDING", AffiliateStatus::Pending), ("ACTIVE", AffiliateStatus::Active)])
-}
-
 /// A status that an audience may set.
 pub(in crate::config) fn audience_status(value: &Value) -> Parsed<AffiliateStatus> {
     use AffiliateStatus::{Active, Denied, Disabled};
     choice(value, &[("ACTIVE", Active), ("DENIED", Denied), ("DISABLED", Disabled)])
-}
-
-/// How affiliates are treated that existed before.
-pub(in crate::config) fn on_existing(value: &Value) -> Parsed<OnExisting> {
-    choice(value, &[("update", OnExisting::Update), ("ignore", OnExisting::Ignore)])
-}
-
-/// The effect of a delete event.
-pub(in crate::config) fn on_delete(value: &Value) -> Parsed<OnDelete> {
-    choice(value, &[("disable", OnDelete::Disable), ("anonymize", OnDelete::Anonymize)])
-}
-
-/// How facts are treated that are older than the values that were sent.
-pub(in crate::config) fn on_stale(value: &Value) -> Parsed<OnStale> {
-    choice(value, &[("ignore", OnStale::Ignore), ("apply", OnStale::Apply)])
-}
-
-/// How an identify is treated whose affiliate has another `userId` as its owner.
-pub(in crate::config) fn on_other_user(value: &Value) -> Parsed<OnOtherUser> {
-    choice(value, &[("ignore", OnOtherUser::Ignore), ("update", OnOtherUser::Update)])
-}
-
-/// Whether affiliates are learned from Refersion's list.
-pub(in crate::config) fn learn(value: &Value) -> Parsed<Learn> {
-    choice(value, &[("off", Learn::Off), ("once", Learn::Once), ("daily", Learn::Daily)])
-}
-
-/// The format of log lines.
-pub(in crate::config) fn log_format(value: &Value) -> Parsed<LogFormat> {
-    choice(value, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
 }
 
 /// The filter of log lines: directives of `tracing_subscriber`'s `Targets`, without the blanks that may be around them. Empty: only errors.

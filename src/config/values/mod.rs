@@ -7,10 +7,7 @@ mod choices;
 mod network;
 mod secrets;
 
-pub(super) use choices::{
-    audience_status, boolean, initial_status, learn, log_filter, log_format, on_delete, on_existing, on_other_user,
-    on_stale,
-};
+pub(super) use choices::{audience_status, boolean, choice, log_filter};
 pub(crate) use network::is_loopback;
 pub(super) use network::{base_url, listen, redirect_url, store_url};
 pub(super) use secrets::{api_key, client_secret, seal_keys, shared_secrets, token};
