@@ -4,14 +4,13 @@
 //! store is damaged. Deliberately absent: PostgreSQL, which has tools of its own for it.
 
 use super::progress::bytes_bar;
-use super::{CommandResult, ConfigArgs, eprint, fail, now, print};
+use super::{CommandResult, ConfigArgs, eprint, fail, format_time, now, print};
 use crate::config::{Mode, StoreUrl};
 use crate::domain::Timestamp;
-use crate::store::{Copied, CopyError, CopyProgress, back_up};
+use crate::store::{Copied, CopyError, back_up};
 use clap::Args;
 use indicatif::HumanBytes;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
 
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
@@ -49,18 +48,16 @@ pub(super) fn store_file(args: &ConfigArgs) -> CommandResult<PathBuf> {
 /// The name of a backup made at `at`: `refersion-destination-20260131T080000Z.db`.
 fn default_name(store: &Path, at: Timestamp) -> String {
     let stem = store.file_stem().unwrap_or_default().to_string_lossy();
-    let at = UNIX_EPOCH + Duration::from_millis(at.0.unsigned_abs());
-    let at = humantime::format_rfc3339_seconds(at).to_string().replace(['-', ':'], "");
-    format!("{stem}-{at}.db")
+    format!("{stem}-{}.db", format_time(at).replace(['-', ':'], ""))
 }
 
 /// Makes a copy, and shows its progress.
 pub(super) fn copy(
     label: &'static str,
-    make: impl FnOnce(&mut dyn FnMut(CopyProgress)) -> Result<Copied, CopyError>,
+    make: impl FnOnce(&mut dyn FnMut(u64, u64)) -> Result<Copied, CopyError>,
 ) -> Result<Copied, CopyError> {
     let bar = bytes_bar(label, Some(0));
-    let copied = make(&mut |CopyProgress { copied, total }| {
+    let copied = make(&mut |copied, total| {
         bar.set_length(total);
         bar.set_position(copied);
     });

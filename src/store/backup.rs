@@ -24,15 +24,6 @@ pub struct Copied {
     pub damage: Option<String>,
 }
 
-/// How far a copy has come, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CopyProgress {
-    /// Bytes copied.
-    pub copied: u64,
-    /// Bytes of the source.
-    pub total: u64,
-}
-
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
@@ -77,8 +68,9 @@ const STEP: i32 = 1_024;
 /// The wait before a step is tried again.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
-/// Copies the store at `store`, which may be in use, into the new file `to`.
-pub fn back_up(store: &Path, to: &Path, progress: impl FnMut(CopyProgress)) -> Result<Copied, CopyError> {
+/// Copies the store at `store`, which may be in use, into the new file `to`. `progress` is called with the bytes copied so far, and those
+/// of the source.
+pub fn back_up(store: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied, CopyError> {
     if to.exists() {
         return Err(CopyError::Exists(to.to_owned()));
     }
@@ -86,7 +78,7 @@ pub fn back_up(store: &Path, to: &Path, progress: impl FnMut(CopyProgress)) -> R
 }
 
 /// Copies `backup` to the place of the store `store`, where no store may be and no service may run.
-pub fn restore(backup: &Path, store: &Path, progress: impl FnMut(CopyProgress)) -> Result<Copied, CopyError> {
+pub fn restore(backup: &Path, store: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied, CopyError> {
     let (found, release) = version(backup)?;
     if found > VERSION {
         return Err(SqliteOpenError::Newer { path: backup.to_owned(), found, release }.into());
@@ -101,7 +93,7 @@ pub fn restore(backup: &Path, store: &Path, progress: impl FnMut(CopyProgress)) 
     copy(backup, store, progress)
 }
 
-fn copy(from: &Path, to: &Path, progress: impl FnMut(CopyProgress)) -> Result<Copied, CopyError> {
+fn copy(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied, CopyError> {
     version(from)?;
     let sqlite = |source| CopyError::Sqlite { path: from.to_owned(), source };
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -150,7 +142,7 @@ fn connect_source(file: &Path) -> rusqlite::Result<Connection> {
 
 /// Copies one snapshot of `from`, in steps. The snapshot is that of one transaction: otherwise SQLite would begin anew after
 /// every commit of the service.
-fn copy_pages(from: &Path, to: &Path, mut progress: impl FnMut(CopyProgress)) -> rusqlite::Result<()> {
+fn copy_pages(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> rusqlite::Result<()> {
     let mut source = connect_source(from)?;
     let snapshot = source.transaction()?;
     snapshot.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
@@ -168,7 +160,7 @@ fn copy_pages(from: &Path, to: &Path, mut progress: impl FnMut(CopyProgress)) ->
         let pages = backup.progress();
         let [total, remaining] =
             [pages.pagecount, pages.remaining].map(|pages| u64::from(pages.unsigned_abs()) * u64::from(page));
-        progress(CopyProgress { copied: total - remaining.min(total), total });
+        progress(total - remaining.min(total), total);
     }
 }
 

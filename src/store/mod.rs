@@ -74,7 +74,7 @@ pub mod transfer;
 mod user_key_filter;
 mod user_keys;
 
-pub use backup::{Copied, CopyError, CopyProgress, back_up, restore};
+pub use backup::{Copied, CopyError, back_up, restore};
 pub use dead_letter::{Attempt, DeadLetter, DeadLetterPage, Filter, Forgotten, MovedDeadLetter, Replay, ReplayResult};
 pub use event_log::{
     AffiliateChanges, Appended, Begun, EmailConflict, Follower, KnownUsersOnly, NewEvent, Remember, Retention,
