@@ -39,7 +39,7 @@ use crate::admin::{self, Access, Admin, ReloadRequest};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::AccountName;
-use crate::http::{self, AccountRegistry, ListenerLimits};
+use crate::http::{self, AccountRegistry};
 use crate::refersion::ClientBuildError;
 use crate::scrape::Scraper;
 use crate::segment_api;
@@ -188,12 +188,15 @@ pub async fn serve(
     let ledger = tokio::spawn(write_ledger(Arc::clone(store), shutdown.clone()));
     let probing = tokio::spawn(probe(Arc::clone(store)));
     let router = http::public_router(Arc::clone(&registry), pages);
-    let public = tokio::spawn(listen(server, router, limits.public, shutdown.clone()));
+    let public =
+        tokio::spawn(http::listen(server, move |_| router.clone(), limits.public, shutdown.clone().cancelled_owned()));
     let series = SeriesRecorder::new(context.metrics.clone(), Arc::clone(store), context.clock);
     let sampling = tokio::spawn(series.clone().run());
     let (reload, requested) = mpsc::channel(MAX_WAITING_RELOADS);
     let operators = admin_router(&context, &registry, series, reload, addresses.ops);
-    let private = tokio::spawn(listen_for_operators(ops, operators, limits.operators, shutdown.clone()));
+    // Its handlers see the address of the peer.
+    let of_peer = move |peer: SocketAddr| operators.clone().layer(Extension(ConnectInfo(peer)));
+    let private = tokio::spawn(http::listen(ops, of_peer, limits.operators, shutdown.clone().cancelled_owned()));
     let leases = LeaseRenewal::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
     registry.wake_accounts_with_pending_events();
     let reloader = Reloader::new((reloading, requested), context.clone(), Arc::clone(&registry), merchants, accounts);
@@ -301,22 +304,6 @@ fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, Serv
         socket.listen(LISTEN_BACKLOG)
     };
     listen().map_err(|source| ServeError::Listen { address, variable, source })
-}
-
-/// Serves `router` until the service shuts down and every request in flight is answered.
-async fn listen(listener: TcpListener, router: Router, limits: ListenerLimits, shutdown: CancellationToken) {
-    http::listen(listener, |_| router.clone(), limits, shutdown.cancelled_owned()).await;
-}
-
-/// Serves like [`listen`]; the handlers also get the address of the peer.
-async fn listen_for_operators(
-    listener: TcpListener,
-    router: Router,
-    limits: ListenerLimits,
-    shutdown: CancellationToken,
-) {
-    let of_peer = |peer| router.clone().layer(Extension(ConnectInfo::<SocketAddr>(peer)));
-    http::listen(listener, of_peer, limits, shutdown.cancelled_owned()).await;
 }
 
 /// Compacts the store at intervals. A failure is logged when it begins and when it is over: meanwhile, erased content (for instance in a
