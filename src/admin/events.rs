@@ -79,8 +79,8 @@ pub(super) async fn events(
 }
 
 fn parse_status(word: &str) -> Result<LedgerStatus, Problem> {
-    let none = || format!("`status` is none of {}", LedgerStatus::ALL.map(LedgerStatus::as_str).join(", "));
-    LedgerStatus::parse(word).ok_or_else(|| Problem::InvalidRequest(none()))
+    let words = || LedgerStatus::ALL.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(", ");
+    LedgerStatus::parse(word).ok_or_else(|| Problem::InvalidRequest(format!("`status` is none of {}", words())))
 }
 
 fn parse_outcome(word: &str) -> Result<OutcomeCode, Problem> {
@@ -90,7 +90,7 @@ fn parse_outcome(word: &str) -> Result<OutcomeCode, Problem> {
 }
 
 fn status_schema() -> Object {
-    one_of(LedgerStatus::ALL.map(LedgerStatus::as_str))
+    one_of(LedgerStatus::ALL.iter().map(|status| status.as_str()))
 }
 
 fn outcome_schema() -> Object {

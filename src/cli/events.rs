@@ -82,7 +82,7 @@ fn line(event: &EventRecord, as_json: bool) -> String {
 }
 
 fn statuses() -> PossibleValuesParser {
-    PossibleValuesParser::new(LedgerStatus::ALL.map(LedgerStatus::as_str))
+    PossibleValuesParser::new(LedgerStatus::ALL.iter().map(|status| status.as_str()))
 }
 
 fn codes() -> PossibleValuesParser {

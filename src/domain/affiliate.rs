@@ -3,7 +3,7 @@
 //! Names are those of Refersion's API contract; the fields are in [`super::field`]. Invariants: a [`Profile`] holds no empty
 //! value, which would mean the same as none; its `Debug` prints the names of attributes only, since values are personal data.
 
-use super::Field;
+use super::{Field, words};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -29,41 +29,26 @@ impl fmt::Display for AffiliateCode {
     }
 }
 
-/// The status of an affiliate in the merchant's program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum AffiliateStatus {
-    /// Waits for the merchant's approval.
-    Pending,
-    /// Earns commissions.
-    Active,
-    /// Was denied by the merchant.
-    Denied,
-    /// Was switched off.
-    Disabled,
+words! {
+    /// The status of an affiliate in the merchant's program, in Refersion's spelling.
+    #[derive(PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+    #[serde(rename_all = "UPPERCASE")]
+    AffiliateStatus {
+        /// Waits for the merchant's approval.
+        Pending = "PENDING",
+        /// Earns commissions.
+        Active = "ACTIVE",
+        /// Was denied by the merchant.
+        Denied = "DENIED",
+        /// Was switched off.
+        Disabled = "DISABLED",
+    }
 }
 
 impl AffiliateStatus {
-    /// Refersion's spelling.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Active => "ACTIVE",
-            Self::Denied => "DENIED",
-            Self::Disabled => "DISABLED",
-        }
-    }
-
     /// The status of this text, in any case; none if it is none of Refersion's.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut all = [Self::Pending, Self::Active, Self::Denied, Self::Disabled].into_iter();
-        all.find(|status| status.as_str().eq_ignore_ascii_case(text.trim()))
-    }
-}
-
-impl fmt::Display for AffiliateStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        Self::ALL.iter().copied().find(|status| status.as_str().eq_ignore_ascii_case(text.trim()))
     }
 }
 

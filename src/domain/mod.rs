@@ -18,6 +18,7 @@ mod seq;
 mod source_id;
 mod time;
 mod user;
+mod words;
 
 pub use account::{AccountName, ApiKey, ApiKeyError};
 pub use affiliate::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, NewAffiliate, Profile};
@@ -33,3 +34,4 @@ pub use seq::{AffiliateKey, LaneKey, Seq};
 pub use source_id::SourceId;
 pub use time::Timestamp;
 pub use user::{User, UserId};
+pub(crate) use words::words;

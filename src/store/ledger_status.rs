@@ -4,58 +4,36 @@
 
 use super::EventRecord;
 use crate::delivery::OutcomeCode;
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, words};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What became of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LedgerStatus {
-    /// It waits for its delivery, or is being delivered.
-    Pending,
-    /// It was delivered.
-    Delivered,
-    /// There was nothing to do.
-    Ignored,
-    /// It was answered with an error and not stored.
-    Refused,
-    /// Its type is neither identify nor delete.
-    Unsupported,
-    /// It was received before.
-    Duplicate,
-    /// It became a dead letter, which may have been replayed or discarded since.
-    DeadLetter,
+words! {
+    /// What became of an event.
+    #[derive(Serialize, Deserialize, ToSchema)]
+    #[serde(rename_all = "snake_case")]
+    LedgerStatus {
+        /// It waits for its delivery, or is being delivered.
+        Pending = "pending",
+        /// It was delivered.
+        Delivered = "delivered",
+        /// There was nothing to do.
+        Ignored = "ignored",
+        /// It was answered with an error and not stored.
+        Refused = "refused",
+        /// Its type is neither identify nor delete.
+        Unsupported = "unsupported",
+        /// It was received before.
+        Duplicate = "duplicate",
+        /// It became a dead letter, which may have been replayed or discarded since.
+        DeadLetter = "dead_letter",
+    }
 }
 
 impl LedgerStatus {
-    /// Every one of them.
-    pub const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::Delivered,
-        Self::Ignored,
-        Self::Refused,
-        Self::Unsupported,
-        Self::Duplicate,
-        Self::DeadLetter,
-    ];
-
-    /// Its word in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Ignored => "ignored",
-            Self::Refused => "refused",
-            Self::Unsupported => "unsupported",
-            Self::Duplicate => "duplicate",
-            Self::DeadLetter => "dead_letter",
-        }
-    }
-
     /// The status with this word.
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.as_str() == word)
+        Self::ALL.iter().copied().find(|status| status.as_str() == word)
     }
 
     /// The status of an event that ended so, or is pending; `answered`: without having been appended.
@@ -131,7 +109,7 @@ mod tests {
         ] {
             assert_eq!(LedgerStatus::of(code, answered), status, "{code:?}");
         }
-        for status in LedgerStatus::ALL {
+        for status in LedgerStatus::ALL.iter().copied() {
             assert_eq!(LedgerStatus::parse(status.as_str()), Some(status));
             assert_eq!(serde_json::to_value(status).expect("JSON"), status.as_str());
         }

@@ -2,9 +2,8 @@
 //!
 //! Deliberately absent: the status and the HTTP code of each response (`http/response.rs`).
 
-use super::words::words;
+use crate::domain::words;
 use serde::{Serialize, Serializer};
-use std::fmt;
 
 words! {
     /// The status of an event in the response to Segment and in the metrics.
@@ -35,12 +34,6 @@ words! {
         Error = "error",
         /// The event could not be recorded now.
         Unavailable = "unavailable",
-    }
-}
-
-impl fmt::Display for EventStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

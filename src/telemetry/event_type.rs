@@ -1,6 +1,6 @@
 //! Closed lists of words about received events: their types, and the reasons for which they are refused.
 
-use super::words::words;
+use crate::domain::words;
 
 words! {
     /// The type of a received event.

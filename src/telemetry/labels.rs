@@ -6,10 +6,10 @@
 //! account that was removed from the configuration) have [`NO_ACCOUNT`]. No configured account can have one of these names. Every other
 //! value is from a list in this file, or from an enum with such a list.
 
-use super::words::words;
 use super::{EventStatus, EventType};
 use crate::delivery::{Call, OutcomeCode};
 use crate::domain::Field;
+use crate::domain::words;
 use crate::scheduling::{Cause, HealthState, Probe};
 use crate::segment::AuthError;
 use prometheus_client::encoding::EncodeLabelSet;

@@ -3,8 +3,8 @@
 //! In: log events, counts and spans from the services. Out: log lines on standard error, the text of `GET /metrics`, and spans by OTLP.
 //! `definitions` is the table of all metrics; `labels` has the closed lists of their labels; `meter` counts for an account, `metrics` for
 //! the service; `exposition` has the two text formats; `process` has the metrics of the process; `traces` has the spans, which `otlp`
-//! exports; `log_throttle` bounds the log lines that callers of the service can cause; `words` makes an enum of a closed list of words;
-//! `totals` and `latency` are counts that this process reads itself. Invariants, which every caller holds and tests check: no secret and no
+//! exports; `log_throttle` bounds the log lines that callers of the service can cause; `totals` and `latency` are counts that this process
+//! reads itself. Invariants, which every caller holds and tests check: no secret and no
 //! personal data in a log line, a label or a span; the number of series (the cardinality) depends only on the configuration. Deliberately
 //! absent: log files, log rotation and pushing metrics; the environment that runs the service does these.
 
@@ -23,7 +23,6 @@ mod otlp;
 mod process;
 mod totals;
 pub mod traces;
-mod words;
 
 pub use event_status::EventStatus;
 pub use event_type::{EventType, RefusalReason};

@@ -33,7 +33,8 @@ pub fn known(affiliate: &str, and: &str) -> Known {
         sent.record(&hash(), attribute, value, BEFORE);
     }
     for status in status {
-        sent.record_status(&hash(), status.trim_start_matches("status=").parse().expect("a status"), BEFORE);
+        let status = AffiliateStatus::parse(status.trim_start_matches("status=")).expect("a status");
+        sent.record_status(&hash(), status, BEFORE);
     }
     let origin = if origin == "found" { Origin::Found } else { Origin::Created };
     Known {
@@ -61,12 +62,12 @@ pub fn reply(text: &str) -> Reply {
         ["refused", field] => Reply::Rejected(Rejection::Other(format!("x is not a allowed value for field {field}"))),
         ["found", code] => page(1, vec![found(code, "peter@x.io", None)]),
         ["found", code, "as", email] => page(1, vec![found(code, email, None)]),
-        ["found", code, status] => page(1, vec![found(code, "peter@x.io", status.parse().ok())]),
+        ["found", code, status] => page(1, vec![found(code, "peter@x.io", AffiliateStatus::parse(status))]),
         ["others", count, "of", total] => page(total.parse().expect(NUMBER), others(count.parse().expect(NUMBER))),
         ["empty"] => page(0, Vec::new()),
         ["affiliate", id, status, ref rest @ ..] => Reply::Affiliate(Affiliate {
             id: AffiliateId(id.parse().expect(NUMBER)),
-            status: status.parse().ok(),
+            status: AffiliateStatus::parse(status),
             profile: visible(&peter(&rest.join(" "))),
         }),
         ["changed"] => Reply::Changed,
