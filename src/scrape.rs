@@ -50,7 +50,7 @@ impl Scraper {
         self.metrics.text(format, &observed)
     }
 
-    /// The latest measurement of the store, at most [`MEASURE_EVERY`] old; none if it cannot be measured.
+    /// The latest measurement of the store, at most `MEASURE_EVERY` old; none if it cannot be measured.
     pub async fn measured(&self) -> Option<Measured> {
         let mut last = self.measured.lock().await;
         if last.as_ref().is_none_or(|(at, _)| at.elapsed() >= MEASURE_EVERY) {
