@@ -31,9 +31,11 @@ pub(super) fn read(first_line: &[u8], rest: impl Read, on_item: OnItem<'_>) -> i
     let input = WatchQuotes::new(input, delimiter);
     let mut reader = ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(input);
     let paths = paths(reader.byte_headers()?)?;
+    // The reader takes a row to end with the CR of CRLF, and counts the line at the LF, which then begins the next row.
+    let uncounted = u64::from(first_line.ends_with(b"\r\n"));
     let mut row = ByteRecord::new();
     while reader.read_byte_record(&mut row)? {
-        let line = row.position().map_or(0, csv::Position::line);
+        let line = row.position().map_or(0, |position| position.line() + uncounted);
         // What follows the quote was read as one cell, however many rows it is.
         if reader.get_ref().unclosed().is_some_and(|opened| opened < reader.position().byte()) {
             let why = "Invalid row: a quote is opened in it and never closed, so all further lines are a part of it";

@@ -275,6 +275,7 @@ async fn a_summary_names_lines_in_every_format() {
         ("b.json", format!("{{\"batch\":[{ANN},\n{refused},\n\n{refused}]}}"), "lines 2, 4"),
         ("c.ndjson", format!("{ANN}\n\n{refused}\n[{refused}]"), "lines 3, 4"),
         ("d.csv", "email,name,type\nann@x.io,\"A\n\nnn\",\n,Bob,\n,,\n".to_owned(), "lines 5, 6"),
+        ("e.csv", "email,name,type\r\nann@x.io,\"A\r\n\r\nnn\",\r\n,Bob,\r\n,,\r\n".to_owned(), "lines 5, 6"),
     ] {
         let (_folder, path) = file(name, &content);
         let ran = run(&["map", "--summary", &path], &[], "").await;
