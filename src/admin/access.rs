@@ -42,8 +42,10 @@ pub struct Access {
     log_throttle: LogThrottle,
 }
 
-/// The paths of lookups, of the API and of the pages.
-const LOOKUPS: [&str; 2] = ["/api/v1/lookup", "/lookup"];
+/// The path of lookups in the API.
+pub(super) const LOOKUP: &str = "/api/v1/lookup";
+/// The path of the page that looks up.
+pub(super) const LOOKUP_PAGE: &str = "/lookup";
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &ALPHABET,
@@ -73,7 +75,7 @@ impl Access {
         if !reads && is_cross_site(headers) {
             return Err(Problem::CrossSite);
         }
-        let looks_up = *method == Method::POST && LOOKUPS.contains(&path);
+        let looks_up = *method == Method::POST && [LOOKUP, LOOKUP_PAGE].contains(&path);
         let free = (reads || looks_up) && self.loopback && is_for_this_machine(headers);
         let Some(token) = &self.token else {
             return if free { Ok(()) } else { Err(Problem::TokenNotSet { loopback: self.loopback }) };
@@ -278,7 +280,7 @@ mod tests {
     fn a_lookup_reads_and_no_other_site_may_ask_for_it() {
         let (loopback, anywhere) = (access(Some(TOKEN), "127.0.0.1:9090"), access(Some(TOKEN), "0.0.0.0:9090"));
         let local = ("host", "127.0.0.1:9090");
-        for path in LOOKUPS {
+        for path in [LOOKUP, LOOKUP_PAGE] {
             let post = (&Method::POST, path);
             assert_eq!(check_path(&loopback, post, &[local]), "ok");
             assert_eq!(check_path(&loopback, post, &[local, ("origin", "https://attacker.example")]), "cross-site");

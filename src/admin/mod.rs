@@ -147,7 +147,7 @@ fn api_routes() -> Router<Arc<Admin>> {
         .route("/api/v1/dead-letters/discard", post(dead_letters::discard))
         .route("/api/v1/email-conflicts", get(email_conflicts::list))
         .route("/api/v1/forget", post(forget::forget))
-        .route("/api/v1/lookup", post(lookup::look_up))
+        .route(access::LOOKUP, post(lookup::look_up))
         .route("/api/v1/keys", get(api_keys::list))
         .route("/api/v1/keys/{account}", delete(api_keys::remove))
 }

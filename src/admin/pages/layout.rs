@@ -6,6 +6,7 @@
 
 use super::REFRESH_SECONDS;
 use super::format;
+use crate::admin::access::LOOKUP_PAGE;
 use crate::domain::Timestamp;
 use axum::response::Html;
 use base64::Engine as _;
@@ -19,7 +20,7 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
                     fill='none'/%3E%3C/svg%3E";
 
 /// The pages of the navigation: path and name.
-const NAVIGATION: [(&str, &str); 3] = [("/", "Overview"), ("/dead-letters", "Dead letters"), ("/lookup", "Lookup")];
+const NAVIGATION: [(&str, &str); 3] = [("/", "Overview"), ("/dead-letters", "Dead letters"), (LOOKUP_PAGE, "Lookup")];
 
 /// The hash by which the content security policy allows the style.
 pub(super) fn style_hash() -> String {

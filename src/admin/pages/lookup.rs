@@ -5,6 +5,7 @@
 
 use super::layout::HtmlPage;
 use super::{PageResult, PagesState, format, parts};
+use crate::admin::access::LOOKUP_PAGE;
 use crate::admin::extract::{FormFields, MAX_ITEMS};
 use crate::admin::lookup::{LookupRequest, LookupResult, looked_up};
 use crate::store::{FoundAffiliate, FoundBy, FoundTraits, SentAttribute};
@@ -21,7 +22,7 @@ const FIELDS: [(&str, &str, &str); 5] = [
 ];
 
 pub(super) async fn ask() -> PageResult {
-    Ok(HtmlPage::new("Lookup").at("/lookup").render(html! {
+    Ok(HtmlPage::new("Lookup").at(LOOKUP_PAGE).render(html! {
         h1 { "Lookup" }
         p { "What became of a customer's events? Fill in what you know. Nothing of it is stored or logged: its hashes are compared." }
         div.card { (form()) }
@@ -43,7 +44,7 @@ pub(super) async fn answer(State(pages): State<PagesState>, form_fields: FormFie
         limit: Some(MAX_ITEMS),
     };
     let result = looked_up(&pages.admin, &request).await?;
-    Ok(HtmlPage::new("Lookup").at("/lookup").at_moment(pages.admin.clock.now()).render(html! {
+    Ok(HtmlPage::new("Lookup").at(LOOKUP_PAGE).at_moment(pages.admin.clock.now()).render(html! {
         h1 { @if result.known { "Found" } @else { "Nothing is known" } }
         @if !result.known { p { "There is no affiliate, nothing is remembered, and no event is kept." } }
         @if let Some(event) = &result.event { p { "The event's name in logs, traces and dead letters is " code { (event) } "." } }
@@ -51,13 +52,13 @@ pub(super) async fn answer(State(pages): State<PagesState>, form_fields: FormFie
         @for affiliate in &result.found.affiliates { (affiliate_section(affiliate)) }
         @for traits in &result.found.remembered { (remembered_section(traits)) }
         (events(&result))
-        p { a href="/lookup" { "Look up another one" } }
+        p { a href=(LOOKUP_PAGE) { "Look up another one" } }
     }))
 }
 
 fn form() -> Markup {
     html! {
-        form.bar method="post" action="/lookup" autocomplete="off" {
+        form.bar method="post" action=(LOOKUP_PAGE) autocomplete="off" {
             @for (name, label, hint) in FIELDS {
                 div.field {
                     label for=(name) { (label) small { " (" (hint) ")" } }

@@ -20,6 +20,7 @@ mod overview;
 mod parts;
 
 use super::Admin;
+use super::access::LOOKUP_PAGE;
 use super::problem::{Problem, ProblemDetails};
 use axum::Router;
 use axum::extract::Request;
@@ -63,7 +64,7 @@ pub(super) fn routes(pages: PagesState) -> Router {
         .route("/dead-letters/{id}/reveal", post(dead_letter::reveal))
         .route("/dead-letters/replay", post(changes::replay))
         .route("/dead-letters/discard", post(changes::discard))
-        .route("/lookup", get(lookup::ask).post(lookup::answer))
+        .route(LOOKUP_PAGE, get(lookup::ask).post(lookup::answer))
         .with_state(pages)
 }
 
