@@ -2,6 +2,7 @@
 //!
 //! In: the layers. Out: a [`Config`], or every problem. Deliberately absent: the check of a single value ([`super::values`]).
 
+use super::problem::SettingOrigin;
 use super::read::{Read, Reader, read_all};
 use super::values::found;
 use super::{
@@ -11,7 +12,7 @@ use super::{
 use crate::delivery::Policy;
 use crate::mapping::Rules;
 use crate::scheduling::Backoff;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use toml::Value;
 
@@ -107,9 +108,15 @@ fn segment(reader: &mut Reader, mode: Mode) -> Read<SegmentConfig> {
     read_all!(SegmentConfig { shared_secrets: shared_secrets, accept_any_api_key: accept_any_api_key })
 }
 
-fn server(reader: &mut Reader) -> Read<ServerConfig> {
+fn server(reader: &mut Reader, mode: Mode) -> Read<ServerConfig> {
+    let is_set =
+        reader.layers.get(settings::SERVER_LISTEN.spec).is_some_and(|set| set.origin != SettingOrigin::Default);
+    let mut listen = reader.value(&settings::SERVER_LISTEN);
+    if let (Ok(address), Mode::Sandbox, false) = (&mut listen, mode, is_set) {
+        address.set_ip(Ipv4Addr::LOCALHOST.into()); // a trial is for this machine
+    }
     let config = read_all!(ServerConfig {
-        listen: reader.value(&settings::SERVER_LISTEN),
+        listen: listen,
         wait: reader.value(&settings::SERVER_WAIT),
         drain: reader.value(&settings::SERVER_DRAIN),
     });

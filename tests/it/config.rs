@@ -760,6 +760,17 @@ fn a_filter_of_log_lines_may_have_blanks_and_empty_parts_and_without_parts_lets_
 }
 
 #[test]
+fn a_trial_listens_on_this_machine_alone_unless_an_address_is_set() {
+    for (set, expected) in
+        [(None, "127.0.0.1:8080"), (Some(":8080"), "0.0.0.0:8080"), (Some("10.0.0.1:80"), "10.0.0.1:80")]
+    {
+        let environment = set.map(|address| ("SERVER_LISTEN".to_owned(), address.to_owned()));
+        let (config, _) = Config::load(&[], environment.into_iter(), Mode::Sandbox).expect("valid");
+        assert_eq!(config.server.listen.to_string(), expected);
+    }
+}
+
+#[test]
 fn values_that_contradict_each_other_are_reported() {
     let of = |one, other| problem_of(&[one, other]);
     assert_snapshot!(of(("DELIVERY_RETRY_MIN", "10m"), ("LOG_FORMAT", "text")), @r#"DELIVERY_RETRY_MIN (environment) and delivery.retry_max (default): found "10m" and "5m", expected the first to be no longer than the second"#);
