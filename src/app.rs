@@ -167,7 +167,7 @@ pub async fn serve(
     let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
     let (handle, tracker) = (deliveries.clone(), TaskTracker::new());
     let runtime = Runtime { handle, tracker: tracker.clone(), shutdown: shutdown.clone(), failed: failed.clone() };
-    let metrics = Metrics::default();
+    let metrics = Metrics::new(config.ops.metrics_accounts);
     let commits = metrics.clone();
     store.on_commit(Box::new(move |commit| commits.committed(commit.requests, commit.took)));
     let clock = store.time().await?.map_or_else(Clock::start, Clock::start_at);

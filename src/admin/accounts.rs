@@ -63,7 +63,7 @@ pub struct AccountStatus {
     #[schema(value_type = Option<i64>)]
     pub oldest_pending_at: Option<Timestamp>,
     /// How fast they become fewer; `null` of an account that shares its measurements with others, because its API key arrived with a
-    /// request, or that has none.
+    /// request or because it is beyond `OPS_METRICS_ACCOUNTS`, or that has none.
     pub drain: Option<BacklogTrendStatus>,
     /// Its dead letters; `null` if they cannot be counted now.
     pub dead_letters: Option<u64>,
@@ -82,7 +82,7 @@ pub(super) struct AccountDetails {
     #[serde(flatten)]
     pub status: AccountStatus,
     /// What happened recently; `null` of an account that has no worker. The accounts whose API keys arrived with requests are counted
-    /// together.
+    /// together, and so are the configured ones beyond `OPS_METRICS_ACCOUNTS`.
     pub recent: Option<Activity>,
 }
 

@@ -202,7 +202,7 @@ mod tests {
     }
 
     /// Of each setting, a valid value that is not the default. `REFERSION_ALLOW_PLAIN_HTTP` is none of a [`Config`]'s values.
-    const OTHER_VALUES: [(&str, &str); 45] = [
+    const OTHER_VALUES: [(&str, &str); 47] = [
         ("REFERSION_API_KEY", "pub_a.sec_a"),
         ("REFERSION_BASE_URL", "https://localhost/v2"),
         ("REFERSION_STATUS", "ACTIVE"),
@@ -224,6 +224,7 @@ mod tests {
         ("SERVER_DRAIN", "1s"),
         ("OPS_LISTEN", "127.0.0.1:7"),
         ("OPS_TOKEN", "0123456789abcdef"),
+        ("OPS_METRICS_ACCOUNTS", "7"),
         ("STORE_URL", "sqlite://other.db"),
         ("STORE_DEDUPLICATION_WINDOW", "5h"),
         ("STORE_DEDUPLICATION_MEMORY_MB", "7"),

@@ -27,7 +27,7 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
     let any_key = segment.as_ref().map_or(true, |segment| segment.accept_any_api_key);
     let refersion = refersion(reader, mode, any_key);
     let connect = connect::read(reader, mode);
-    let server = server(reader);
+    let server = server(reader, mode);
     let ops = ops(reader);
     let store = store(reader, mode, matches!(&segment, Ok(segment) if segment.accept_any_api_key));
     let delivery = delivery(reader);
@@ -129,7 +129,11 @@ fn server(reader: &mut Reader, mode: Mode) -> Read<ServerConfig> {
 }
 
 fn ops(reader: &mut Reader) -> Read<OpsConfig> {
-    read_all!(OpsConfig { listen: reader.value(&settings::OPS_LISTEN), token: reader.optional(&settings::OPS_TOKEN) })
+    read_all!(OpsConfig {
+        listen: reader.value(&settings::OPS_LISTEN),
+        token: reader.optional(&settings::OPS_TOKEN),
+        metrics_accounts: reader.value(&settings::OPS_METRICS_ACCOUNTS),
+    })
 }
 
 /// Whether two listeners would need the same port. Port 0 is a free port each time.

@@ -86,6 +86,7 @@ settings! {
     SERVER_DRAIN: Setting<Duration> = plain("server", "drain", values::duration).at_start();
     OPS_LISTEN: Setting<SocketAddr> = plain("ops", "listen", values::listen).at_start();
     OPS_TOKEN: Setting<SecretString> = secret("ops", "token", values::token).at_start();
+    OPS_METRICS_ACCOUNTS: Setting<usize> = plain("ops", "metrics_accounts", values::count_from_one).at_start();
     STORE_URL: Setting<StoreUrl> = secret("store", "url", values::store_url).at_start();
     STORE_DEDUPLICATION_WINDOW: Setting<Duration> = plain("store", "deduplication_window", values::duration).at_start();
     STORE_DEDUPLICATION_MEMORY_MB: Setting<usize> = plain("store", "deduplication_memory_mb", values::megabytes).at_start();

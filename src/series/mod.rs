@@ -4,8 +4,8 @@
 //! In: the counts of the metrics and the number of pending events, read every few seconds by a task, and at each request. Out: an
 //! [`Activity`] for each account and for all of them. `ring` keeps intervals, `backlog_trend` estimates when a backlog will be empty (the
 //! ETA); `reasons` has the reasons in words. Invariants: an event costs nothing here, because only the counters of the metrics are read;
-//! the memory is bounded by the configuration, because all accounts whose API keys arrived with requests share their series, as in the
-//! metrics. Deliberately absent: durable counts. A restart begins anew at [`Activity::since`].
+//! the memory is bounded by a setting, because accounts that share a label in the metrics share their series, too. Deliberately absent:
+//! durable counts. A restart begins anew at [`Activity::since`].
 
 mod activity;
 mod backlog_trend;
@@ -82,7 +82,7 @@ impl SeriesRecorder {
         self.sampled().all.activity(self.0.since)
     }
 
-    /// The activity of one account, or if its API key arrived with a request, of all such accounts. `None`: the service has no such
+    /// The activity of one account, or if it shares a label of the metrics with others, of all of these. `None`: the service has no such
     /// account.
     pub fn of(&self, account: &str) -> Option<Activity> {
         let label = self.0.metrics.label_of(account)?;

@@ -2,8 +2,9 @@
 //!
 //! A row is a field of [`Families`]; the names get the prefix `refersion_destination_`, and those of counters `_total`. The
 //! operator's guide (`config/README.md`) lists every name, and a test compares the two. Names and units follow the conventions of
-//! Prometheus: base units (seconds, bytes), and the unit at the end. Deliberately absent: the metrics of the process, which come from
-//! [`super::process`] under the names that every client of Prometheus uses.
+//! Prometheus: base units (seconds, bytes), and the unit at the end. A histogram has a series for each bucket, so none has another label
+//! beside `account`. Deliberately absent: the metrics of the process, which come from [`super::process`] under the names that every client
+//! of Prometheus uses.
 
 use super::labels::{
     AccountLabels, ActionLabels, CauseLabels, DeadLetterLabels, EventLabels, FieldLabels, OperationLabels,
@@ -100,10 +101,12 @@ families! {
     // Refersion.
     upstream_requests: Family<RequestLabels, Counter> = Family::default(),
         "upstream_requests", "Requests to Refersion, by operation and reply";
-    upstream_request_duration: Histograms<OperationLabels> = histograms(|| Histogram::new(UPSTREAM_SECONDS)),
-        "upstream_request_duration_seconds", "Time until Refersion replied, by operation";
-    upstream_request_affiliates: Histograms<OperationLabels> = histograms(|| Histogram::new(AFFILIATES)),
-        "upstream_request_affiliates", "Affiliates in one request to Refersion, by operation";
+    upstream_request_duration: Histograms<AccountLabels> = histograms(|| Histogram::new(UPSTREAM_SECONDS)),
+        "upstream_request_duration_seconds", "Time until Refersion replied";
+    upstream_operation_duration: Histograms<OperationLabels> = histograms(|| Histogram::new(UPSTREAM_SECONDS)),
+        "upstream_operation_duration_seconds", "Time until Refersion replied, by operation, over all accounts";
+    upstream_request_affiliates: Histograms<AccountLabels> = histograms(|| Histogram::new(AFFILIATES)),
+        "upstream_request_affiliates", "Affiliates in one request to Refersion that may be about several";
     upstream_requests_in_flight: Family<AccountLabels, Gauge> = Family::default(),
         "upstream_requests_in_flight", "Requests to Refersion in flight";
     upstream_concurrency_limit: Family<AccountLabels, Gauge> = Family::default(),

@@ -1,10 +1,11 @@
 //! The labels of the metrics, and the closed list of values of each.
 //!
-//! Invariant: the number of series is bounded by the configuration, whatever requests arrive. A configured account has its own value of the
-//! label `account`. All accounts whose API keys arrived with requests (merchants that are not configured) share [`ARRIVED`]: there may be
-//! thousands, and `/readyz` names the paused and halted ones. Counts without an account (a request without usable credentials, events of an
-//! account that was removed from the configuration) have [`NO_ACCOUNT`]. No configured account can have one of these names. Every other
-//! value is from a list in this file, or from an enum with such a list.
+//! Invariant: the number of series is bounded by a setting, whatever is configured and whatever requests arrive. A configured account has its
+//! own value of the label `account`, up to `[ops] metrics_accounts` of them; the further ones share [`OTHER`]. All accounts whose API keys
+//! arrived with requests (merchants that are not configured) share [`ARRIVED`]: there may be thousands, and `/readyz` names the paused and
+//! halted ones. Counts without an account (a request without usable credentials, events of an account that was removed from the
+//! configuration) have [`NO_ACCOUNT`]. No configured account can have one of these names. Every other value is from a list in this file, or
+//! from an enum with such a list.
 
 use super::{EventStatus, EventType};
 use crate::delivery::{Call, OutcomeCode};
@@ -17,6 +18,8 @@ use std::borrow::Cow;
 
 /// The label of all accounts whose API keys arrived with requests.
 pub(super) const ARRIVED: &str = "key-*";
+/// The label of the configured accounts that have no label of their own.
+pub(super) const OTHER: &str = "(other)";
 /// The label of counts without an account of this service.
 pub(super) const NO_ACCOUNT: &str = "(none)";
 
@@ -41,7 +44,6 @@ labels! {
     ActionLabels { action }
     DeadLetterLabels { reason }
     RequestLabels { operation, reply }
-    OperationLabels { operation }
     CauseLabels { cause }
     StateLabels { state }
 }
@@ -54,6 +56,11 @@ pub(super) struct AccountLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct StatusLabels {
     pub(super) status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OperationLabels {
+    pub(super) operation: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -1,4 +1,4 @@
-//! A meter: the counters of one account, or of all accounts whose API keys arrived with requests.
+//! A meter: the counters of one account, or of all accounts that share a value of the label `account`.
 //!
 //! In: counts from the services. Invariants: every series of the account exists as soon as its meter does, so a rate is right from the
 //! first count on; a count for every received event costs an addition, without a look-up.
@@ -88,11 +88,9 @@ impl Meter {
             for reply in operation.replies() {
                 drop(families.upstream_requests.get_or_create(&self.request(*operation, reply)));
             }
-            drop(families.upstream_request_duration.get_or_create(&self.operation(*operation)));
-            if operation.is_shareable() {
-                drop(families.upstream_request_affiliates.get_or_create(&self.operation(*operation)));
-            }
         }
+        drop(families.upstream_request_duration.get_or_create(&self.account()));
+        drop(families.upstream_request_affiliates.get_or_create(&self.account()));
         for cause in CAUSES {
             drop(families.circuit_breaker_opened.get_or_create(&self.cause(cause.as_str())));
         }
@@ -192,7 +190,7 @@ impl Meter {
         self.0.latencies.observe(took);
         if operation.is_shareable() {
             let (family, affiliates) = (&self.0.families.upstream_request_affiliates, u32::try_from(affiliates));
-            family.get_or_create(&self.operation(operation)).observe(affiliates.unwrap_or(u32::MAX).into());
+            family.get_or_create(&self.account()).observe(affiliates.unwrap_or(u32::MAX).into());
         }
     }
 
@@ -203,9 +201,11 @@ impl Meter {
     }
 
     fn request_replied(&self, operation: Operation, reply: &'static str, took: Duration) {
-        let families = &self.0.families;
+        let (families, seconds) = (&self.0.families, took.as_secs_f64());
         families.upstream_requests.get_or_create(&self.request(operation, reply)).inc();
-        families.upstream_request_duration.get_or_create(&self.operation(operation)).observe(took.as_secs_f64());
+        families.upstream_request_duration.get_or_create(&self.account()).observe(seconds);
+        let operation = OperationLabels { operation: operation.as_str() };
+        families.upstream_operation_duration.get_or_create(&operation).observe(seconds);
     }
 
     /// Counts that the circuit breaker opened while it was closed.
@@ -274,10 +274,6 @@ impl Meter {
 
     fn cause(&self, cause: &'static str) -> CauseLabels {
         CauseLabels { account: self.label(), cause }
-    }
-
-    fn operation(&self, operation: Operation) -> OperationLabels {
-        OperationLabels { account: self.label(), operation: operation.as_str() }
     }
 
     fn request(&self, operation: Operation, reply: &'static str) -> RequestLabels {

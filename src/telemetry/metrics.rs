@@ -6,10 +6,11 @@
 use super::definitions::Families;
 use super::exposition::ExpositionFormat;
 use super::labels::{
-    self, ARRIVED, AUTH_ERRORS, AccountLabel, AccountLabels, BreakerState, DeadLetterLabels, NO_ACCOUNT, ReasonLabels,
-    ReloadLabels, ReloadResult, StateLabels, StatusLabels,
+    self, ARRIVED, AUTH_ERRORS, AccountLabel, AccountLabels, BreakerState, DeadLetterLabels, NO_ACCOUNT, Operation,
+    OperationLabels, ReasonLabels, ReloadLabels, ReloadResult, StateLabels, StatusLabels,
 };
 use super::meter::Meter;
+use super::meters::Meters;
 use super::{EventStatus, Totals, process};
 use crate::delivery::OutcomeCode;
 use crate::domain::AccountName;
@@ -34,8 +35,9 @@ struct MetricsInner {
     families: Families,
     /// By status.
     request_durations: Vec<Histogram>,
-    /// By the label `account`.
-    meters: Mutex<BTreeMap<AccountLabel, Meter>>,
+    /// So many configured accounts have a meter of their own.
+    max_own: usize,
+    meters: Mutex<Meters>,
 }
 
 /// The state at a scrape.
@@ -100,7 +102,20 @@ struct Gauges {
 }
 
 impl Default for Metrics {
+    /// Any number of configured accounts have series of their own.
     fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
+fn of_no_account(error: AuthError) -> ReasonLabels {
+    ReasonLabels { account: NO_ACCOUNT.into(), reason: labels::auth_reason(error) }
+}
+
+impl Metrics {
+    /// With every series that is of no account. Up to `max_own` configured accounts will have series of their own, in the order in which
+    /// they are asked for; the further ones share theirs.
+    pub fn new(max_own: usize) -> Self {
         let (families, mut registry) = (Families::default(), Registry::default());
         families.register(registry.sub_registry_with_prefix("refersion_destination"));
         process::register(&mut registry);
@@ -114,35 +129,30 @@ impl Default for Metrics {
         for result in ReloadResult::ALL {
             drop(families.config_reloads.get_or_create(&ReloadLabels { result: result.as_str() }));
         }
+        for operation in Operation::ALL {
+            let labels = OperationLabels { operation: operation.as_str() };
+            drop(families.upstream_operation_duration.get_or_create(&labels));
+        }
         families.config_last_reload_successful.set(1);
-        Self(Arc::new(MetricsInner { registry, families, request_durations, meters: Mutex::default() }))
+        Self(Arc::new(MetricsInner { registry, families, request_durations, max_own, meters: Mutex::default() }))
     }
-}
 
-fn of_no_account(error: AuthError) -> ReasonLabels {
-    ReasonLabels { account: NO_ACCOUNT.into(), reason: labels::auth_reason(error) }
-}
-
-impl Metrics {
-    /// The meter of a configured account.
+    /// The meter of a configured account. One that was removed from the configuration keeps its own until the process ends.
     pub fn of(&self, account: &AccountName) -> Meter {
-        self.meter(account.to_string().into())
+        let mut meters = self.0.meters.lock();
+        let label = meters.assign(account, self.0.max_own);
+        meters.meter(label, &self.0.families)
     }
 
     /// The shared meter of all accounts whose API keys arrived with requests.
     pub fn of_arrived(&self) -> Meter {
-        self.meter(ARRIVED.into())
+        self.0.meters.lock().meter(ARRIVED.into(), &self.0.families)
     }
 
     /// The meter of the account with this name, of which the store has events; none if the service does not count for it.
     pub fn find(&self, account: &AccountName) -> Option<Meter> {
         let meters = self.0.meters.lock();
-        meters.get(&label(&meters, account.as_str())).cloned()
-    }
-
-    fn meter(&self, label: AccountLabel) -> Meter {
-        let new = || Meter::new(label.clone(), self.0.families.clone());
-        self.0.meters.lock().entry(label.clone()).or_insert_with(new).clone()
+        meters.find(account.as_str()).cloned()
     }
 
     /// Counts a request without an account that was refused because of its credentials.
@@ -171,13 +181,13 @@ impl Metrics {
 
     /// The counts of every meter so far, by its value of the label `account`.
     pub fn totals(&self) -> Vec<(String, Totals)> {
-        let meters: Vec<Meter> = self.0.meters.lock().values().cloned().collect();
+        let meters: Vec<Meter> = self.0.meters.lock().all().cloned().collect();
         meters.iter().map(|meter| (meter.name(), meter.totals())).collect()
     }
 
     /// The value of the label `account` of the account with this name; none if the service has no such account.
     pub fn label_of(&self, account: &str) -> Option<String> {
-        let label = label(&self.0.meters.lock(), account);
+        let label = self.0.meters.lock().label(account);
         (label != NO_ACCOUNT).then(|| label.into_owned())
     }
 
@@ -215,10 +225,10 @@ impl Metrics {
     /// The gauges of every existing label, including those without a value.
     fn account_gauges(&self, observed: &Observed) -> BTreeMap<AccountLabel, Gauges> {
         let meters = self.0.meters.lock();
-        let labels = meters.keys().cloned().chain([NO_ACCOUNT.into()]);
+        let labels = meters.labels().chain([NO_ACCOUNT.into()]);
         let mut gauges: BTreeMap<AccountLabel, Gauges> = labels.map(|label| (label, Gauges::default())).collect();
         let mut with = |name: &str, change: &dyn Fn(&mut Gauges)| {
-            if let Some(gauges) = gauges.get_mut(&label(&meters, name)) {
+            if let Some(gauges) = gauges.get_mut(&meters.label(name)) {
                 change(gauges);
             }
         };
@@ -260,25 +270,16 @@ impl Metrics {
     fn dead_letters(&self, store: &ObservedStore) -> BTreeMap<(AccountLabel, &'static str), u64> {
         let meters = self.0.meters.lock();
         let mut letters = BTreeMap::new();
-        for account in meters.keys().cloned().chain([NO_ACCOUNT.into()]) {
+        for account in meters.labels().chain([NO_ACCOUNT.into()]) {
             letters.extend(OutcomeCode::failures().map(|reason| ((account.clone(), reason.as_str()), 0)));
         }
         for ((name, reason), found) in &store.dead_letters {
             // A word of another release counts, too.
             let known = OutcomeCode::failures().find(|known| known.as_str() == reason);
             let reason = known.unwrap_or(OutcomeCode::Unrecorded).as_str();
-            *letters.entry((label(&meters, name), reason)).or_default() += found;
+            *letters.entry((meters.label(name), reason)).or_default() += found;
         }
         letters
-    }
-}
-
-/// The label of the account with this name.
-fn label(meters: &BTreeMap<AccountLabel, Meter>, name: &str) -> AccountLabel {
-    match meters.get_key_value(name) {
-        Some((own, _)) => own.clone(),
-        None if name.starts_with("key-") && meters.contains_key(ARRIVED) => ARRIVED.into(),
-        None => NO_ACCOUNT.into(),
     }
 }
 

@@ -270,6 +270,7 @@ fn the_defaults_are_as_documented() {
         ops: OpsConfig {
             listen: 127.0.0.1:9090,
             token: None,
+            metrics_accounts: 100,
         },
         store: StoreConfig {
             url: Sqlite(
@@ -641,7 +642,7 @@ fn each_mistake_in_a_file_is_reported_with_its_location() {
         (
             "[ops]
 host = \"x\"",
-            "ops.host (it.toml): unknown setting; expected listen or token",
+            "ops.host (it.toml): unknown setting; expected listen, token or metrics_accounts",
         ),
         ("[log]\nlevel = \"info\"", "log.level (it.toml): unknown setting; expected format or filter"),
         (

@@ -52,7 +52,7 @@ pub(super) async fn show(
         }
         @if let Some(recent) = &details.recent {
             @if details.status.drain.is_none() {
-                p.soft { "What follows is counted together for all accounts whose API keys arrived with requests." }
+                p.soft { "What follows is counted together for all accounts " (shared_with(&details.status)) "." }
             }
             (parts::activity(recent, &view, &path))
             (parts::reasons(recent))
@@ -81,19 +81,22 @@ pub(super) async fn show(
     Ok(refreshed(page, view.refreshes()))
 }
 
-/// Whether nobody delivers for the account, as far as this process knows.
-fn is_unconfigured(account: &AccountStatus) -> bool {
-    !account.configured && account.state == AccountState::NoWorker
+/// Which accounts share their charts with this one, which has none of its own.
+fn shared_with(account: &AccountStatus) -> Markup {
+    html! {
+        @if account.configured { "that are configured behind the first " code { "OPS_METRICS_ACCOUNTS" } }
+        @else { "whose API keys arrived with requests" }
+    }
 }
 
 fn banner(account: &AccountStatus, now: Timestamp) -> Markup {
-    let style = match account.state {
+    let (style, state) = match account.state {
         AccountState::Running => return html! {},
-        AccountState::Paused => "wait",
-        AccountState::Halted => "bad",
-        AccountState::NoWorker => "off",
+        AccountState::Paused => ("wait", "is paused"),
+        AccountState::Halted => ("bad", "is halted"),
+        AccountState::NoWorker => ("off", "has no worker"),
     };
-    html! { div class={ "banner " (style) } { p { (parts::state(account)) " " (wording::why(account, now)) "." } } }
+    html! { div class={ "banner " (style) } { p { "The account " (state) ": " (wording::why(account, now)) "." } } }
 }
 
 fn figures(account: &AccountStatus, now: Timestamp) -> Markup {

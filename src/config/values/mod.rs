@@ -114,6 +114,11 @@ pub(super) fn at_least_one(value: &Value) -> Parsed<u64> {
     whole(value, 1..=u64::MAX)
 }
 
+/// How many there may be in memory.
+pub(super) fn count_from_one(value: &Value) -> Parsed<usize> {
+    at_least_one(value).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+}
+
 /// An amount of memory, written in MB and returned in bytes.
 pub(super) fn megabytes(value: &Value) -> Parsed<usize> {
     let megabytes = whole(value, 1..=MAX_MEMORY_MB)?;

@@ -39,8 +39,8 @@ async fn counters_count_events_deliveries_and_calls() {
             (r#"events_settled_total{account="main",result="delivered"}"#, 3.0),
             (r#"events_coalesced_total{account="main"}"#, 1.0),
             (r#"upstream_requests_total{account="main",operation="new",reply="created"}"#, 2.0),
-            (r#"upstream_request_duration_seconds_count{account="main",operation="new"}"#, 2.0),
-            (r#"upstream_request_affiliates_sum{account="main",operation="edit"}"#, 2.0),
+            (r#"upstream_operation_duration_seconds_count{operation="new"}"#, 2.0),
+            (r#"upstream_request_affiliates_sum{account="main"}"#, 2.0),
             (r#"upstream_requests_in_flight{account="main"}"#, 0.0),
             (r#"events_pending{account="main"}"#, 0.0),
             (r#"circuit_breaker_state{account="main",state="closed"}"#, 1.0),
@@ -62,6 +62,7 @@ async fn an_affiliate_created_counts_once_however_many_events_were_delivered_tog
         &service,
         &[
             (r#"deliveries_total{account="main",action="created"}"#, 1.0),
+            (r#"upstream_request_duration_seconds_count{account="main"}"#, 1.0),
             (r#"deliveries_total{account="main",action="updated"}"#, 0.0),
             (r#"events_settled_total{account="main",result="delivered"}"#, 7.0),
             (r#"events_coalesced_total{account="main"}"#, 6.0),

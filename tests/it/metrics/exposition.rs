@@ -1,7 +1,7 @@
 //! The two text formats, and the series that exist.
 
 use super::{promtool, scrape, series, value};
-use crate::support::service::Service;
+use crate::support::service::{Refersion, Service};
 use crate::support::{Answer, http, identify};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -62,6 +62,24 @@ async fn every_series_exists_from_the_first_scrape() {
     let new: Vec<_> = series(&after).into_iter().filter(|series| !before.contains(*series)).collect();
     assert_eq!(new, [""; 0], "in\n{after}");
     assert!(value(&after, r#"events_received_total{account="main",type="delete",status="accepted"}"#) == Some(1.0));
+}
+
+/// Prometheus stores every series of every scrape, and an agency may have a thousand accounts.
+#[tokio::test]
+async fn a_thousand_accounts_have_no_more_series_than_the_limit_allows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("accounts.toml");
+    let account = |n| format!("[[accounts]]\nname = \"brand-{n}\"\napi_key = \"pub_{n}.sec_{n}\"\n");
+    std::fs::write(&file, (0..1_000).map(account).collect::<String>()).expect("written");
+    let service = Service::configured(Refersion::start().await, folder, &[], &[file]).await;
+    let text = scrape(&service).await.text;
+    let series = series(&text);
+    let of = |account: &str| series.iter().filter(|series| series.contains(&format!("account=\"{account}\""))).count();
+    let each = of("main");
+    assert!((150..=200).contains(&each), "an account has {each} series");
+    assert_eq!((of("brand-98"), of("brand-99"), of("(other)")), (each, 0, each));
+    assert!(series.len() < 101 * each + 600 && text.len() < 2_000_000, "{} series, {} bytes", series.len(), text.len());
+    assert_eq!(value(&text, r#"accounts_owned{account="(other)"}"#), Some(901.0));
 }
 
 #[tokio::test]
