@@ -112,6 +112,7 @@ words! {
     SettledAs {
         Delivered = "delivered",
         Ignored = "ignored",
+        Refused = "refused",
         DeadLetter = "dead_letter",
     }
 }
