@@ -154,6 +154,13 @@ struct ListedAccount {
     pending: u64,
 }
 
+impl AccountStatus {
+    /// Whether events of the account wait for nobody: it is not configured, and has no worker.
+    pub fn is_gone(&self) -> bool {
+        self.state == AccountState::NoWorker && !self.configured && self.pending > 0
+    }
+}
+
 impl ListedAccounts {
     fn of(admin: &Admin) -> Self {
         let mut all: BTreeMap<AccountName, ListedAccount> = BTreeMap::new();

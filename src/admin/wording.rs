@@ -106,12 +106,18 @@ pub fn why(account: &AccountStatus, now: Timestamp) -> String {
     match account.state {
         AccountState::Running => String::new(),
         AccountState::Paused => format!("{cause}{}", until("until")),
-        AccountState::Halted => format!(
-            "Refersion rejects the API key. Events are kept and delivered once the key works{}",
-            until("asked again at")
-        ),
+        AccountState::Halted => {
+            let correct = if account.configured { ": correct it, and reload" } else { "" };
+            let again = until("asked again at");
+            format!("Refersion rejects the API key. Events are kept and delivered once the key works{correct}{again}")
+        }
         AccountState::NoWorker if account.configured => "no event of it arrived since the start".to_owned(),
-        AccountState::NoWorker => "it is not configured, so its events wait".to_owned(),
+        AccountState::NoWorker => {
+            format!(
+                "it is not configured. Its pending events ({}) wait until it is, or are set aside",
+                count(account.pending)
+            )
+        }
     }
 }
 

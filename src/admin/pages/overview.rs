@@ -52,8 +52,21 @@ fn banner(status: &ServiceStatus, accounts: &[AccountStatus]) -> Markup {
         @for account in troubled(AccountState::Paused) {
             div.banner.wait { p { "Account " (account.name) " is paused: " (wording::why(account, status.now)) "." } }
         }
-        @if status.ready && status.accounts.halted + status.accounts.paused == 0 {
-            div.banner.good { p { "All is well: events are accepted and delivered." } }
+        @for account in accounts.iter().filter(|account| account.is_gone()) {
+            div.banner.wait {
+                p {
+                    "Account " a href={ "/accounts/" (account.name) } { (account.name) } " is gone: " (wording::why(account, status.now)) "."
+                }
+            }
+        }
+        @if status.ready && status.accounts.halted + status.accounts.paused == 0 && !accounts.iter().any(AccountStatus::is_gone) {
+            @if status.dead_letters == 0 {
+                div.banner.good { p { "All is well: events are accepted and delivered." } }
+            } @else {
+                div.banner.wait {
+                    p { "Events are accepted and delivered. Dead letters wait for somebody to replay or discard them: " (format::count(status.dead_letters)) "." }
+                }
+            }
         }
     }
 }

@@ -175,6 +175,9 @@ async fn pending_events_are_set_aside_after_a_confirmation_and_replayed_to_anoth
         let request = service.http.get(format!("http://{}{path}", service.addresses.ops));
         async { Answer::to(request).await.text }
     };
+    let overview = page("/").await;
+    assert!(overview.contains("is gone: it is not configured. Its pending events (3) wait"), "{overview}");
+    assert!(!overview.contains("All is well"), "{overview}");
     assert!(!page("/accounts/main").await.contains("Set its pending events aside"));
     let account = page("/accounts/other").await;
     assert!(

@@ -173,6 +173,11 @@ impl Browser {
         }
     }
 
+    /// Types into the field with the focus.
+    pub async fn write(&mut self, text: &str) {
+        self.call("Input.insertText", json!({"text": text})).await;
+    }
+
     /// The errors in the console since this was last asked.
     pub fn errors(&mut self) -> Vec<String> {
         std::mem::take(&mut self.errors)

@@ -1,7 +1,10 @@
 //! Visits with a browser: by mouse, by keyboard, on a phone.
 
 use super::{Browser, OPS_TOKEN, PAGES, Password, service_with_a_dead_letter, url};
+use crate::support::service::{Refersion, Service};
+use crate::support::{Answer, basic, identify};
 use refersion_destination::sandbox::Sandbox;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Whether the event that was a dead letter has become an affiliate.
@@ -125,4 +128,96 @@ async fn a_whole_visit_needs_no_mouse() {
     browser.loaded().await;
     assert_eq!(browser.eval("document.querySelector('h1').innerText").await, "Replayed 1 of 1");
     service.refersion.until(has_affiliate).await;
+}
+
+/// A service whose store has three pending events of the account `old`, which is not configured any more.
+async fn service_with_an_account_that_is_gone() -> Service {
+    let (folder, key) = (tempfile::tempdir().expect("a folder"), "pub_old.sec_old");
+    let file = folder.path().join("old.toml");
+    std::fs::write(&file, format!("[[accounts]]\nname = \"old\"\napi_key = \"{key}\"\n")).expect("written");
+    let refersion = Refersion::start().await; // rejects its key, so that its events stay pending
+    let service = Service::configured(refersion, folder, &[("SERVER_WAIT", "0s")], &[file]).await;
+    let events: Value = ["a", "b", "c"].iter().map(|user| identify(user, user, &json!({}))).collect();
+    let request = service.http.post(service.url("/segment/old")).header("Authorization", basic(key));
+    assert_eq!(Answer::to(request.body(events.to_string())).await.status, 202);
+    let (refersion, folder) = service.stop().await;
+    Service::resume(refersion, folder, &[]).await
+}
+
+/// The heading of the page.
+async fn heading(browser: &mut Browser) -> String {
+    browser.eval("document.querySelector('h1').innerText").await.as_str().expect("text").to_owned()
+}
+
+#[tokio::test]
+async fn events_of_an_account_that_is_gone_are_set_aside_moved_and_discarded_by_clicking() {
+    let service = service_with_an_account_that_is_gone().await;
+    let Some(mut browser) = Browser::start().await else { return };
+    browser.set_password(Password::Is(OPS_TOKEN));
+    browser.open(&url(&service, "/?refresh=off")).await;
+    for (selector, leads_to) in [
+        ("a[href='/accounts/old']", "Account old"),
+        ("form[action='/accounts/old/set-aside'] button", "Set the pending events of old aside?"),
+        ("form[action='/accounts/old/set-aside'] a", "Account old"),
+        ("form[action='/accounts/old/set-aside'] button", "Set the pending events of old aside?"),
+        ("form[action='/accounts/old/set-aside'] button", "Set 3 aside"),
+        ("a[href='/dead-letters?account=old&reason=account_gone']", "Dead letters"),
+    ] {
+        browser.click(selector).await;
+        browser.loaded().await;
+        let now = heading(&mut browser).await;
+        assert!(now.starts_with(leads_to), "{selector} leads to {now}, not to {leads_to}");
+    }
+    for box_of in ["tr:nth-child(1) input[name=ids]", "tr:nth-child(3) input[name=ids]", "#to"] {
+        browser.click(box_of).await;
+    }
+    browser.write("main").await;
+    browser.click("form#selected button.primary").await;
+    browser.loaded().await;
+    assert_eq!(heading(&mut browser).await, "Replayed 2 of 2");
+    service.refersion.until(|sandbox| sandbox.affiliates().len() == 2).await;
+    browser.open(&url(&service, "/dead-letters")).await;
+    for (selector, leads_to) in [
+        ("form#selected a", "Dead letters"),
+        ("form#selected button.danger", "Discard dead letter"),
+        ("form[action='/dead-letters/discard'] button", "Discarded 1 of 1"),
+    ] {
+        browser.click(selector).await;
+        browser.loaded().await;
+        let now = heading(&mut browser).await;
+        assert!(now.starts_with(leads_to), "{selector} leads to {now}, not to {leads_to}");
+    }
+    assert_eq!(browser.errors(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn events_of_an_account_that_is_gone_are_moved_without_a_mouse() {
+    let service = service_with_an_account_that_is_gone().await;
+    let Some(mut browser) = Browser::start().await else { return };
+    browser.set_password(Password::Is(OPS_TOKEN));
+    browser.open(&url(&service, "/?refresh=off")).await;
+    for (name, leads_to) in [
+        ("old", "Account old"),
+        ("Set its pending events aside…", "Set the pending events of old aside?"),
+        ("Set aside", "Set 3 aside"),
+        ("Its dead letters, to discard them or to replay them to another account", "Dead letters"),
+    ] {
+        tab_to(&mut browser, name).await;
+        browser.press("Enter").await;
+        browser.loaded().await;
+        let now = heading(&mut browser).await;
+        assert!(now.starts_with(leads_to), "{name} leads to {now}, not to {leads_to}");
+    }
+    let boxes = browser.eval("[...document.querySelectorAll('input[name=ids]')].map(box => box.ariaLabel)").await;
+    for name in &boxes.as_array().expect("a list")[1..] {
+        tab_to(&mut browser, name.as_str().expect("a name")).await;
+        browser.press(" ").await;
+    }
+    tab_to(&mut browser, "to").await;
+    browser.write("main").await;
+    tab_to(&mut browser, "Replay the selected").await;
+    browser.press("Enter").await;
+    browser.loaded().await;
+    assert_eq!(heading(&mut browser).await, "Replayed 2 of 2");
+    service.refersion.until(|sandbox| sandbox.affiliates().len() == 2).await;
 }
