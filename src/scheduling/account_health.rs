@@ -3,14 +3,14 @@
 //!
 //! In: moments and replies. Out: [`Permit`]s, or the reason why there is none, and [`Transition`]s. It combines the circuit breaker, the
 //! concurrency limit and the rate limit, which do not know each other. Outages (5xx, timeouts) act on the breaker and on the concurrency
-//! limit. A 429 acts on the breaker and on the rate limit, and on the concurrency limit only while no rate is known. Invariants: every
-//! permit counts as in flight until it is handed back, once; the account has one [`HealthSnapshot`]; nothing here waits, so the caller can
-//! stop at any moment. Deliberately absent: logs, metrics and the probe itself, which the worker has, and moments and chance, which are
-//! arguments.
+//! limit. A 429 acts on the breaker and on the rate limit, and on the concurrency limit only while no rate is known; a 429 that is [to be
+//! expected](Unrelated429s) at any rate acts on nothing, but the wait that it asks for holds. Invariants: every permit counts as in flight
+//! until it is handed back, once; the account has one [`HealthSnapshot`]; nothing here waits, so the caller can stop at any moment.
+//! Deliberately absent: logs, metrics and the probe itself, which the worker has, and moments and chance, which are arguments.
 
 use super::circuit_breaker::{Cause, CircuitBreaker, Generation, HealthState, SavedPause, Transition};
 use super::rate_limit::RateLimit;
-use super::{Backoff, ConcurrencyLimit, Epoch};
+use super::{Backoff, ConcurrencyLimit, Epoch, Unrelated429s};
 use crate::domain::{Seq, Timestamp};
 use std::time::Duration;
 
@@ -33,9 +33,8 @@ pub struct Learned {
     pub requests_per_second: Option<f64>,
     /// The concurrency limit; zero if unknown.
     pub concurrency: f64,
-    /// The latest 429s, the oldest first: for each the seconds of sending and the accepted requests since then. They show whether 429s are
-    /// about the rate.
-    pub rate_limited: Vec<(f64, f64)>,
+    /// The 429s that are not about the rate.
+    pub unrelated_429s: Unrelated429s,
 }
 
 impl Learned {
@@ -43,12 +42,11 @@ impl Learned {
     pub fn differs_from(&self, saved: &Self) -> bool {
         let differ = |one: f64, other: f64, share: f64| (one - other).abs() > share * other.max(one);
         let (one, other) = (self.requests_per_second, saved.requests_per_second);
-        let accepted = |learned: &Self| learned.rate_limited.first().map_or(0.0, |(_, accepted)| *accepted);
         one.is_some() != other.is_some()
             || differ(one.unwrap_or_default(), other.unwrap_or_default(), 0.05)
             || differ(self.concurrency, saved.concurrency, 0.05)
-            || self.rate_limited.len() != saved.rate_limited.len()
-            || differ(accepted(self), accepted(saved), 0.2)
+            || differ(self.unrelated_429s.count, saved.unrelated_429s.count, 0.2)
+            || differ(self.unrelated_429s.accepted, saved.unrelated_429s.accepted, 0.2)
     }
 }
 
@@ -212,7 +210,8 @@ impl AccountHealth {
         self.breaker.on_success(permit.generation)
     }
 
-    /// Refersion answered 429. Several 429s to requests that were in flight together count as one, with the longest wait.
+    /// Refersion answered 429. Several 429s to requests that were in flight together count as one, with the longest wait. A 429 that is to
+    /// be expected and asks for no wait pauses nothing: its event is tried again.
     pub fn on_rate_limited(
         &mut self,
         permit: Permit,
@@ -226,7 +225,12 @@ impl AccountHealth {
             if !self.rate.is_found() {
                 self.concurrency.on_overload(permit.epoch);
             }
-            self.rate.on_rate_limited();
+            let is_about_rate = self.rate.on_rate_limited();
+            if !is_about_rate && retry_after.is_none_or(|wait| wait.is_zero()) {
+                return None;
+            }
+        } else {
+            self.rate.on_further_429();
         }
         self.breaker.on_rate_limited(permit.generation, now, retry_after, chance)
     }
@@ -309,8 +313,8 @@ impl AccountHealth {
 
     /// The learned limits of the account.
     pub fn learned(&self) -> Learned {
-        let (requests_per_second, rate_limited) = self.rate.learned();
-        Learned { requests_per_second, concurrency: self.concurrency.found(), rate_limited }
+        let (requests_per_second, unrelated_429s) = self.rate.learned();
+        Learned { requests_per_second, concurrency: self.concurrency.found(), unrelated_429s }
     }
 
     /// The health to save.

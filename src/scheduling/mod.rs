@@ -18,11 +18,13 @@ mod lanes;
 mod name;
 mod rate_limit;
 mod rate_search;
+mod rate_trial;
 mod scheduler;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
+mod unrelated_429s;
 
 pub use account_health::{AccountHealth, HealthLimits, HealthSnapshot, Learned, NoPermit, Permit, Probe, SavedHealth};
 pub use assignment::{Move, Owned, ReplicaId};
@@ -33,3 +35,4 @@ pub use circuit_breaker::{Cause, HealthState, SavedPause, Transition};
 pub use concurrency_limit::{ConcurrencyLimit, Epoch};
 pub use entry::{End, Entry, RetryWait, Unit};
 pub use scheduler::Scheduler;
+pub use unrelated_429s::Unrelated429s;

@@ -6,8 +6,8 @@
 //! raised. Deliberately absent: waiting, which the caller does; the number of requests in flight (`scheduling/concurrency_limit.rs`); and
 //! whether requests may begin at all (`scheduling/circuit_breaker.rs`).
 
-use super::Learned;
 use super::rate_search::{Phase, RateSearch};
+use super::{Learned, Unrelated429s};
 use crate::domain::Timestamp;
 
 /// How late a request may begin without moving the later slots, in milliseconds. Timers are late by so much, and rates of hundreds per
@@ -41,7 +41,7 @@ impl RateLimit {
     pub(super) fn new(configured: Option<f64>, learned: &Learned) -> Self {
         let configured = valid(configured);
         let never = Timestamp(i64::MIN);
-        let search = RateSearch::restored(learned.requests_per_second, &learned.rate_limited);
+        let search = RateSearch::restored(learned.requests_per_second, learned.unrelated_429s);
         Self {
             configured,
             search,
@@ -68,9 +68,9 @@ impl RateLimit {
         self.search.rate().into_iter().chain(self.configured).reduce(f64::min)
     }
 
-    /// The state of the search to save: the rate, and the latest 429s as in [`Learned`].
-    pub(super) fn learned(&self) -> (Option<f64>, Vec<(f64, f64)>) {
-        (self.search.learned(), self.search.rate_limited())
+    /// The state of the search to save: the rate, and the 429s that are not about it.
+    pub(super) fn learned(&self) -> (Option<f64>, Unrelated429s) {
+        (self.search.learned(), self.search.unrelated())
     }
 
     /// Whether the search has found a rate, after a 429.
@@ -128,9 +128,14 @@ impl RateLimit {
         self.search.on_accepted();
     }
 
-    /// A request was answered with a 429 that counts.
-    pub(super) fn on_rate_limited(&mut self) {
-        self.search.on_rate_limited();
+    /// A request was answered with a 429 that counts. Returns whether it is about the rate.
+    pub(super) fn on_rate_limited(&mut self) -> bool {
+        self.search.on_rate_limited()
+    }
+
+    /// A request was answered with a 429 that does not count for the rate.
+    pub(super) fn on_further_429(&mut self) {
+        self.search.on_further_429();
     }
 
     /// The time between two requests, in milliseconds.

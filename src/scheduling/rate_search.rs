@@ -11,14 +11,18 @@
 //! - The period adapts. A first guess is left behind fast; an upstream that answers 429 late, because its bucket or window is
 //!   large, gets a slower curve.
 //!
-//! 429s that come more often than a rate limit would send them to a client that keeps below it have another reason (a fault, or
-//! another client of the account): then the search pauses, and only the breaker and the concurrency limit act.
+//! Random 429s (of a flaky proxy, say) would lower such a rate again and again, as random losses do to CUBIC. A limit sends none below
+//! what it accepted before, so a 429 that comes before the curve has reached its ceiling is tried: at a rate that no limit explains
+//! ([`super::rate_trial`]). One more there proves that 429s are not about the rate; the ceiling is what it was, and as many of them as were seen
+//! are expected from then on, and change nothing ([`super::unrelated_429s`]). This is the experiment of PCC (compare two rates) where BBR
+//! tolerates a fixed share of losses: a share that is little at 1 request a second is a 429 every second at 100.
 //!
 //! Invariants: never below [`MIN_RATE`]; time in which nothing was to be sent counts for nothing, and time in which the rate
 //! held nothing up does not raise it. Deliberately absent: spacing requests ([`super::rate_limit`]), pausing
 //! ([`super::circuit_breaker`]), and which 429s are one ([`super::AccountHealth`]).
 
-use std::collections::VecDeque;
+use super::Unrelated429s;
+use super::rate_trial::RateTrial;
 use std::time::Duration;
 
 /// The lowest rate, in requests per second.
@@ -28,7 +32,7 @@ const MIN_RESTORED: f64 = 4.0;
 /// After a 429 the rate is this share of the ceiling.
 const CUT: f64 = 0.95;
 /// The seconds from a cut to the ceiling.
-const PERIOD: f64 = 20.0;
+pub(super) const PERIOD: f64 = 20.0;
 /// A period has at least so many requests, unless the ceiling is a guess.
 const MIN_REQUESTS: f64 = 20.0;
 /// The same if the ceiling is a guess, and at most.
@@ -46,14 +50,6 @@ const LOW: f64 = 0.6;
 const MANY_PAUSES: f64 = 0.2;
 /// A sample reaches back between half of and all of so many seconds.
 const HORIZON: f64 = 120.0;
-/// So many 429s in a row are enough to tell whether they are about the rate. They are not, if there was less than a minute, or
-/// fewer than so many accepted requests for each: a rate that keeps below a limit is followed by more.
-const ENOUGH: u32 = 16;
-const UNRELATED_SECONDS: f64 = 60.0;
-const UNRELATED_REQUESTS: f64 = 12.0;
-/// The seconds for which the search pauses then; twice as many each time, and at most.
-const SEARCH_PAUSE: f64 = 300.0;
-const MAX_SEARCH_PAUSE: f64 = 3_600.0;
 /// A sample of fewer requests says nothing; the first guess needs fewer.
 const MIN_SAMPLE: f64 = 8.0;
 const MIN_FIRST_SAMPLE: f64 = 4.0;
@@ -91,6 +87,8 @@ struct Curve {
     elapsed: f64,
     /// Whether the last sample agreed with the ceiling before.
     settled: bool,
+    /// The ceiling before the latest 429s in a row that came below it.
+    undoubted: f64,
 }
 
 /// The search of one account.
@@ -98,19 +96,19 @@ struct Curve {
 pub(super) struct RateSearch {
     sample: Sample,
     curve: Option<Curve>,
-    /// The seconds and the accepted requests since the search began or went on.
-    elapsed: f64,
-    accepted: f64,
-    /// Both as they were at each of the latest 429s.
-    limited_at: VecDeque<(f64, f64)>,
-    /// Until when the search pauses, and for how long it did so last.
-    paused_until: f64,
-    paused_for: f64,
+    trial: Option<RateTrial>,
+    unrelated: Unrelated429s,
 }
 
 impl Sample {
     fn has_many_pauses(self) -> bool {
         self.paused >= MANY_PAUSES * self.elapsed
+    }
+
+    /// What is older counts for less.
+    fn halve(&mut self) {
+        let Self { accepted, elapsed, paused } = *self;
+        *self = Self { accepted: accepted / 2.0, elapsed: elapsed / 2.0, paused: paused / 2.0 };
     }
 
     /// The rate that was accepted; no sample is taken for shorter than a second.
@@ -122,12 +120,18 @@ impl Sample {
 
 impl Curve {
     fn starting_at(ceiling: f64, period: f64, settled: bool) -> Self {
-        Self { ceiling: ceiling.max(MIN_RATE), period, elapsed: 0.0, settled }
+        let ceiling = ceiling.max(MIN_RATE);
+        Self { ceiling, period, elapsed: 0.0, settled, undoubted: ceiling }
     }
 
     fn rate(&self) -> f64 {
         let x = (self.elapsed - self.period) / self.period;
         (self.ceiling * (1.0 + (1.0 - CUT) * x.powi(3))).max(MIN_RATE)
+    }
+
+    /// Whether the rate is lower than what was accepted before.
+    fn is_below(&self) -> bool {
+        self.elapsed < self.period
     }
 
     /// The curve after a 429, with the sample since the last one, if it is large enough.
@@ -152,206 +156,114 @@ impl Curve {
         // A curve that is faster than a pause was long would run through the upstream's window before the window ends.
         let paused = sample.map_or(0.0, |sample| sample.paused);
         let settled = !steep && !low && (self.settled || sample.is_some());
-        Self::starting_at(ceiling, period.max(paused).min(MAX_PERIOD), settled)
+        let cut = Self::starting_at(ceiling, period.max(paused).min(MAX_PERIOD), settled);
+        if self.is_below() { Self { undoubted: self.undoubted, ..cut } } else { cut }
     }
 }
 
 impl RateSearch {
-    /// A search that continues an earlier one, with its rate and its latest 429s (as [`RateSearch::rate_limited`] returned them). It
-    /// does not begin below [`MIN_RESTORED`]: a rate that only chance 429s have lowered would else last for long.
-    pub(super) fn restored(learned: Option<f64>, rate_limited: &[(f64, f64)]) -> Self {
+    /// A search that continues an earlier one, with its rate and its unrelated 429s. It does not begin below [`MIN_RESTORED`]: a rate
+    /// that only chance 429s have lowered would else last for long.
+    pub(super) fn restored(learned: Option<f64>, unrelated: Unrelated429s) -> Self {
         let learned = learned.filter(|rate| rate.is_finite() && *rate > 0.0);
         let curve = learned.map(|rate| Curve::starting_at(rate.max(MIN_RESTORED), PERIOD, true));
-        let rate_limited =
-            rate_limited.iter().filter(|(elapsed, accepted)| elapsed.is_finite() && accepted.is_finite());
-        let limited_at = rate_limited.map(|(elapsed, accepted)| (-elapsed, -accepted)).take(ENOUGH as usize).collect();
-        Self { curve, limited_at, ..Self::default() }
+        Self { curve, unrelated, ..Self::default() }
     }
 
     /// How many requests a second may begin; none while no 429 was met.
     pub(super) fn rate(&self) -> Option<f64> {
-        self.curve.map(|curve| curve.rate())
+        self.trial.map(|trial| trial.rate()).or(self.curve.map(|curve| curve.rate()))
     }
 
     /// What is to be remembered: the highest rate that is thought to be allowed.
     pub(super) fn learned(&self) -> Option<f64> {
-        self.curve.map(|curve| curve.ceiling.max(curve.rate()))
+        self.curve.map(|curve| curve.undoubted.max(curve.rate()))
     }
 
-    /// The latest 429s, the oldest first: the seconds of sending and the accepted requests since each.
-    pub(super) fn rate_limited(&self) -> Vec<(f64, f64)> {
-        self.limited_at.iter().map(|(elapsed, accepted)| (self.elapsed - elapsed, self.accepted - accepted)).collect()
+    /// The 429s that are not about the rate.
+    pub(super) fn unrelated(&self) -> Unrelated429s {
+        self.unrelated
     }
 
     /// Time passed in which there was something to send.
     pub(super) fn on_elapsed(&mut self, time: Duration, phase: Phase) {
         let time = time.as_secs_f64();
-        self.elapsed += time;
         self.sample.elapsed += time;
         if self.sample.elapsed > HORIZON {
-            let Sample { accepted, elapsed, paused } = self.sample;
-            self.sample = Sample { accepted: accepted / 2.0, elapsed: elapsed / 2.0, paused: paused / 2.0 };
+            self.sample.halve();
         }
-        match phase {
-            Phase::Limited => self.curve.iter_mut().for_each(|curve| curve.elapsed += time),
-            Phase::Paused => self.sample.paused += time,
-            Phase::Other => {}
+        if let Some(trial) = &mut self.trial {
+            trial.on_elapsed(time);
+            self.end_trial_if_over();
+        } else if let (Phase::Limited, Some(curve)) = (phase, &mut self.curve) {
+            curve.elapsed += time;
+        }
+        if phase == Phase::Paused {
+            self.sample.paused += time;
         }
     }
 
     /// A request was answered, and not by a 429.
     pub(super) fn on_accepted(&mut self) {
-        self.accepted += 1.0;
         self.sample.accepted += 1.0;
+        self.unrelated.on_accepted(self.is_below());
+        if let Some(trial) = &mut self.trial {
+            trial.on_accepted();
+            self.end_trial_if_over();
+        }
     }
 
-    /// A request was answered by a 429, which is not one of those that were cut for already.
-    pub(super) fn on_rate_limited(&mut self) {
-        if self.elapsed < self.paused_until || self.is_unrelated() {
-            return;
+    /// A trial without a 429 shows that the last ones were about the rate.
+    fn end_trial_if_over(&mut self) {
+        if self.trial.is_some_and(|trial| trial.is_over()) {
+            self.trial = None;
+            self.curve = self.curve.map(|curve| Curve { undoubted: curve.ceiling, ..curve });
+        }
+    }
+
+    /// Whether the rate is lower than what was accepted before.
+    fn is_below(&self) -> bool {
+        self.curve.is_some_and(|curve| curve.is_below())
+    }
+
+    /// A request was answered with a 429 that is one with another, or that came during a pause.
+    pub(super) fn on_further_429(&mut self) {
+        self.unrelated.expects_429(false);
+    }
+
+    /// A request was answered with a 429 during a trial. Returns whether it is about the rate.
+    fn on_429_in_trial(&mut self, trial: RateTrial) -> bool {
+        if let Some(proof) = trial.proof() {
+            self.trial = None;
+            self.unrelated = proof;
+            self.curve = self.curve.map(|curve| Curve::starting_at(curve.undoubted, GUESS_PERIOD, false));
+            return false;
+        }
+        let sample = (self.sample.accepted >= MIN_SAMPLE).then(|| std::mem::take(&mut self.sample));
+        self.trial = Some(trial.then(sample.map(|sample| (sample.accepted, sample.elapsed))));
+        true
+    }
+
+    /// A request was answered with a 429. Returns whether it is about the rate.
+    pub(super) fn on_rate_limited(&mut self) -> bool {
+        if let Some(trial) = self.trial {
+            return self.on_429_in_trial(trial);
+        }
+        if self.unrelated.expects_429(self.is_below()) {
+            self.sample.halve(); // the next 429 may be about the rate of this moment
+            return false;
         }
         let least = if self.curve.is_some() { MIN_SAMPLE } else { MIN_FIRST_SAMPLE };
         let sample = (self.sample.accepted >= least).then(|| std::mem::take(&mut self.sample));
+        let trial = |sample: Sample| RateTrial::after(sample.accepted, sample.elapsed);
+        self.trial = sample.filter(|_| self.is_below()).map(trial);
         self.curve = match self.curve {
             Some(curve) => Some(curve.cut(sample)),
             None => sample.map(|sample| Curve::starting_at(sample.rate(), GUESS_PERIOD, false)),
         };
-    }
-}
-
-impl RateSearch {
-    /// Whether this 429 and those before it came too often to be about the rate; then the search pauses.
-    fn is_unrelated(&mut self) -> bool {
-        self.limited_at.push_back((self.elapsed, self.accepted));
-        if self.limited_at.len() <= ENOUGH as usize {
-            return false;
-        }
-        let (began, accepted) = self.limited_at.pop_front().unwrap_or_default();
-        let few = self.accepted - accepted < UNRELATED_REQUESTS * f64::from(ENOUGH);
-        if self.elapsed - began > UNRELATED_SECONDS && !few {
-            return false;
-        }
-        self.paused_for = (2.0 * self.paused_for).clamp(SEARCH_PAUSE, MAX_SEARCH_PAUSE);
-        self.paused_until = self.elapsed + self.paused_for;
-        (self.curve, self.sample) = (None, Sample::default());
-        self.limited_at.clear();
         true
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A search whose first 429 came after `accepted` requests in a second.
-    fn search(accepted: u32) -> RateSearch {
-        let mut search = RateSearch::default();
-        (0..accepted).for_each(|_| search.on_accepted());
-        search.on_elapsed(Duration::from_secs(1), Phase::Other);
-        search.on_rate_limited();
-        search
-    }
-
-    /// The rate in percent of `of`.
-    fn percent(search: &RateSearch, of: f64) -> String {
-        format!("{:.0}", search.rate().expect("a rate") / of * 100.0)
-    }
-
-    #[test]
-    fn there_is_no_rate_without_a_429_and_a_few_requests_are_no_first_guess() {
-        let mut search = RateSearch::default();
-        (0..1_000).for_each(|_| search.on_accepted());
-        search.on_elapsed(Duration::from_secs(10), Phase::Other);
-        assert_eq!(search.rate(), None);
-        assert_eq!(RateSearch::restored(None, &[]).rate(), None);
-        assert_eq!(self::search(3).rate(), None);
-        assert_eq!(percent(&self::search(4), 4.0), "95");
-    }
-
-    #[test]
-    fn the_rate_rises_to_the_ceiling_stays_about_it_and_then_rises_faster_and_faster() {
-        for (after, of_ceiling) in [(0, "95"), (20, "100"), (30, "101"), (40, "105"), (60, "140"), (80, "235")] {
-            let mut search = RateSearch::restored(Some(100.0), &[]);
-            search.on_elapsed(Duration::from_secs(after), Phase::Limited);
-            assert_eq!(percent(&search, 100.0), of_ceiling, "after {after} s");
-        }
-    }
-
-    #[test]
-    fn time_in_which_the_rate_held_nothing_up_does_not_raise_it() {
-        let mut search = RateSearch::restored(Some(100.0), &[]);
-        search.on_elapsed(Duration::from_secs(3_600), Phase::Other);
-        search.on_elapsed(Duration::from_secs(3_600), Phase::Paused);
-        assert_eq!(percent(&search, 100.0), "95");
-    }
-
-    #[test]
-    fn a_429_sets_the_ceiling_to_what_was_accepted() {
-        for (accepted, sending, paused, ceiling) in [
-            (40, 10, 0, 4.0),
-            (36, 9, 1, 4.0),  // a short pause is lost time
-            (60, 1, 59, 1.0), // a long one is the rest of a window
-            (7, 1, 0, 9.5),   // too few to say anything: the rate itself, which was 9.5
-            (400, 10, 0, 9.5),
-        ] {
-            let mut search = RateSearch::restored(Some(10.0), &[]);
-            (0..accepted).for_each(|_| search.on_accepted());
-            search.on_elapsed(Duration::from_secs(sending), Phase::Other);
-            search.on_elapsed(Duration::from_secs(paused), Phase::Paused);
-            search.on_rate_limited();
-            assert_eq!(percent(&search, ceiling), "95", "{accepted} in {sending} s and {paused} s of pauses");
-        }
-    }
-
-    #[test]
-    fn the_rate_is_never_below_its_least() {
-        let curve = Some(Curve::starting_at(MIN_RATE / 2.0, PERIOD, true));
-        let mut search = RateSearch { curve, ..RateSearch::default() };
-        (0..ENOUGH).for_each(|_| search.on_rate_limited());
-        assert_eq!(search.rate(), Some(MIN_RATE));
-    }
-
-    #[test]
-    fn a_restart_begins_with_what_was_learned_but_never_with_next_to_nothing() {
-        for (learned, begins) in [(10.0, 10.0), (0.02, MIN_RESTORED)] {
-            assert_eq!(percent(&RateSearch::restored(Some(learned), &[]), begins), "95", "{learned}");
-        }
-    }
-
-    #[test]
-    fn processes_too_short_lived_to_see_many_429s_see_together_that_they_are_not_about_the_rate() {
-        let (mut rate, mut rate_limited) = (Some(100.0), Vec::new());
-        for process in 0..=ENOUGH {
-            assert!(rate.is_some(), "after {process} processes");
-            let mut search = RateSearch::restored(rate, &rate_limited);
-            search.on_accepted();
-            search.on_elapsed(Duration::from_secs(1), Phase::Limited);
-            search.on_rate_limited();
-            (rate, rate_limited) = (search.learned(), search.rate_limited());
-        }
-        assert_eq!((rate, rate_limited), (None, Vec::new()), "the search pauses");
-    }
-
-    #[test]
-    fn the_search_pauses_when_429s_are_more_frequent_than_under_a_limit_and_goes_on_later() {
-        let many = |requests: u32, seconds: u64| {
-            let mut search = RateSearch::restored(Some(4.0), &[]);
-            for _ in 0..=ENOUGH {
-                (0..requests).for_each(|_| search.on_accepted());
-                search.on_elapsed(Duration::from_secs(seconds), Phase::Limited);
-                search.on_rate_limited();
-            }
-            search
-        };
-        for (requests, seconds, goes_on) in [(20, 5, true), (20, 3, false), (11, 5, false)] {
-            assert_eq!(many(requests, seconds).rate().is_some(), goes_on, "{requests} in {seconds} s");
-        }
-        let mut search = many(1, 1);
-        for (seconds, found) in [(SEARCH_PAUSE - 1.0, false), (1.0, true)] {
-            (0..40).for_each(|_| search.on_accepted());
-            search.on_elapsed(Duration::from_secs_f64(seconds), Phase::Other);
-            search.on_rate_limited();
-            assert_eq!(search.rate().is_some(), found, "{seconds} s later");
-        }
-    }
-}
+mod tests;

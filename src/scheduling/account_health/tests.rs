@@ -337,7 +337,8 @@ fn a_pause_is_saved_when_it_begins_changes_and_ends_and_not_between() {
 
 #[test]
 fn a_learned_rate_is_saved_once_it_has_changed_noticeably_and_a_halt_in_any_case() {
-    let learned = Learned { requests_per_second: Some(10.0), concurrency: 10.0, rate_limited: vec![(1.0, 100.0)] };
+    let unrelated_429s = Unrelated429s::proved(10.0, 100.0);
+    let learned = Learned { requests_per_second: Some(10.0), concurrency: 10.0, unrelated_429s };
     let with = |change: fn(&mut Learned)| {
         let mut changed = learned.clone();
         change(&mut changed);
@@ -350,9 +351,11 @@ fn a_learned_rate_is_saved_once_it_has_changed_noticeably_and_a_halt_in_any_case
         (with(|learned| learned.requests_per_second = Some(10.6)), true),
         (with(|learned| learned.concurrency = 10.4), false),
         (with(|learned| learned.concurrency = 10.6), true),
-        (with(|learned| learned.rate_limited.push((2.0, 0.0))), true),
-        (with(|learned| learned.rate_limited[0].1 = 120.0), false),
-        (with(|learned| learned.rate_limited[0].1 = 130.0), true),
+        (with(|learned| learned.unrelated_429s = Unrelated429s::default()), true),
+        (with(|learned| learned.unrelated_429s.accepted = 120.0), false),
+        (with(|learned| learned.unrelated_429s.accepted = 130.0), true),
+        (with(|learned| learned.unrelated_429s.count = 12.0), false),
+        (with(|learned| learned.unrelated_429s.count = 13.0), true),
     ] {
         let [one, other] = [&changed, &learned].map(|learned| SavedHealth { learned: learned.clone(), pause: None });
         assert_eq!((one.differs_from(&other), other.differs_from(&one)), (differs, differs), "{changed:?}");

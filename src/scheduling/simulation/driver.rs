@@ -1,6 +1,6 @@
 //! A simulated account: [`AccountHealth`], an upstream and the events between them, in the order of their moments.
 //!
-//! In: an upstream and a latency. Out: the moments at which requests were accepted and rejected. There is always a request to make.
+//! In: an upstream, a latency, and when there is a request to make. Out: the moments at which requests were accepted and rejected.
 //! Invariant, asserted at every request: none begins before a `Retry-After` is over.
 
 use super::limiter::{Limiter, SECOND};
@@ -18,6 +18,15 @@ pub(super) enum RetryAfter {
     Exact,
 }
 
+/// When there is a request to make.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Supply {
+    /// Always.
+    Endless,
+    /// So many requests at once, at the beginning of every so many seconds.
+    Bursts { requests: u64, seconds: u64 },
+}
+
 /// The next event of the simulation.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum SimulatedEvent {
@@ -27,15 +36,22 @@ enum SimulatedEvent {
     Replied(usize, Result<(), Option<Duration>>),
     /// A wait is over.
     Due,
+    /// There is more to send.
+    Supplied,
 }
 
 pub(super) struct Simulation {
     pub(super) health: AccountHealth,
     pub(super) limiter: Limiter,
     retry_after: RetryAfter,
+    /// The share of requests that are answered with a 429 at random, whatever the rate.
+    pub(super) random_429s: f64,
+    pub(super) supply: Supply,
+    /// Requests that are to be sent.
+    pending: u64,
     /// In microseconds; each way takes half of it, give or take a twentieth.
     latency: u64,
-    random: u64,
+    pub(super) random: u64,
     now: u64,
     events: BinaryHeap<Reverse<(u64, u64, SimulatedEvent)>>,
     scheduled: u64,
@@ -49,8 +65,12 @@ pub(super) struct Simulation {
 }
 
 pub(super) fn health(requests_per_second: Option<f64>, learned: Learned) -> AccountHealth {
+    AccountHealth::new(HealthLimits { requests_per_second, ..limits(64) }, learned)
+}
+
+pub(super) fn limits(concurrency: usize) -> HealthLimits {
     let backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(300) };
-    AccountHealth::new(HealthLimits { backoff, concurrency: 64, requests_per_second }, learned)
+    HealthLimits { backoff, concurrency, requests_per_second: None }
 }
 
 impl Simulation {
@@ -59,6 +79,9 @@ impl Simulation {
             health: health(None, Learned::default()),
             limiter,
             retry_after,
+            random_429s: 0.0,
+            supply: Supply::Endless,
+            pending: 0,
             latency: latency_ms * 1_000,
             random: 7,
             now: 0,
@@ -97,8 +120,11 @@ impl Simulation {
         Timestamp(i64::try_from(self.now / 1_000).expect("small"))
     }
 
-    /// Runs until `seconds`, with more requests to send than may be sent.
+    /// Runs until `seconds`.
     pub(super) fn run(&mut self, seconds: u64) {
+        if self.now == 0 {
+            self.on(SimulatedEvent::Supplied);
+        }
         self.send();
         while let Some(Reverse((at, _, event))) = self.events.pop() {
             if at > seconds * SECOND {
@@ -115,8 +141,16 @@ impl Simulation {
     fn on(&mut self, event: SimulatedEvent) {
         match event {
             SimulatedEvent::Due => {}
+            SimulatedEvent::Supplied => match self.supply {
+                Supply::Endless => self.pending = u64::MAX / 2,
+                Supply::Bursts { requests, seconds } => {
+                    self.pending += requests;
+                    self.schedule(seconds * SECOND, SimulatedEvent::Supplied);
+                }
+            },
             SimulatedEvent::Arrives(request) => {
-                let verdict = self.limiter.accept(self.now);
+                let is_random = self.random_429s > 0.0 && self.chance() < self.random_429s;
+                let verdict = if is_random { Err(SECOND) } else { self.limiter.accept(self.now) };
                 match verdict {
                     Ok(()) => self.accepted.push(self.now),
                     Err(_) => self.limited.push(self.now),
@@ -136,16 +170,20 @@ impl Simulation {
                 }
                 match reply {
                     Ok(()) => self.health.on_success(permit, now),
-                    Err(retry_after) => self.health.on_rate_limited(permit, now, retry_after, chance),
+                    Err(retry_after) => {
+                        self.pending += 1; // it is sent again
+                        self.health.on_rate_limited(permit, now, retry_after, chance)
+                    }
                 };
             }
         }
     }
 
     fn send(&mut self) {
-        loop {
+        while self.pending > 0 {
             match self.health.try_acquire(self.moment()) {
                 Ok((permit, _)) => {
+                    self.pending -= 1;
                     assert!(self.quiet_until <= self.moment(), "a request before a Retry-After was over");
                     self.permits.push(Some(permit));
                     let there = self.one_way();

@@ -30,6 +30,10 @@ impl Limiter {
         Self::FixedWindow { most, length: seconds * SECOND, window: 0, used: 0 }
     }
 
+    pub(super) fn none() -> Self {
+        Self::Unlimited { rejected_at: None }
+    }
+
     pub(super) fn sliding(most: usize, seconds: u64) -> Self {
         Self::SlidingWindow { most, length: seconds * SECOND, accepted: VecDeque::new() }
     }
