@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// What became of an awaited event.
+/// The result of an awaited event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventOutcome {
     /// The event was delivered, or there was nothing to do.

@@ -337,7 +337,7 @@ async fn write_ledger(store: Arc<dyn Store>, shutdown: CancellationToken) {
     };
     while shutdown.run_until_cancelled(due()).await.is_some() {
         if let Err(error) = store.write_recorded().await {
-            tracing::debug!(%error, "cannot write what became of events; it is tried again");
+            tracing::debug!(%error, "cannot write the results of events to the ledger; it is tried again");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Access control of the operators' listener: which requests need the token.
+//! Access control of the operators' listener: the requests that need the token.
 //!
 //! | request | needs |
 //! | --- | --- |
@@ -7,12 +7,13 @@
 //! | reads and lookups, else | the token |
 //! | whatever changes something, or shows an event | the token, and no other site as its origin |
 //!
-//! In: the head of a request, and the address of its peer. Out: whether it may go on, or a problem. The token is presented as
-//! `Authorization: Bearer TOKEN`, or as the password of Basic credentials, so that a browser asks for it. Invariants: a token that
-//! is presented is looked at even where none is needed, if one is set; it is compared in constant time, and never printed; without
-//! a token nothing can be changed. The `Host` is looked at because a page of another site can have its own name resolve to
-//! this machine, and then read what a loopback listener shows. Cross-site requests (CSRF) are recognised as Go's `CrossOriginProtection`
-//! does: by `Sec-Fetch-Site`, and where a browser is too old for it by `Origin`. A lookup reads; it is a `POST` so that no address is in a URL. Deliberately absent: users and roles.
+//! In: the head of a request, and the address of its peer. Out: the request passes, or a problem. The token is presented as `Authorization:
+//! Bearer TOKEN`, or as the password of Basic credentials, so that a browser asks for it. Invariants: if a token is set, every presented
+//! token is checked, also for a request that needs none; the token is compared in constant time, and never printed; without a token nothing
+//! can be changed. The `Host` is checked because another site can let its name resolve to this machine, and its page can then read what a
+//! loopback listener shows. Cross-site requests (CSRF) are recognised as Go's `CrossOriginProtection` does: by `Sec-Fetch-Site`, and where
+//! a browser is too old for it by `Origin`. A lookup reads; it is a `POST` so that no address is in a URL. Deliberately absent: users and
+//! roles.
 
 use super::problem::Problem;
 use super::wrong_tokens::WrongTokens;
@@ -104,7 +105,7 @@ impl Access {
     }
 }
 
-/// Lets a request go on if it may; answers are not to be kept by caches.
+/// Passes a request on, or answers with a problem. No cache may keep an answer.
 pub(super) async fn authorize(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     // Unspecified: the listener passes no addresses. Then all peers are slowed down together.
@@ -118,7 +119,7 @@ pub(super) async fn authorize(State(access): State<Arc<Access>>, request: Reques
     response
 }
 
-/// The token in a value of `Authorization`; none if it has another form.
+/// The token in a value of `Authorization`; `None` if the value has another form.
 fn presented_token(value: &[u8]) -> Option<Vec<u8>> {
     let value = value.trim_ascii();
     let at = value.iter().position(u8::is_ascii_whitespace)?;

@@ -1,10 +1,10 @@
 //! Events of an account that is gone: its pending events are set aside as dead letters, and dead letters go to another account.
 //!
-//! In: accounts, and ids of dead letters. Out: how many events were set aside, and what became of each dead letter. An account is gone if it
-//! is not configured, no API key of it is kept, and no process owns it. Invariants: nothing of an account that is not gone is set aside or
-//! moved; a moved event is what it would be if the other account had received it at the same moment: its id and the keys of its user are
-//! keyed hashes of the account, so they are made anew, by the rules of the other account. Deliberately absent:
-//! discarding, which is that of any dead letter.
+//! In: accounts, and ids of dead letters. Out: how many events were set aside, and the result for each dead letter. An account is gone if
+//! it is not configured, no API key of it is kept, and no process owns it. Invariants: nothing of an account that is not gone is set aside
+//! or moved; a moved event is what it would be if the other account had received it at the same moment: its id and its user keys are hashes
+//! with the account's name, so they are computed again, by the rules of the other account. Deliberately absent: discarding, which is that
+//! of any dead letter.
 
 use super::Admin;
 use super::problem::Problem;
@@ -16,21 +16,21 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use utoipa::ToSchema;
 
-/// So many events are set aside in one transaction.
+/// The most events that one transaction sets aside.
 const PORTION: usize = 500;
-/// So many dead letters are moved in one transaction.
+/// The most dead letters that one transaction moves.
 pub(super) const MAX_MOVED: usize = 100;
 
-/// What was set aside of an account.
+/// The result of setting aside events of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SetAside {
-    /// How many pending events are dead letters now; of one portion. 0: nothing is left to be set aside.
+    /// How many pending events became dead letters with this request; 0 if none was left.
     pub events: u64,
-    /// How many are pending still.
+    /// How many events are still pending.
     pub pending: u64,
 }
 
-/// Makes the next pending events of an account that is gone dead letters.
+/// Sets aside the next pending events of an account that is gone: they become dead letters.
 pub(super) async fn set_aside(admin: &Admin, account: &AccountName) -> Result<SetAside, Problem> {
     let store = &admin.store;
     if let Some(why) = in_use(&admin.configured_names(), &store.kept_api_keys().await?, account) {
@@ -41,7 +41,7 @@ pub(super) async fn set_aside(admin: &Admin, account: &AccountName) -> Result<Se
         let why = format!("a process owns the account {account}: wait until it has ended or has given the account up");
         return Err(Problem::AccountInUse(why));
     };
-    tracing::info!(%account, events, "an operator set pending events of an account that is gone aside as dead letters");
+    tracing::info!(%account, events, "an operator set aside pending events of an account that is gone");
     Ok(SetAside { events, pending: store.pending().get(account.as_str()).copied().unwrap_or(0) })
 }
 

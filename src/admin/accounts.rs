@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
-/// Which accounts are listed.
+/// The filter and the page of a list of accounts.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -29,7 +29,7 @@ pub(super) struct AccountsQuery {
     state: Option<AccountState>,
     /// Only accounts after this one: the `next` of the page before.
     after: Option<String>,
-    /// How many at most [default: 100].
+    /// The most accounts of a page [default: 100].
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 }
@@ -39,7 +39,7 @@ pub(super) struct AccountsQuery {
 pub struct AccountPage {
     /// The accounts found.
     pub accounts: Vec<AccountStatus>,
-    /// The account after which to go on; `null` if that was all.
+    /// The account after which the next page begins; `null` on the last page.
     pub next: Option<String>,
 }
 
@@ -145,11 +145,11 @@ pub(super) async fn details(admin: &Admin, account: &str) -> Result<AccountDetai
 /// The accounts that are listed.
 struct ListedAccounts(BTreeMap<AccountName, ListedAccount>);
 
-/// What is known of an account without I/O.
+/// The state of an account that is in memory.
 #[derive(Clone, Default)]
 struct ListedAccount {
     configured: bool,
-    /// What its worker publishes; none without a worker.
+    /// The state that its worker publishes; `None` without a worker.
     worker: Option<Account>,
     pending: u64,
 }

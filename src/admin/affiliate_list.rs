@@ -1,6 +1,6 @@
-//! The affiliates of an account that are learned from Refersion's list: how far it was read, and reading it now.
+//! The affiliates that are learned from Refersion's list of an account: the progress of reading, and its start.
 //!
-//! In: the name of an account. Out: counts, no affiliate. Reading goes on after the answer; how far it is, is asked for again. With
+//! In: the name of an account. Out: counts, no affiliate. Reading continues after the answer; a later request shows its progress. With
 //! several processes, the one that delivers for the account reads.
 
 use super::Admin;
@@ -21,7 +21,7 @@ pub struct AffiliateListStatus {
     pub reading: bool,
     /// How many of its affiliates were read, in this reading or in the last one.
     pub read: u64,
-    /// How many it has in all; `null` if no page has stated it yet.
+    /// The number of affiliates on the list; `null` before the first page.
     pub total: Option<u64>,
     /// When it was last read to its end, in milliseconds since 1970.
     #[schema(value_type = Option<i64>)]

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
-/// Which kept keys are listed.
+/// The filter and the page of a list of kept keys.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -25,7 +25,7 @@ pub(super) struct ApiKeysQuery {
     public_key: Option<String>,
     /// Only accounts after this one: the `next` of the page before.
     after: Option<String>,
-    /// How many at most [default: 100].
+    /// The most keys of a page [default: 100].
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 }
@@ -35,14 +35,14 @@ pub(super) struct ApiKeysQuery {
 pub(super) struct ApiKeyPage {
     /// The keys found.
     pub keys: Vec<ArrivedKey>,
-    /// The account after which to go on; `null` if that was all.
+    /// The account after which the next page begins; `null` on the last page.
     pub next: Option<String>,
 }
 
 /// A kept key.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ArrivedKey {
-    /// The account that it is the key of.
+    /// The account to which the key belongs.
     pub account: String,
     /// How many events of the account are pending.
     pub pending: u64,

@@ -1,4 +1,4 @@
-//! Pending events of an account, setting aside those of one that is gone, and what became of one event.
+//! The pending events of an account: a list of them, and setting them aside if the account is gone. Also the result of one event.
 
 use super::Admin;
 use super::account_gone::{self, SetAside};
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
-/// Which pending events are listed.
+/// The filter and the page of a list of pending events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -27,14 +27,15 @@ pub(super) struct BacklogQuery {
     /// Only events with a seq above this one: the `next` of the page before.
     #[param(minimum = 0)]
     after: Option<i64>,
-    /// How many at most [default: 100].
+    /// The most events of a page [default: 100].
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 }
 
 /// List pending events of an account
 ///
-/// In log order, page by page: go on with `next` as `after` until there is none. A page may have fewer than `limit`.
+/// In log order, page by page: `next` of a page is `after` of the following one, and the last page has none. A page may have fewer than
+/// `limit`.
 #[utoipa::path(get, path = "/api/v1/backlog", tag = "events", operation_id = "list_backlog",
     params(BacklogQuery), responses((status = 200, description = "A page", body = BacklogPage)))]
 pub(super) async fn list(
@@ -56,10 +57,10 @@ pub(super) struct SetAsideRequest {
     account: String,
 }
 
-/// Set pending events of an account that is gone aside
+/// Set aside pending events of an account that is gone
 ///
-/// They become dead letters with the reason `account_gone`, a portion with each request: repeat it until `events` is 0. Then discard them, or
-/// replay them to another account.
+/// They become dead letters with the reason `account_gone`. Each request sets aside a portion: repeat it until `events` is 0. Then discard
+/// them, or replay them to another account.
 #[utoipa::path(post, path = "/api/v1/backlog/set-aside", tag = "events", operation_id = "set_aside_backlog",
     request_body = SetAsideRequest, responses((status = 200, description = "What was set aside", body = SetAside)))]
 pub(super) async fn set_aside(
@@ -69,14 +70,15 @@ pub(super) async fn set_aside(
     portion_set_aside(&admin, &request.account).await.map(Json)
 }
 
-/// Sets the next pending events of an account that is gone aside.
+/// Sets aside the next pending events of an account that is gone.
 pub(super) async fn portion_set_aside(admin: &Admin, account: &str) -> Result<SetAside, Problem> {
     account_gone::set_aside(admin, &admin.known_account(account).await?).await
 }
 
-/// What became of an event
+/// Show the result of an event
 ///
-/// By its seq, which a replay says. It is known until STORE_LEDGER_WINDOW has passed; of a dead letter, as long as it is kept.
+/// The event is named by its seq, which a replay returns. Its result is known until STORE_LEDGER_WINDOW has passed; that of a dead letter,
+/// as long as it is kept.
 #[utoipa::path(get, path = "/api/v1/events/{seq}", tag = "events", operation_id = "show_event",
     params(("seq" = i64, Path, description = "Its seq in the log")),
     responses((status = 200, description = "The event", body = EventRecord)))]

@@ -1,7 +1,7 @@
 //! Dead letters: listing, showing, revealing, replaying and discarding them.
 //!
-//! Invariants: a page and a single dead letter hold no personal data; only [`revealed`] shows the event, and is logged. A replay is
-//! appended after the pending events of its user, and the account's worker is woken.
+//! Invariants: a page and a single dead letter hold no personal data; only [`revealed`] shows the event, and each use is logged. A replay
+//! is appended after the pending events of its user, and the account's worker is woken.
 
 use super::Admin;
 use super::account_gone::{MAX_MOVED, move_dead_letters};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use utoipa::openapi::schema::{Object, ObjectBuilder};
 use utoipa::{IntoParams, ToSchema};
 
-/// Which dead letters are listed.
+/// The filter and the page of a list of dead letters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -35,12 +35,12 @@ pub(super) struct DeadLettersQuery {
     /// Only those with an id above this one: the `next` of the page before.
     #[param(minimum = 0)]
     after: Option<i64>,
-    /// How many at most [default: 100].
+    /// The most dead letters of a page [default: 100].
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 }
 
-/// A dead letter, and what its event would do today.
+/// A dead letter, and the calls that its event would make today.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeadLetterDetails {
     /// The dead letter, without its event.
@@ -87,11 +87,11 @@ pub(super) struct ReplayRequest {
     #[schema(min_items = 1, max_items = 1000)]
     #[serde(deserialize_with = "integers")]
     ids: Vec<i64>,
-    /// Another account that they are appended to, because their own is gone: mapped by the rules of this one. Without it, to their own.
+    /// The account to which they are appended because their own is gone; its rules map them. Without it, they stay with their own account.
     to: Option<String>,
 }
 
-/// What became of one dead letter that was to be discarded.
+/// The result of discarding one dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DiscardResult {
     /// The dead letter's id.
@@ -115,14 +115,14 @@ impl DiscardResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DiscardOutcome {
-    /// It is gone for good.
+    /// The dead letter is discarded for good.
     Discarded,
-    /// There is no such dead letter.
+    /// No dead letter has this id.
     Missing,
 }
 
 impl SelectedDeadLetters {
-    /// Those of a form's `ids`.
+    /// The dead letters of a form's `ids`.
     pub(super) fn of(ids: Vec<i64>) -> Self {
         Self { ids }
     }
@@ -138,7 +138,8 @@ impl SelectedDeadLetters {
 
 /// List dead letters
 ///
-/// In the order of their ids, page by page: go on with `next` as `after` until there is none. A page may have fewer than `limit`.
+/// In the order of their ids, page by page: `next` of a page is `after` of the following one, and the last page has none. A page may have
+/// fewer than `limit`.
 #[utoipa::path(get, path = "/api/v1/dead-letters", tag = "dead letters", operation_id = "list_dead_letters",
     params(DeadLettersQuery), responses((status = 200, description = "A page", body = DeadLetterPage)))]
 pub(super) async fn list(
@@ -151,7 +152,7 @@ pub(super) async fn list(
     Ok(Json(admin.store.dead_letters(&filter, after, limit).await?))
 }
 
-/// The filter of these conditions, if they name what is known.
+/// The filter of these conditions, if the account and the reason are known.
 pub(super) async fn filter(
     admin: &Admin,
     account: Option<&str>,
@@ -167,7 +168,7 @@ pub(super) async fn filter(
 
 /// Show a dead letter
 ///
-/// Its reason, its last attempts, and what its event would do today; not the event.
+/// The answer has its reason, its last attempts, and the calls that its event would make today, but not the event.
 #[utoipa::path(get, path = "/api/v1/dead-letters/{id}", tag = "dead letters", operation_id = "show_dead_letter",
     params(("id" = i64, Path, description = "Its id")),
     responses((status = 200, description = "The dead letter", body = DeadLetterDetails)))]
@@ -175,7 +176,7 @@ pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i
     details(&admin, id).await.map(Json)
 }
 
-/// The dead letter `id` without its event, and what that would do today.
+/// The dead letter `id` without its event, and the calls that the event would make today.
 pub(super) async fn details(admin: &Admin, id: i64) -> Result<DeadLetterDetails, Problem> {
     let letter = admin.store.dead_letter(id).await?.ok_or_else(|| missing(id))?;
     let rules = admin.accounts.rules(&letter.account);
@@ -203,7 +204,7 @@ pub(super) async fn revealed(admin: &Admin, id: i64) -> Result<DeadLetter, Probl
 /// Replay dead letters
 ///
 /// Each is appended to the log again, after the pending events of its user, and delivered by today's rules. With `to`, dead letters of an
-/// account that is gone go to another account, which they are mapped for anew; one that the other account has already stays.
+/// account that is gone go to another account, whose rules map them again; a dead letter whose event the other account has already stays.
 #[utoipa::path(post, path = "/api/v1/dead-letters/replay", tag = "dead letters", operation_id = "replay_dead_letters",
     request_body = ReplayRequest,
     responses((status = 200, description = "The result for each", body = Vec<ReplayResult>)))]
@@ -214,7 +215,7 @@ pub(super) async fn replay(
     replayed(&admin, SelectedDeadLetters { ids }.checked()?, to.as_deref()).await.map(Json)
 }
 
-/// Replays the dead letters `ids` for an operator; `to`: to this account, because their own is gone.
+/// Replays the dead letters `ids` for an operator; with `to` to this account, because their own is gone.
 pub(super) async fn replayed(admin: &Admin, ids: Vec<i64>, to: Option<&str>) -> Result<Vec<ReplayResult>, Problem> {
     let results = match to {
         None => admin.store.replay(&ids).await?,

@@ -1,8 +1,7 @@
 //! The accounts of the service, as operators see them.
 //!
-//! In: a name. Out: the account, or why there is none. [`AccountDirectory`] is implemented by the assembly, which knows the accounts.
-//! An account is known if it is `main`, if it is configured, if its API key arrived and is kept, or if the store ever had an event of
-//! it.
+//! In: a name. Out: the account, or an error. [`AccountDirectory`] is implemented by the assembly, which knows the accounts. An account is
+//! known if it is `main`, if it is configured, if its API key arrived and is kept, or if the store ever had an event of it.
 
 use super::Admin;
 use super::account_gone::in_use;
@@ -35,7 +34,7 @@ pub trait AccountDirectory: Send + Sync {
     /// Wakes the worker of every account with pending events.
     fn wake_accounts_with_pending_events(&self);
 
-    /// Removes the API key of an account that is not configured, and ends its worker; returns whether there was one. The account's
+    /// Removes the API key of an account that is not configured, and ends its worker; returns whether a key was stored. The account's
     /// events stay.
     async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError>;
 }
@@ -45,7 +44,7 @@ pub trait AccountDirectory: Send + Sync {
 pub struct Account {
     /// Its name.
     pub name: AccountName,
-    /// What its worker publishes.
+    /// The state that its worker publishes.
     pub signals: AccountSignals,
 }
 
@@ -53,11 +52,11 @@ pub struct Account {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountState {
-    /// They are.
+    /// The events are delivered.
     Running,
-    /// Not for a while: Refersion limits the calls, or seems to be down.
+    /// Deliveries pause for a while: Refersion limits the calls, or seems to be down.
     Paused,
-    /// Not until Refersion accepts the API key.
+    /// Deliveries halt until Refersion accepts the API key.
     Halted,
     /// The account has no worker: it is not configured, and no event of it arrived since the start.
     NoWorker,
@@ -80,7 +79,7 @@ impl Admin {
         self.accounts.configured().into_iter().map(|account| account.name).collect()
     }
 
-    /// The account of this name, or the problem that there is none.
+    /// The account of this name, or a problem if no account has it.
     pub(super) async fn known_account(&self, name: &str) -> Result<AccountName, Problem> {
         let (account, configured) = (AccountName::from(name.to_owned()), self.configured_names());
         if account == AccountName::main()
@@ -93,7 +92,7 @@ impl Admin {
         Err(unknown(name, &configured))
     }
 
-    /// The account of this name, or the problem that there is none that events can be delivered to.
+    /// The account of this name, or a problem if no events can be delivered to such an account.
     pub(super) async fn deliverable_account(&self, name: &str) -> Result<AccountName, Problem> {
         let (account, configured) = (AccountName::from(name.to_owned()), self.configured_names());
         match in_use(&configured, &self.store.kept_api_keys().await?, &account) {

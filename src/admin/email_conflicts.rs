@@ -1,4 +1,4 @@
-//! Affiliates whose e-mail could not be changed, because another affiliate has the new one. Neither address is known here.
+//! Affiliates whose e-mail could not be changed, because another affiliate has the new one. The service knows neither address.
 
 use super::Admin;
 use super::extract::{ApiQuery, ApiResult, cursor, page_size};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
-/// Which e-mail conflicts are listed.
+/// The filter and the page of a list of e-mail conflicts.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -19,7 +19,7 @@ pub(super) struct EmailConflictsQuery {
     /// Only those after this place: the `next` of the page before.
     #[param(minimum = 0)]
     after: Option<i64>,
-    /// How many at most [default: 100].
+    /// The most affiliates of a page [default: 100].
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 }
@@ -29,7 +29,7 @@ pub(super) struct EmailConflictsQuery {
 pub struct EmailConflictPage {
     /// The conflicts.
     pub conflicts: Vec<EmailConflict>,
-    /// The place after which to go on; `null` if that was all.
+    /// The place after which the next page begins; `null` on the last page.
     pub next: Option<i64>,
 }
 

@@ -1,7 +1,7 @@
-//! The ledger: what became of every event that came authenticated.
+//! The ledger: the result of every event that was received authenticated.
 //!
-//! Invariants: no personal data; the newest first, page by page, each of which examines a bounded number of events. What this process has
-//! answered so far is written before it is read.
+//! Invariants: no personal data; the newest first, page by page, each of which examines a bounded number of events. Answers of this process
+//! that are not written yet are written before the list is read.
 
 use super::Admin;
 use super::extract::{ApiQuery, ApiResult, page_size};
@@ -16,14 +16,14 @@ use std::sync::Arc;
 use utoipa::IntoParams;
 use utoipa::openapi::schema::{Object, ObjectBuilder};
 
-/// Which events are listed.
+/// The filter and the page of a list of events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EventsQuery {
     /// Only those of this account.
     account: Option<String>,
-    /// Only those of which this became.
+    /// Only those with this status.
     #[param(schema_with = status_schema)]
     status: Option<String>,
     /// Only those that ended with this outcome.
@@ -34,15 +34,15 @@ pub(super) struct EventsQuery {
     /// Only those with a seq below this one: the `next` of the page before.
     #[param(minimum = 1)]
     before: Option<i64>,
-    /// How many at most [default: 100].
+    /// The most events of a page [default: 100].
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u16>,
 }
 
 /// List events
 ///
-/// What became of every event that came authenticated, within STORE_LEDGER_WINDOW: the newest first, page by page; go on with `next` as
-/// `before` until there is none. A page may have fewer than `limit`, and none at all.
+/// The result of every event that was received authenticated within STORE_LEDGER_WINDOW, the newest first, page by page: continue with
+/// `next` as `before` until there is none. A page may have fewer than `limit`, and none at all.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", operation_id = "list_events",
     params(EventsQuery), responses((status = 200, description = "A page", body = EventPage)))]
 pub(super) async fn list(
@@ -73,7 +73,7 @@ pub(super) async fn events(
     if let Some(account) = &filter.account {
         admin.known_account(account).await?;
     }
-    // Err: what cannot be written yet is missing in the answer, and is written later.
+    // Err: entries that cannot be written yet are missing in the answer, and are written later.
     let _ = admin.store.write_recorded().await;
     Ok(admin.store.events(filter, before, limit).await?)
 }

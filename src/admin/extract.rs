@@ -1,7 +1,7 @@
-//! Reads the parameters and the body of a request; what does not fit is a problem.
+//! Reads the parameters and the body of a request; a value that does not fit is a problem.
 //!
 //! In: a request. Out: typed values. Invariants: a body has at most [`MAX_BODY_BYTES`], which the router sets, and arrives within
-//! [`BODY_TIMEOUT`]; an unknown parameter is an error, where its type denies unknown fields. axum's own extractors answer errors as text.
+//! [`BODY_TIMEOUT`]; an unknown parameter is an error if its type denies unknown fields. axum's own extractors answer errors as text.
 
 use super::problem::Problem;
 use axum::Json;
@@ -132,7 +132,7 @@ pub(super) fn optional_integer<'de, D: Deserializer<'de>, T: TryFrom<i64>>(
     T::try_from(number).map(Some).map_err(|_| D::Error::custom(format_args!("{number} is out of range")))
 }
 
-/// The size of a page: what was asked for, if that is allowed.
+/// The size of a page: the requested one, if it is allowed.
 pub(super) fn page_size(limit: Option<u16>) -> Result<usize, Problem> {
     match limit {
         None => Ok(PAGE_SIZE.into()),
@@ -141,7 +141,7 @@ pub(super) fn page_size(limit: Option<u16>) -> Result<usize, Problem> {
     }
 }
 
-/// The cursor of a pagination: where the page before ended. It is never below zero.
+/// The cursor of a pagination: the end of the page before. It is never below zero.
 pub(super) fn cursor(after: Option<i64>) -> Result<i64, Problem> {
     match after {
         None => Ok(0),

@@ -1,4 +1,4 @@
-//! Erasure of everything that the store holds of a user (the right to erasure of the GDPR, or right to be forgotten). It calls nothing at
+//! Erasure of everything that the store holds of a user (the right to erasure of the GDPR, or right to be forgotten). It makes no call to
 //! Refersion.
 
 use super::Admin;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// Whom to forget: `user_id`, `email`, or both.
+/// The user to forget: `user_id`, `email`, or both.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ForgetRequest {
@@ -35,9 +35,9 @@ impl ForgetRequest {
     }
 }
 
-/// Erase what the store holds of a user
+/// Erase the data that the store holds of a user
 ///
-/// Events in flight are left alone and counted: if there are any, send the request again in a moment.
+/// Events in flight are counted and not erased: if there are any, send the request again in a moment.
 #[utoipa::path(post, path = "/api/v1/forget", tag = "users", operation_id = "forget_user",
     request_body = ForgetRequest,
     responses((status = 200, description = "Counts of what was erased, or would be", body = Forgotten)))]

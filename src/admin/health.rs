@@ -1,8 +1,8 @@
-//! Health on the operators' listener, which also says it by account; and the metrics.
+//! Health on the operators' listener, also by account; and the metrics.
 //!
 //! Invariants: health does no I/O, and nothing here writes ([`crate::scrape`]); at most [`MAX_NAMED`] unconfigured accounts are named,
-//! halted ones before paused ones; a revoked key of one of them shows in `merchants`, not in `refersion`. Deliberately absent: credentials:
-//! orchestrators and Prometheus have none.
+//! halted ones before paused ones; a revoked key of one of them shows in `merchants`, not in `refersion`. Deliberately absent: credentials,
+//! because orchestrators and Prometheus have none.
 
 use super::directory::AccountState;
 use super::{Account, Admin};
@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 /// The most unconfigured accounts that `/readyz` names.
 const MAX_NAMED: usize = 100;
 
-/// [`Readiness`], and how Refersion treats each account.
+/// [`Readiness`], and the state of each account.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ReadinessByAccount {
     #[serde(flatten)]
@@ -35,7 +35,7 @@ pub(super) struct ReadinessByAccount {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct AccountReadiness {
-    /// `ok`, or why its deliveries pause or are halted.
+    /// `ok`, or the reason why its deliveries pause or are halted.
     refersion: &'static str,
     /// Whether this process delivers for the account; several can share one store.
     owner: bool,

@@ -1,6 +1,6 @@
-//! Lookup: "what became of this customer's event?", by what an operator knows of the customer or of the event.
+//! Lookup: it answers "what became of this customer's event?", by an identifier of the customer or of the event.
 //!
-//! Invariant: what is asked is hashed at once; it is in no URL, no log line and no answer.
+//! Invariant: the identifier is hashed at once; it is in no URL, no log line and no answer.
 
 use super::Admin;
 use super::extract::{ApiJson, ApiResult, optional_integer, page_size};
@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// Whom or what to look up: at least one of `user_id`, `email`, `message_id` and `code`. With `message_id` the events with it alone; of
-/// a delete event the user has to be named, too.
+/// The user or the event to look up: at least one of `user_id`, `email`, `message_id` and `code`. With `message_id`, only the events with
+/// this id; for a delete event, the user must be named, too.
 #[derive(Clone, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LookupRequest {
@@ -36,22 +36,22 @@ pub struct LookupRequest {
     /// Only events with a seq below this one: the `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_integer")]
     pub before: Option<i64>,
-    /// How many events at most [default: 100].
+    /// The most events of a page [default: 100].
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_integer")]
     #[schema(minimum = 1, maximum = 1000)]
     pub limit: Option<u16>,
 }
 
-/// What is known of a user, or of an event.
+/// The data that the store holds of a user or of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LookupResult {
-    /// Whether the store holds an affiliate, an event, or what is remembered of a user who is no affiliate yet.
+    /// Whether the store holds an affiliate, an event, or remembered traits of a user who is no affiliate yet.
     pub known: bool,
-    /// The name in logs, traces and dead letters of the event with this `messageId`, whether it came or not. That of a delete event of a
-    /// user differs.
+    /// The name in logs, traces and dead letters of the event with this `messageId`, whether the event was received or not. That of a
+    /// delete event of a user differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
-    /// What the store holds.
+    /// The data in the store.
     #[serde(flatten)]
     pub found: Lookup,
 }
@@ -77,7 +77,7 @@ impl LookupRequest {
 }
 
 impl LookupResult {
-    /// What was found for `query`.
+    /// The data that was found for `query`.
     fn new(query: &LookupQuery, found: Lookup) -> Self {
         let known = !found.affiliates.is_empty() || !found.events.is_empty() || !found.remembered.is_empty();
         Self { known, event: query.ids.first().map(ToString::to_string), found }
@@ -86,8 +86,8 @@ impl LookupResult {
 
 /// Look up a user or an event
 ///
-/// What the store holds: affiliates, and what became of each event. The values themselves are not known here. A `POST`, so that no
-/// address is in a URL.
+/// The store's data: affiliates, and the result of each event. The values themselves are not known here. A `POST`, so that no address is in
+/// a URL.
 #[utoipa::path(post, path = "/api/v1/lookup", tag = "users", operation_id = "look_up",
     request_body = LookupRequest,
     responses((status = 200, description = "What the store holds", body = LookupResult)))]
@@ -98,11 +98,11 @@ pub(super) async fn look_up(
     looked_up(&admin, &request).await.map(Json)
 }
 
-/// What is known of the user or the event, for an operator.
+/// The data that the store holds of the user or of the event, for an operator.
 pub(super) async fn looked_up(admin: &Admin, request: &LookupRequest) -> Result<LookupResult, Problem> {
     let account = admin.account_or_first(request.account.as_deref()).await?;
     let query = request.query(admin.store.hash_key(), account)?;
-    // Err: what cannot be written yet is missing in the answer, and is written later.
+    // Err: entries that cannot be written yet are missing in the answer, and are written later.
     let _ = admin.store.write_recorded().await;
     let found = admin.store.lookup(&query).await?;
     tracing::info!(account = %query.account, events = found.events.len(), "an operator looked up a user or an event");

@@ -1,13 +1,13 @@
 //! The operators' listener: health by account, metrics, the API for status, accounts, events, dead letters, e-mail
 //! conflicts, lookup, erasure and API keys that arrived, and the status page.
 //!
-//! In: requests. Out: JSON, and for every error a problem (RFC 9457); `pages` answer in HTML, `wording` has
-//! what they share with the command line. `access` decides who may; `problem` is this listener's status
-//! table; `extract` reads parameters and bodies; `openapi` describes the whole surface of both listeners; every other file is one
-//! part of the API. Invariants: health and metrics need no credentials; everything else passes `access`; a `GET` changes nothing and
-//! shows no personal data; the size of an answer does not depend on how much the store holds; whatever is changed is logged (an audit
-//! trail), without personal data; a panic is answered with 500. Deliberately absent: events ([`crate::http`]), and what accounts
-//! there are, which the assembly knows ([`AccountDirectory`]).
+//! In: requests. Out: JSON, and for every error a problem (RFC 9457); `pages` answer in HTML, `wording` has the texts that they share with
+//! the command line. `access` decides whether a request needs the token; `problem` is this listener's status table; `extract` reads
+//! parameters and bodies; `openapi` describes the whole surface of both listeners; every other file is one part of the API. Invariants:
+//! health and metrics need no credentials; everything else passes `access`; a `GET` changes nothing and shows no personal data; the size of
+//! an answer does not depend on the size of the store; every change is logged (an audit trail), without personal data; a panic is answered
+//! with 500. Deliberately absent: receiving events ([`crate::http`]), and the list of accounts, which the assembly knows
+//! ([`AccountDirectory`]).
 
 mod access;
 mod account_gone;
@@ -61,19 +61,19 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// What the operators' listener works with.
+/// The context of the operators' listener.
 pub struct Admin {
-    /// What is shown and changed.
+    /// The store that is shown and changed.
     pub store: Arc<dyn Store>,
     /// The current time.
     pub clock: Clock,
     /// When the service was started.
     pub started_at: Timestamp,
-    /// Where operators' changes are counted.
+    /// The counters of operators' changes.
     pub metrics: Metrics,
-    /// What `/metrics` shows.
+    /// The metrics at `/metrics`.
     pub scraper: Scraper,
-    /// What happened recently.
+    /// The recent activity.
     pub series: SeriesRecorder,
     /// Where requests to read the configuration again go.
     pub reload: mpsc::Sender<ReloadRequest>,

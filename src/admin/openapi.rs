@@ -1,8 +1,8 @@
 //! The OpenAPI description of both listeners: the file `config/openapi.json`, which is served at `/openapi.json`.
 //!
-//! [`openapi`] makes it of the code, for the test that compares the file with it: what `utoipa` makes of the handlers and their types,
-//! and what all operations of the API share: the problems they may answer, and the credentials they need. The service serves the file,
-//! so that the program does not contain what makes it. Invariant, held by tests: an operation is described if it exists.
+//! [`openapi`] makes the description of the code, for the test that compares it with the file: `utoipa` describes the handlers and their
+//! types, and this file adds the problems and credentials of all operations. The service serves the file, so the program does not contain
+//! the code that makes it. Invariant, held by tests: an operation is described if it exists.
 
 use super::problem::ProblemDetails;
 use super::{
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 
-/// The description, as it is served.
+/// The description that is served.
 const SERVED: &str = include_str!("../../config/openapi.json");
 
-/// What no handler describes.
+/// The part that no handler describes.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
@@ -63,7 +63,7 @@ struct Api;
 const PUBLIC_SERVER: (&str, &str) = ("http://localhost:8080", "SERVER_LISTEN: for Segment");
 const OPERATORS_SERVER: (&str, &str) = ("http://localhost:9090", "OPS_LISTEN: for operators");
 
-/// What the API may answer instead of what was asked for.
+/// The problems that the API may answer.
 const PROBLEMS: [(u16, &str); 13] = [
     (400, "A parameter or the body is not valid"),
     (401, "The token is required, or wrong"),
@@ -89,12 +89,12 @@ const WITH_NAME: [u16; 1] = [404];
 const WITH_BODY: [u16; 3] = [408, 413, 415];
 /// Problems of a replay, of setting events aside, and of learning affiliates.
 const OF_CONFLICT: [u16; 1] = [409];
-/// Of a reload.
+/// Problems of a reload.
 const OF_RELOAD: [u16; 1] = [422];
 
 /// A text that is not blank.
 const NOT_BLANK: &str = r"\S";
-/// An e-mail address in ASCII. In Unicode they are taken, too.
+/// An e-mail address in ASCII. Addresses in Unicode are accepted, too.
 const EMAIL: &str = r"^[!#-'*+./0-9=?A-Z^_`a-z{|}~-]+@[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)+$";
 
 /// The description, made of the code. `public` is that of the public listener.
@@ -165,7 +165,7 @@ fn add_problems_and_credentials(operation: &mut Value, method: &str) {
     operation["security"] = credentials.into();
 }
 
-/// Says of the schema of a request that one of these texts is required, and which text is an e-mail address.
+/// Adds to the schema of a request that one of these texts is required, and which text is an e-mail address.
 fn require_one_of(schema: &mut Value, names: &[&str]) {
     let email = json!({"pattern": EMAIL, "maxLength": 254});
     merge(&mut schema["properties"]["email"], &email);

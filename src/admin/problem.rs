@@ -18,7 +18,7 @@
 //! | internal error: a bug | 500 |
 //! | store failed, shutting down | 503 |
 //!
-//! A problem is JSON with `type` (a URN that never changes its meaning), `title`, `status` and `detail`, which says what to do. None
+//! A problem is JSON with `type` (a URN that never changes its meaning), `title`, `status` and `detail`, which names the remedy. No problem
 //! holds a secret or personal data.
 
 use crate::store::StoreError;
@@ -29,10 +29,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Why a request is not carried out.
+/// The reason why a request is not carried out.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// With what is wrong.
+    /// With the fault.
     InvalidRequest(String),
     TokenMissing,
     TokenWrong,
@@ -43,15 +43,15 @@ pub(super) enum Problem {
     /// A browser sends the request on behalf of another site.
     CrossSite,
     UnknownPath,
-    /// With what was not found.
+    /// With the object that was not found.
     NotFound(String),
     MethodNotAllowed,
     BodyTimeout,
     /// With the number of events that are pending.
     BacklogFull(u64),
-    /// With why an account is not gone.
+    /// With the reason why an account is not gone.
     AccountInUse(String),
-    /// With why Refersion's list of affiliates cannot be read.
+    /// With the reason why Refersion's list of affiliates cannot be read.
     CannotLearn(String),
     BodyTooLarge,
     UnsupportedMediaType,
@@ -74,7 +74,7 @@ pub struct ProblemDetails {
     pub title: String,
     /// The status code.
     pub status: u16,
-    /// What is wrong with this request, and what to do.
+    /// The fault of this request, and its remedy.
     pub detail: String,
     /// Each problem of a configuration that is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -181,7 +181,7 @@ impl Problem {
             Self::BodyTooLarge => "at most 64 KiB",
             Self::UnsupportedMediaType => "send JSON, with the header `Content-Type: application/json`",
             Self::ConfigurationRefused(problems) => {
-                return format!("the former configuration goes on; the problems: {}", problems.join("; "));
+                return format!("the former configuration stays in force; the problems: {}", problems.join("; "));
             }
             Self::TooManyWrongTokens => "wait for a second",
             Self::ShuttingDown => "start it again, or ask another process of it",

@@ -1,4 +1,4 @@
-//! Reload: the service takes another configuration while it runs, as at SIGHUP, and answers what has changed.
+//! Reload: the service applies another configuration while it runs, as at SIGHUP, and answers with the changes.
 //!
 //! In: a request. Out: every setting that differs, or every problem of the configuration, which is refused then. Deliberately absent:
 //! reading and applying it, which the assembly does; the configuration itself never comes with a request.
@@ -23,20 +23,20 @@ pub struct ReloadRequest {
     pub answer: oneshot::Sender<Result<Vec<SettingChange>, Vec<String>>>,
 }
 
-/// How to reload.
+/// The options of a reload.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ReloadQuery {
-    /// Only say what would change.
+    /// Only return the changes that a reload would make.
     #[serde(default)]
     dry_run: bool,
 }
 
-/// What a reload changed, or would change.
+/// The changes that a reload made, or would make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
-    /// The settings that differ, by their names. Those that need a restart stay as they are until then.
+    /// The settings that differ, by their names. Settings that need a restart keep their values until then.
     pub changes: Vec<ChangedSetting>,
 }
 
@@ -45,13 +45,13 @@ pub struct Reloaded {
 pub struct ChangedSetting {
     /// Its name, such as `refersion.concurrency`.
     pub setting: String,
-    /// What it was, as written; `null` if it was not set. A secret is not shown.
+    /// Its former value, as written; `null` if it was not set. A secret is not shown.
     pub before: Option<String>,
-    /// What it is to be; `null` if it is not set any more.
+    /// Its new value; `null` if it is not set any more.
     pub after: Option<String>,
     /// Whether it takes effect at the next start only.
     pub needs_restart: bool,
-    /// All of it in words.
+    /// The whole result in words.
     pub text: String,
 }
 
@@ -65,7 +65,8 @@ impl From<SettingChange> for ChangedSetting {
 
 /// Reload the configuration
 ///
-/// The service reads its configuration files and the files of secrets again, as at SIGHUP. One with problems is refused as a whole.
+/// The service reads its configuration files and the files of secrets again, as at SIGHUP. A configuration with problems is refused as a
+/// whole.
 #[utoipa::path(post, path = "/api/v1/reload", tag = "status", operation_id = "reload_configuration",
     params(ReloadQuery), responses((status = 200, description = "What has changed", body = Reloaded)))]
 pub(super) async fn reload(

@@ -1,4 +1,4 @@
-//! The service at a glance: whether it is ready, what is pending, the states of its accounts, and what happened recently.
+//! The status of the service: its readiness, the pending events, the states of its accounts, and the recent activity.
 
 use super::Admin;
 use super::directory::AccountState;
@@ -22,9 +22,9 @@ pub struct ServiceStatus {
     /// The service's clock, in milliseconds since 1970.
     #[schema(value_type = i64)]
     pub now: Timestamp,
-    /// Whether it takes requests, as `/readyz` says.
+    /// Whether it accepts requests, as in `/readyz`.
     pub ready: bool,
-    /// The same in words; if it does not, why.
+    /// The readiness in words; if it is not ready, the reason.
     pub message: String,
     /// Pending events of all accounts.
     pub pending: u64,
@@ -37,16 +37,16 @@ pub struct ServiceStatus {
     pub dead_letters: u64,
     /// The accounts by their states.
     pub accounts: AccountCounts,
-    /// What happened recently to all accounts.
+    /// The recent activity of all accounts.
     pub recent: Activity,
 }
 
 /// How fast the pending events become fewer, as measured over a minute at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BacklogTrendStatus {
-    /// By how many in a second; below zero if they become more. `null` if that is not known.
+    /// By how many they become fewer in a second; below zero if they become more. `null` if the rate is not known.
     pub per_second: Option<f64>,
-    /// In how many seconds there will be none if it goes on so; `null` if they do not become fewer, or it is not known.
+    /// The seconds until none is pending at the present rate; `null` if they do not become fewer, or the rate is not known.
     pub empty_in_seconds: Option<u64>,
 }
 

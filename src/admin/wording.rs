@@ -1,6 +1,6 @@
-//! What operators read of the present state, in words: the same on the status page and in `status`.
+//! The texts about the present state for operators: the same on the status page and in `status`.
 //!
-//! In: what the API says. Out: short texts. Moments are in UTC: the server does not know where the reader is.
+//! In: data of the API. Out: short texts. Moments are in UTC: the server does not know where the reader is.
 
 use super::{AccountState, AccountStatus, BacklogTrendStatus};
 use crate::domain::Timestamp;
@@ -50,12 +50,12 @@ pub fn clock(moment: Timestamp) -> String {
     format!("{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
-/// How long the oldest pending event waits.
+/// The time for which the oldest pending event waits.
 pub fn oldest(oldest_pending_at: Option<Timestamp>, now: Timestamp) -> String {
     oldest_pending_at.map_or_else(|| "–".to_owned(), |received_at| duration(now.since(received_at)))
 }
 
-/// The ETA of a backlog ("Will be empty: in 4 min"): when its `pending` events will have been delivered, and why that is so. `held_up`:
+/// The ETA of a backlog ("Will be empty: in 4 min"): the moment at which its `pending` events will be delivered, and the reason. `held_up`:
 /// deliveries pause or are halted.
 pub fn will_be_empty(
     pending: u64,
@@ -90,7 +90,7 @@ pub fn state(state: AccountState) -> &'static str {
     }
 }
 
-/// Why an account is not running, and for how long; empty if it runs.
+/// The reason why an account is not running, and the time until it runs; empty if it runs.
 pub fn why(account: &AccountStatus, now: Timestamp) -> String {
     let until = |what: &str| {
         let until = account.until.filter(|until| *until > now);

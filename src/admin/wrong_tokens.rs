@@ -1,21 +1,21 @@
-//! Limits how fast the token can be guessed (brute force): after [`MAX_WRONG`] wrong tokens within a second, a peer's tokens are not looked
-//! at for the rest of that second.
+//! Limits how fast the token can be guessed (brute force): after [`MAX_WRONG`] wrong tokens within a second, a peer's tokens are not
+//! checked for the rest of that second.
 //!
-//! In: the address of a peer, and the time. Out: whether its token may be looked at. Invariant: memory is bounded; while more than
-//! [`MAX_PEERS`] peers present wrong tokens within a second, no token of a further peer is looked at. Addresses of IPv6 count by their
-//! network of 64 bits, which one peer has for itself. Deliberately absent: requests without a token, which may be as many as they
-//! like. `governor`, which limits elsewhere, has no way to ask whether a limit is reached without counting against it, and a right
-//! token must not count.
+//! In: the address of a peer, and the time. Out: whether its token may be checked. Invariant: memory is bounded; while more than
+//! [`MAX_PEERS`] peers present wrong tokens within a second, no token of a further peer is checked. Addresses of IPv6 count by their
+//! network of 64 bits, which one peer has for itself. Deliberately absent: requests without a token, whose number is not limited here.
+//! `governor`, which limits elsewhere, has no way to ask whether a limit is reached without counting against it, and a right token must not
+//! count.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-/// So many wrong tokens a peer may present within a second.
+/// The most wrong tokens that a peer may present within a second.
 const MAX_WRONG: u32 = 5;
-/// How long wrong tokens are counted together.
+/// The time for which wrong tokens are counted together.
 const WINDOW: Duration = Duration::from_secs(1);
-/// How many peers are counted at a time.
+/// The most peers that are counted at a time.
 const MAX_PEERS: usize = 10_000;
 
 /// The peers that presented wrong tokens in the last second.
@@ -31,7 +31,7 @@ struct Window {
 }
 
 impl WrongTokens {
-    /// Whether this peer is slowed down at `now`: its token is not looked at.
+    /// Whether this peer is slowed down at `now`: its token is not checked.
     pub(super) fn is_slowed(&mut self, peer: IpAddr, now: Instant) -> bool {
         let peer = network(peer);
         if self.peers.len() >= MAX_PEERS {

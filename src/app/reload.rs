@@ -290,7 +290,7 @@ fn log_refusal(error: &ReloadError) {
         ReloadError::NotReadable => tracing::warn!("{error}"),
         error => {
             for problem in error.problems() {
-                tracing::error!("the configuration is refused, and the former one goes on: {problem}");
+                tracing::error!("the configuration is refused, and the former one stays in force: {problem}");
             }
         }
     }

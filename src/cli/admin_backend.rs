@@ -1,10 +1,10 @@
 //! The backend of the operators' commands: the operators' API over the store itself while no service runs on it, otherwise that of the
 //! running service.
 //!
-//! In: where to look ([`BackendArgs`]), and an operation on dead letters, e-mail conflicts, events or a user's data. Out: its result, or
-//! an error as text. The store's lock decides: if another process has the store open, the service is asked over HTTP. Invariants: both
-//! answer alike, because both are the same routes; while a command has the store open, the service cannot start on it, so commands close
-//! it soon. A PostgreSQL database is opened beside the service.
+//! In: the target ([`BackendArgs`]), and an operation on dead letters, e-mail conflicts, events or a user's data. Out: its result, or an
+//! error as text. The store's lock decides: if another process has the store open, the service is asked over HTTP. Invariants: both answer
+//! alike, because both are the same routes; while a command has the store open, the service cannot start on it, so commands close it soon.
+//! A PostgreSQL database is opened beside the service.
 
 use super::admin_client::AdminClient;
 use super::{CommandResult, ConfigArgs, block_on, ops_url};
@@ -34,7 +34,7 @@ pub(super) struct BackendArgs {
     config: ConfigArgs,
 }
 
-/// What carries out the operators' commands.
+/// The backend of the operators' commands.
 pub(super) struct AdminBackend {
     api: AdminClient,
     /// The store, if the command has opened it itself.
@@ -57,8 +57,8 @@ impl BackendArgs {
         Self::run(self.backend(config), command)
     }
 
-    /// As [`BackendArgs::with_backend`], for what needs a process that delivers: with PostgreSQL, whose database a command could open
-    /// beside it, through the service.
+    /// As [`BackendArgs::with_backend`], for an operation that needs a process that delivers: with PostgreSQL the command asks the service,
+    /// although it could open the database itself.
     pub(super) fn with_owner<T>(
         &self,
         config: &Config,
@@ -132,23 +132,23 @@ impl AdminBackend {
         self.api.get("/api/v1/dead-letters", &query).await
     }
 
-    /// One dead letter without its event, and what that would do today; `None` if there is none with this id.
+    /// One dead letter without its event, and the calls that the event would make today; `None` if no dead letter has this id.
     pub(super) async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetterDetails>, String> {
         self.api.find(&format!("/api/v1/dead-letters/{id}")).await
     }
 
-    /// The event of a dead letter; `None` if it was erased, or if there is none with this id.
+    /// The event of a dead letter; `None` if it was erased, or if no dead letter has this id.
     pub(super) async fn reveal(&self, id: i64) -> Result<Option<String>, String> {
         let revealed = self.api.post_if_found(&format!("/api/v1/dead-letters/{id}/reveal")).await?;
         Ok(revealed.and_then(|revealed: RevealedEvent| revealed.body))
     }
 
-    /// Replays dead letters; `to`: to this account, because their own is gone. The result of each is in the list.
+    /// Replays dead letters; with `to` to this account, because their own is gone. The list has the result of each.
     pub(super) async fn replay(&self, ids: &[i64], to: Option<&str>) -> Result<Vec<ReplayResult>, String> {
         self.api.post("/api/v1/dead-letters/replay", &json!({"ids": ids, "to": to})).await
     }
 
-    /// Discards dead letters, each named once. The result of each is in the list.
+    /// Discards dead letters, each named once. The list has the result of each.
     pub(super) async fn discard(&self, ids: &[i64]) -> Result<Vec<DiscardResult>, String> {
         self.api.post("/api/v1/dead-letters/discard", &json!({"ids": ids})).await
     }
@@ -167,12 +167,12 @@ impl AdminBackend {
         self.api.get("/api/v1/backlog", &query).await
     }
 
-    /// Sets the next pending events of an account that is gone aside.
+    /// Sets aside the next pending events of an account that is gone.
     pub(super) async fn set_aside(&self, account: &str) -> Result<SetAside, String> {
         self.api.post("/api/v1/backlog/set-aside", &json!({"account": account})).await
     }
 
-    /// What became of the event with this seq; `None` if it is not known any more.
+    /// The result of the event with this seq; `None` if the store no longer has it.
     pub(super) async fn event(&self, seq: i64) -> Result<Option<EventRecord>, String> {
         self.api.find(&format!("/api/v1/events/{seq}")).await
     }
@@ -207,7 +207,7 @@ impl AdminBackend {
         self.api.post("/api/v1/forget", &body).await
     }
 
-    /// What is known of a user or of an event. The request names an account.
+    /// The data that the store holds of a user or of an event. The request names an account.
     pub(super) async fn look_up(&self, request: &LookupRequest) -> Result<LookupResult, String> {
         self.api.post("/api/v1/lookup", &json!(request)).await
     }

@@ -37,7 +37,7 @@ enum Transport {
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest answer, in bytes: a page of dead letters, or an event.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
-/// What to do if no service of this release answers.
+/// The remedy if no service of this release answers.
 const HINT: &str =
     "the service that has the store open answers operators on its OPS_LISTEN; pass that address with --ops";
 
@@ -58,7 +58,7 @@ impl AdminClient {
         self.send(Method::GET, path, query, None).await?.read()
     }
 
-    /// The same, or `None` if what the path names does not exist.
+    /// The answer to `GET path` with these parameters, or `None` for a 404.
     pub(super) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, String> {
         self.send(Method::GET, path, &[], None).await?.read_if_found()
     }
@@ -77,7 +77,7 @@ impl AdminClient {
         self.send(Method::POST, path, query, None).await?.read()
     }
 
-    /// The answer to `POST path` without a body, or `None` if what the path names does not exist.
+    /// The answer to `POST path` without a body, or `None` for a 404.
     pub(super) async fn post_if_found<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, String> {
         self.send(Method::POST, path, &[], None).await?.read_if_found()
     }

@@ -1,6 +1,6 @@
-//! `backlog`: lists the pending events of an account, and sets those of an account that is gone aside as dead letters.
+//! `backlog`: lists the pending events of an account, and sets them aside as dead letters if the account is gone.
 //!
-//! Out: one line for each event, or how many were set aside. Invariant: no personal data: a user is shown as keyed hashes.
+//! Out: one line for each event, or the number of events that were set aside. Invariant: no personal data; a user is shown as user keys.
 
 use super::admin_backend::{AdminBackend, BackendArgs};
 use super::confirm::confirm;
@@ -36,7 +36,7 @@ enum BacklogCommand {
         #[command(flatten)]
         target: BackendArgs,
     },
-    /// Make the pending events of an account that is gone dead letters, to discard them or to replay them to another account
+    /// Set aside the pending events of an account that is gone as dead letters, to discard them or to replay them to another account
     SetAside {
         /// The account: it is not configured, and no API key of it is kept
         #[arg(long, value_name = "NAME")]
@@ -49,7 +49,7 @@ enum BacklogCommand {
     },
 }
 
-/// How many are read in one operation.
+/// The events of one operation.
 const PAGE_SIZE: usize = 500;
 
 pub(super) fn run(args: &BacklogArgs) -> CommandResult {

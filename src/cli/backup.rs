@@ -1,7 +1,7 @@
 //! `backup`: copies the store into a file, also while the service runs on it.
 //!
-//! Out: the path of the file on standard output, all else on standard error; exit code 1 if there is no copy, or if a part of the
-//! store is damaged. Deliberately absent: PostgreSQL, which has tools of its own for it.
+//! Out: the path of the file on standard output, everything else on standard error; exit code 1 if no copy was made, or if a part of the
+//! store is damaged. Deliberately absent: backups of PostgreSQL, which has its own tools.
 
 use super::progress::bytes_bar;
 use super::{CommandResult, ConfigArgs, eprint, fail, format_time, now, print};
@@ -34,7 +34,7 @@ pub(super) fn run(args: &BackupArgs) -> CommandResult {
     finish(&file, copy("copying the store", |progress| back_up(&store, &file, progress)))
 }
 
-/// The file of the store that the configuration names. If that is no file, says what to do instead.
+/// The file of the store that the configuration names; an error with the alternative if the store is no file.
 pub(super) fn store_file(args: &ConfigArgs) -> CommandResult<PathBuf> {
     match args.load(Mode::Offline)?.store.url {
         StoreUrl::Sqlite(path) => Ok(path),
@@ -65,7 +65,7 @@ pub(super) fn copy(
     copied
 }
 
-/// Prints the path of a copy, or why there is none.
+/// Prints the path of a copy, or the reason why it failed.
 pub(super) fn finish(path: &Path, copied: Result<Copied, CopyError>) -> CommandResult {
     let copied = copied.map_err(|error| fail(&error))?;
     print(&path.display().to_string());

@@ -1,6 +1,6 @@
-//! Asks on the terminal before something is done that cannot be undone.
+//! Asks on the terminal before a command does something that cannot be undone.
 //!
-//! In: a question. Out: that the answer is yes, or an error that says what to do. Deliberately absent: `--yes`, which each command has
+//! In: a question. Out: success if the answer is yes, else an error with the remedy. Deliberately absent: `--yes`, which each command has
 //! itself.
 
 use super::{CommandResult, fail};

@@ -21,7 +21,7 @@ pub(super) struct EmailConflictsArgs {
     target: BackendArgs,
 }
 
-/// How many are read in one operation.
+/// The conflicts of one operation.
 const PAGE_SIZE: usize = 500;
 
 pub(super) fn run(args: &EmailConflictsArgs) -> CommandResult {

@@ -1,7 +1,7 @@
-//! `events`: what became of every event that came authenticated, the newest first.
+//! `events`: the result of every event that was received authenticated, the newest first.
 //!
-//! Out: one line for each. It changes nothing. Invariant: no personal data. A filter that fits few events examines all of them, page by
-//! page.
+//! Out: one line for each event. It changes nothing. Invariant: no personal data. A filter that fits few events examines all of them, page
+//! by page.
 
 use super::admin_backend::{AdminBackend, BackendArgs};
 use super::dead_letters::parse_time;
@@ -18,7 +18,7 @@ pub(super) struct EventsArgs {
     /// Only events of this account
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Only events of which this became
+    /// Only events with this status
     #[arg(long, value_name = "STATUS", value_parser = statuses())]
     status: Option<String>,
     /// Only events with this reason or result
@@ -27,7 +27,7 @@ pub(super) struct EventsArgs {
     /// Only events received since then: an age such as 12h, or a time such as 2026-01-31 or 2026-01-31T08:00:00Z
     #[arg(long, value_name = "WHEN", value_parser = parse_time)]
     since: Option<Timestamp>,
-    /// Only so many of the newest
+    /// The most events to print, the newest first
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Print JSON, one value on each line
@@ -37,7 +37,7 @@ pub(super) struct EventsArgs {
     target: BackendArgs,
 }
 
-/// How many are read in one operation.
+/// The events of one operation.
 const PAGE_SIZE: usize = 500;
 
 pub(super) fn run(args: &EventsArgs) -> CommandResult {

@@ -1,6 +1,6 @@
-//! `forget`: erases what the store holds of a user. It makes no call to Refersion; a delete event does both.
+//! `forget`: erases the data of a user from the store. It makes no call to Refersion; a delete event does both.
 //!
-//! An event in flight is left alone. Then the command says so and exits with 1; it has to be run again.
+//! An event in flight is not erased. Then the command reports it and exits with 1, and must be run again.
 
 use super::account_args::AccountArgs;
 use super::admin_backend::AdminBackend;

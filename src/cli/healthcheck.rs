@@ -20,7 +20,7 @@ pub(super) struct HealthcheckArgs {
     config: ConfigArgs,
 }
 
-/// How long the endpoint may take to answer: one second less than the container's own limit (Dockerfile, `HEALTHCHECK`).
+/// The longest wait for the answer of the endpoint: one second less than the container's own limit (Dockerfile, `HEALTHCHECK`).
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A container probe knows the exit codes 0 and 1 only, also for a bad configuration.
@@ -47,7 +47,7 @@ fn configured_url(config: &ConfigArgs) -> (Result<Url, String>, Problems) {
     (address.and_then(|address| local_url(address, "healthz")), problems)
 }
 
-/// Whether the endpoint answers 200; otherwise what it did.
+/// Whether the endpoint answers 200; otherwise its answer, or the error.
 async fn check(url: &Url) -> Result<(), String> {
     match HttpClient::new(TIMEOUT)?.get_status(url).await? {
         200 => Ok(()),

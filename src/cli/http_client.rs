@@ -1,9 +1,9 @@
 //! The HTTP client of the command line, for a service of our own.
 //!
-//! In: a URL and what to send. Out: the status and the body of the response, or an error as text. Invariants: no redirects, a
-//! timeout for the whole request, and a limit on the body; without [`HttpClient::with_tls`] also `http` only, and no proxy from the
-//! environment: the service is on this machine or next to it. TLS certificates are not loaded then, so a health check starts fast
-//! and works in an image without certificates.
+//! In: a URL and a body. Out: the status and the body of the response, or an error as text. Invariants: no redirects, a timeout for the
+//! whole request, and a limit on the body; without [`HttpClient::with_tls`] also `http` only, and no proxy from the environment: the
+//! service is on this machine or next to it. TLS certificates are not loaded then, so a health check starts fast and works in an image
+//! without certificates.
 
 use crate::domain::ApiKey;
 use axum::http::Method;

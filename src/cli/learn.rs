@@ -1,8 +1,8 @@
-//! `learn`: reads Refersion's list of affiliates, so that a first sync needs no search for each. Through the running service, or on the
-//! store of a stopped one.
+//! `learn`: reads Refersion's list of affiliates, so that a first sync needs no search for each affiliate. It works through the running
+//! service, or on the store of a stopped one.
 //!
-//! In: the name of an account. Out: counts. Interrupted, it goes on with the next page when it is run again. On a store of its own it
-//! keeps below `REFERSION_MAX_REQUESTS_PER_SECOND` and makes one request at a time.
+//! In: the name of an account. Out: counts. After an interruption, a further run continues with the next page. Without a running service,
+//! the command keeps below `REFERSION_MAX_REQUESTS_PER_SECOND` and makes one request at a time.
 
 use super::account_args::AccountArgs;
 use super::admin_backend::AdminBackend;
@@ -27,11 +27,11 @@ pub(super) struct LearnArgs {
     on: AccountArgs,
 }
 
-/// How often the running service is asked how far it is.
+/// The interval at which the running service is asked for its progress.
 const POLL_EVERY: Duration = Duration::from_millis(250);
 /// The waits after a page that could not be read.
 const BACKOFF: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60) };
-/// After so many failures in a row the command gives up.
+/// The number of failures in a row after which the command gives up.
 const MAX_FAILURES: u32 = 4;
 
 pub(super) fn run(args: &LearnArgs) -> CommandResult {
@@ -60,7 +60,7 @@ async fn learn(
     on_store(store, config, &configured, bar).await
 }
 
-/// What was learned, in words.
+/// The number of learned affiliates, in words.
 fn on_list(affiliates: u64) -> String {
     match affiliates {
         1 => "1 affiliate is on Refersion's list, and known by e-mail".to_owned(),

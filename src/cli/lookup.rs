@@ -1,7 +1,7 @@
-//! `lookup`: "what became of this customer's event?", and what the service holds of a person.
+//! `lookup`: answers "what became of this customer's event?", and shows the data that the service holds of a person.
 //!
-//! In: what is known of the customer or of the event. Out: affiliates and events, as lines or as JSON. It changes nothing. Invariant: what
-//! is asked is not stored, logged or repeated. Exit code 1: nothing is known.
+//! In: an identifier of the customer or of the event. Out: affiliates and events, as lines or as JSON. It changes nothing. Invariant: the
+//! identifier is not stored, logged or repeated. Exit code 1: the store has no such data.
 
 use super::account_args::AccountArgs;
 use super::admin_backend::AdminBackend;
@@ -33,7 +33,7 @@ pub(super) struct LookupArgs {
     on: AccountArgs,
 }
 
-/// So many events are read in one operation.
+/// The events of one operation.
 const PAGE_SIZE: u16 = 500;
 
 pub(super) fn run(args: &LookupArgs) -> CommandResult {
@@ -58,7 +58,7 @@ pub(super) fn run(args: &LookupArgs) -> CommandResult {
     if found.known { Ok(()) } else { Err(ExitCode::FAILURE) }
 }
 
-/// All pages as one.
+/// The results of all pages, as one.
 async fn all(backend: &AdminBackend, mut request: LookupRequest) -> Result<LookupResult, String> {
     let mut all = backend.look_up(&request).await?;
     while let Some(next) = all.found.next {

@@ -1,7 +1,7 @@
 //! `migrate`: creates the tables of the store, or migrates them to those of this release, and ends.
 //!
-//! The service does the same when it starts. This command does it alone: before a release is rolled out, or by a user of the database
-//! who may change tables, where the service's own may not.
+//! The service does the same when it starts. This command does it alone: before a release is rolled out, or as a user of the database who
+//! may change tables, if the service's own user may not.
 
 use super::{CommandResult, ConfigArgs, block_on, print};
 use crate::app::{StoreOpenError, open_store};

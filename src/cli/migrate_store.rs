@@ -1,7 +1,7 @@
-//! `migrate-store`: moves everything that a store holds into another, empty one: from SQLite to PostgreSQL, or back.
+//! `migrate-store`: moves all data of a store into another, empty one: from SQLite to PostgreSQL, or back.
 //!
-//! In: two URLs. Out: what was moved, by table, once the counts of both were compared. No service may run on either of them; the old
-//! store is not changed. A target that was not completed is as empty as before, so that the command can be repeated.
+//! In: two URLs. Out: the number of moved rows of each table, once the counts of both stores were compared. No service may run on either
+//! store; the old store is not changed. A target that was not completed is as empty as before, so the command can be repeated.
 
 use super::progress::bar;
 use super::{CommandResult, block_on, fail, print};
@@ -66,7 +66,7 @@ async fn migrate(from: &StoreUrl, to: &StoreUrl) -> Result<TableCounts, String> 
     moved.map_err(|error| error.to_string())
 }
 
-/// Whether both name one file, which exists. One database of PostgreSQL is found to be in use.
+/// Whether both URLs name one existing file. One database of PostgreSQL is found to be in use.
 fn is_same_file(from: &StoreUrl, to: &StoreUrl) -> bool {
     let (StoreUrl::Sqlite(from), StoreUrl::Sqlite(to)) = (from, to) else { return false };
     from.canonicalize().is_ok_and(|from| to.canonicalize().is_ok_and(|to| from == to))

@@ -79,32 +79,32 @@ enum Command {
     Import(import::ImportArgs),
     /// Set up a webhook in your own Segment workspace that sends its events to this service
     Connect(connect::ConnectArgs),
-    /// Print every problem of the configuration; then look at the store, the disk, each API key and the clock
+    /// Print every problem of the configuration; then check the store, the disk, each API key and the clock
     Check(check::CheckArgs),
     /// Show pending events, how fast they become fewer, the state of each account, and the last hour and day
     Status(status::StatusArgs),
     /// List, show, replay or discard events that could not be delivered
     #[command(visible_alias = "dlq")]
     DeadLetters(dead_letters::DeadLettersArgs),
-    /// List the pending events of an account, or set those of one that is gone aside
+    /// List the pending events of an account, or set aside those of an account that is gone
     Backlog(backlog::BacklogArgs),
     /// List affiliates whose e-mail could not be changed, because another affiliate has the new one
     EmailConflicts(email_conflicts::EmailConflictsArgs),
-    /// List what became of every event, the newest first
+    /// List the result of every event, the newest first
     Events(events::EventsArgs),
-    /// Show what became of a customer's events, and what the store holds of a user
+    /// Show the results of a customer's events, and the data that the store holds of a user
     Lookup(lookup::LookupArgs),
     /// Learn who is an affiliate already from Refersion's list, so that a first sync takes fewer calls
     Learn(learn::LearnArgs),
-    /// Erase what the store holds of a user
+    /// Erase the data that the store holds of a user
     Forget(forget::ForgetArgs),
     /// Copy the store into a file, while the service runs or is stopped
     Backup(backup::BackupArgs),
-    /// Make the store of a backup, where there is none
+    /// Restore the store from a backup, where no store exists
     Restore(restore::RestoreArgs),
     /// Create the tables of the store, or migrate them to those of this release, and end
     Migrate(ConfigArgs),
-    /// Move everything that a store holds to another, empty one: from SQLite to PostgreSQL, or back
+    /// Move all data of a store to another, empty one: from SQLite to PostgreSQL, or back
     MigrateStore(migrate_store::MigrateStoreArgs),
     /// Exit with 0 if the service is healthy, otherwise with 1; for container probes
     Healthcheck(healthcheck::HealthcheckArgs),
@@ -157,7 +157,7 @@ impl ConfigArgs {
         Config::load(&self.files, environment(), mode)
     }
 
-    /// The same, or the exit code after its problems were printed.
+    /// The configuration of these files and the environment, or the exit code after its problems were printed.
     fn load(&self, mode: Mode) -> CommandResult<Config> {
         let (config, warnings) = self.read(mode).map_err(|problems| {
             eprint(&problems.to_string());
@@ -170,7 +170,7 @@ impl ConfigArgs {
     }
 }
 
-/// The environment, without what is no text.
+/// The environment variables that are text.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
@@ -185,7 +185,7 @@ fn local_url(address: SocketAddr, path: &str) -> Result<Url, String> {
     Url::parse(&format!("http://{}/{path}", reachable(address))).map_err(|error| error.to_string())
 }
 
-/// Whether traces are to be exported: the variables of OpenTelemetry that say where to.
+/// Whether traces are exported: the variables of OpenTelemetry name an endpoint.
 fn traces_are_wanted() -> bool {
     let names = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
     names.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
@@ -196,7 +196,7 @@ fn now() -> Timestamp {
     Clock::start().now()
 }
 
-/// A moment as RFC 3339 writes it.
+/// A moment in the format of RFC 3339.
 fn format_time(time: Timestamp) -> String {
     let time = UNIX_EPOCH + Duration::from_millis(time.0.unsigned_abs());
     humantime::format_rfc3339_seconds(time).to_string()
@@ -212,7 +212,7 @@ fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Prints why a command failed. Returns its exit code.
+/// Prints the reason why a command failed. Returns its exit code.
 fn fail(error: &dyn Display) -> ExitCode {
     eprint(&format!("refersion-destination: {error}"));
     ExitCode::FAILURE
@@ -257,7 +257,7 @@ fn outlive_full_files() {
     #[cfg(unix)]
     {
         let kind = tokio::signal::unix::SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
-        // What is registered stays so when this is dropped.
+        // The handler stays registered after this value is dropped.
         if let Err(error) = tokio::signal::unix::signal(kind) {
             tracing::warn!(%error, "cannot catch SIGXFSZ, so that a file that is too large ends this process");
         }

@@ -1,4 +1,4 @@
-//! The progress bar of a command that works through a file or a list. It is on standard error, and only if that is a terminal.
+//! The progress bar of a command that works through a file or a list. It is written to standard error, and only on a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -1,4 +1,4 @@
-//! `sandbox`: runs the simulated Refersion and, if wanted, the simulated Segment without the service, until the process is stopped.
+//! `sandbox`: runs the simulated Refersion, and with `--segment` the simulated Segment, without the service, until the process is stopped.
 //!
 //! Out: their base URLs and the URLs of their pages, on standard output, and the settings by which a service uses the simulated
 //! Segment.
@@ -37,7 +37,7 @@ pub(super) struct SandboxArgs {
     /// With --segment: the address of the simulated Segment; port 0 means any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9098", requires = "segment")]
     segment_listen: SocketAddr,
-    /// With --segment: where the service is to which it sends merchants back
+    /// With --segment: the URL of the service to which it sends merchants back
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/connect/callback", requires = "segment")]
     redirect_url: String,
 }
@@ -78,7 +78,7 @@ async fn listen(address: SocketAddr, option: &str) -> Result<TcpListener, String
     listener.map_err(|error| format!("cannot listen on {address}: {error}; choose another with {option}"))
 }
 
-/// A simulated Segment that listens, and prints how a service uses it.
+/// Starts a simulated Segment, and prints the settings by which a service uses it.
 async fn segment(args: &SandboxArgs) -> Result<(SegmentSandbox, TcpListener), String> {
     let listener = listen(args.segment_listen, "--segment-listen").await?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;

@@ -35,10 +35,10 @@ pub(super) struct ServeArgs {
 const SANDBOX_KEY: &str = "pub_sandbox.sec_sandbox";
 /// The port of a trial's simulated Refersion, if it is free.
 const SANDBOX_PORT: u16 = 9099;
-/// Likewise of its simulated Segment.
+/// The port of a trial's simulated Segment, if it is free.
 const SEGMENT_PORT: u16 = 9098;
 
-/// How long sending the last spans may delay the end of the process.
+/// The longest delay of the process's end for sending the last spans.
 const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &ServeArgs) -> CommandResult {
@@ -83,7 +83,7 @@ fn reloading(args: &ServeArgs, mode: Mode, apply: impl Fn(&mut Config) + Send + 
     Reloading { load: Some(Box::new(load)), requested }
 }
 
-/// What a trial has in place of what the configuration says.
+/// The values that a trial has in place of those of the configuration.
 struct TrialSettings {
     key: ApiKey,
     base_url: Url,
@@ -135,7 +135,7 @@ async fn trial(
     app::serve(config, reloading, deliveries, announce, stop).await.map_err(|error| error.to_string())
 }
 
-/// Starts a simulated Segment; with it, what lets merchants connect there.
+/// Starts a simulated Segment. Out: the settings by which merchants connect there, too.
 async fn start_segment() -> Result<(SegmentSandbox, ConnectConfig), String> {
     let listener = bind_sandbox(None, SEGMENT_PORT).await?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;

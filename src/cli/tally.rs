@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 /// The most different texts that are counted by themselves; all further ones are counted together.
 const MAX_TEXTS: usize = 100;
-/// What further texts are counted as.
+/// The name under which further texts are counted.
 const OTHERS: &str = "others";
 /// The most line numbers that are kept of a text.
 const MAX_LINES: usize = 3;
 
-/// How often each of some texts occurred, and where first.
+/// The number of occurrences of each text, with the first lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tally {
     total: u64,
@@ -39,7 +39,7 @@ impl Tally {
         }
     }
 
-    /// How many texts were counted.
+    /// The number of texts that were counted.
     pub(super) fn total(&self) -> u64 {
         self.total
     }

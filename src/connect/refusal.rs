@@ -36,7 +36,7 @@ pub enum Refusal {
 /// The option that the page of a refusal offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryOption {
-    /// To begin anew, with the key.
+    /// To begin again, with the key.
     StartAgain,
     /// To ask Segment again, with the key that was entered before.
     TryAgain,

@@ -122,7 +122,7 @@ fn finish(input: &PlanInput<'_>, state: &mut PlanState) -> Step {
     deleted(state, action, code)
 }
 
-/// Refersion does not find the affiliate. An affiliate that was only remembered is forgotten, and the plan goes on with the e-mail, which
+/// Refersion does not find the affiliate. An affiliate that was only remembered is forgotten, and the plan continues with the e-mail, which
 /// another affiliate may have. An affiliate that a search has just named exists, so the delete is retried.
 fn on_not_found(state: &mut PlanState) -> Option<Step> {
     if let Stage::Found(_) = std::mem::take(&mut state.progress.stage) {

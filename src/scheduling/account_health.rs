@@ -29,7 +29,7 @@ pub struct HealthLimits {
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Learned {
-    /// The rate that Refersion allows; none if it never answered 429.
+    /// The rate limit of Refersion; `None` if it never answered 429.
     pub requests_per_second: Option<f64>,
     /// The concurrency limit; zero if unknown.
     pub concurrency: f64,
@@ -132,7 +132,7 @@ pub struct HealthSnapshot {
 }
 
 impl Default for HealthSnapshot {
-    /// The snapshot of an account of which nothing is known yet.
+    /// The snapshot of an account before its first reply.
     fn default() -> Self {
         Self { state: HealthState::Closed, cause: None, concurrency_limit: 0, in_flight: 0, requests_per_second: None }
     }
@@ -270,7 +270,8 @@ impl AccountHealth {
         self.rate.on_cancelled();
     }
 
-    /// The API key was probed, because a probe was [due](NoPermit::ProbeDue). Err: the wait until the next probe, if the halt goes on.
+    /// The API key was probed, because a probe was [due](NoPermit::ProbeDue). Err: the wait until the next probe, if the account stays
+    /// halted.
     pub fn on_probe(&mut self, probe: Probe, now: Timestamp, chance: f64) -> Result<Option<Transition>, Duration> {
         match (self.breaker.state(), probe) {
             (HealthState::Halted { .. }, Probe::Rejected) => Err(self.breaker.on_probe_rejected(now, chance)),

@@ -204,7 +204,7 @@ impl CircuitBreaker {
         self.state
     }
 
-    /// Why it is not closed.
+    /// The reason why the breaker is not closed.
     pub(super) fn cause(&self) -> Option<Cause> {
         self.cause
     }
@@ -305,7 +305,7 @@ impl CircuitBreaker {
         self.probe_later(now, None, chance)
     }
 
-    /// Postpones the next probe. Returns for how long.
+    /// Postpones the next probe. Returns the wait.
     pub(super) fn probe_later(&mut self, now: Timestamp, retry_after: Option<Duration>, chance: f64) -> Duration {
         let wait = self.cooldown.wait(self.trips, chance, retry_after);
         self.state = HealthState::Halted { probe_at: now.after(wait) };

@@ -33,7 +33,7 @@ impl ConcurrencyLimit {
         Self { ceiling, limit: START.min(ceiling), slow_start: true, epoch: 0 }
     }
 
-    /// A limit that was [found](Self::found) before. Below two it is found anew.
+    /// A limit that was [found](Self::found) before. A value below two is dropped, and the search begins again.
     pub fn restored(ceiling: usize, found: f64) -> Self {
         let new = Self::new(ceiling);
         if found.is_finite() && found > START {

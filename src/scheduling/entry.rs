@@ -14,7 +14,7 @@ pub struct Entry {
     pub lane_keys: Vec<LaneKey>,
     /// Whether the event was begun before: it has progress, failures or a mark. Such an event is the head of a unit of its own.
     pub attempted: bool,
-    /// The events that were begun together with it, in log order, without itself. They form one unit again.
+    /// The other events that were begun together with this one, in log order. They form one unit again.
     pub followers: Vec<Seq>,
     /// The wait after its last failure, if it has not been begun since.
     pub retry: Option<RetryWait>,
@@ -42,7 +42,7 @@ impl RetryWait {
 pub struct Unit {
     /// The head of the lane.
     pub head: Seq,
-    /// The events that may be, or were, delivered with it; in log order.
+    /// The events that may be, or were, delivered with the head; in log order.
     pub followers: Vec<Seq>,
 }
 
@@ -61,7 +61,7 @@ impl Unit {
 /// The end of a unit, which is not in flight any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The head left the log, and these followers with it.
+    /// The head and these followers left the log.
     Settled {
         /// The followers that left the log. The others are pending as before.
         followers: Vec<Seq>,
@@ -80,7 +80,7 @@ pub enum End {
     },
     /// The delivery ended without saving its progress. The unit is pending and attempted, with the followers that were last saved.
     Interrupted {
-        /// When it may run again; none: at once.
+        /// The moment from which the head may run again; `None`: now.
         due: Option<Timestamp>,
     },
     /// The head was no longer in the log when the unit was begun.

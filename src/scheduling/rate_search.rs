@@ -1,25 +1,26 @@
-//! The search for the rate that Refersion allows: a cubic curve after each 429, about a measured ceiling.
+//! The search for the rate limit of Refersion: after each 429 the rate follows a cubic curve to a measured ceiling.
 //!
-//! In: replies, and the time in which there was something to send. Out: a rate in requests per second, or none while no 429 was
-//! met. The algorithm is CUBIC (RFC 9438), which the AWS SDKs' adaptive retry mode uses for rates: a 429 cuts the
-//! rate below the ceiling; from there it rises along a cubic curve that flattens at the ceiling and then gets steeper. Three
-//! things differ from the AWS SDKs, because here a 429 costs a pause, and the account's rate is used by this service alone:
+//! In: replies, and the time in which requests were waiting or in flight. Out: a rate in requests per second, or none before the first 429.
+//! The algorithm is CUBIC (RFC 9438), which the AWS SDKs' adaptive retry mode uses for rates: a 429 cuts the rate below the ceiling; then
+//! the rate rises along a cubic curve that flattens at the ceiling and gets steeper above it. Three things differ from the AWS SDKs,
+//! because each 429 costs a pause, and only this service uses the account's rate:
 //! - The cut is small (5 %) and the curve slow (20 s to the ceiling), so that a 429 is met every 40 s or so.
-//! - The ceiling is measured. Between two 429s an upstream accepts what it allows in that time, however large its bucket or
-//!   window is; so what was accepted, divided by the time, is the allowed rate. Short pauses are left out, as time lost; if there
-//!   were many, or a long one, they are part of how the upstream limits and are counted.
-//! - The period adapts. A first guess is left behind fast; an upstream that answers 429 late, because its bucket or window is
+//! - The ceiling is measured. Between two 429s an upstream accepts as many requests as its limit allows, however large its bucket or
+//!   window is; so the accepted requests, divided by the time, are the limit. Short pauses are lost time and are not counted. Many
+//!   pauses, or a long one, are part of how the upstream limits, and are counted.
+//! - The period adapts. The period to a first guess is short; an upstream that answers 429 late, because its bucket or window is
 //!   large, gets a slower curve.
 //!
-//! Random 429s (of a flaky proxy, say) would lower such a rate again and again, as random losses do to CUBIC. A limit sends none below
-//! what it accepted before, so a 429 that comes before the curve has reached its ceiling is tried: at a rate that no limit explains
-//! ([`super::rate_trial`]). One more there proves that 429s are not about the rate; the ceiling is what it was, and as many of them as were seen
-//! are expected from then on, and change nothing ([`super::unrelated_429s`]). This is the experiment of PCC (compare two rates) where BBR
-//! tolerates a fixed share of losses: a share that is little at 1 request a second is a 429 every second at 100.
+//! Random 429s (for instance of a flaky proxy) would lower such a rate again and again, as random losses do to CUBIC. A limit sends no 429
+//! below a rate that it accepted before. So after a 429 that comes before the curve has reached its ceiling, the search tries a rate at
+//! which a limit sends none ([`super::rate_trial`]). One more 429 there proves that 429s are not about the rate. Then the former ceiling is
+//! restored, and the measured share of 429s is expected from then on and changes nothing ([`super::unrelated_429s`]). PCC makes the same
+//! experiment (it compares two rates). BBR tolerates a fixed share of losses instead: a share that is small at 1 request a second is a 429
+//! every second at 100.
 //!
-//! Invariants: never below [`MIN_RATE`]; time in which nothing was to be sent counts for nothing, and time in which the rate
-//! held nothing up does not raise it. Deliberately absent: spacing requests ([`super::rate_limit`]), pausing
-//! ([`super::circuit_breaker`]), and which 429s are one ([`super::AccountHealth`]).
+//! Invariants: the rate is never below [`MIN_RATE`]; time without a request to send is not counted; time in which no request waited for the
+//! rate does not raise it. Deliberately absent: spacing requests ([`super::rate_limit`]), pausing ([`super::circuit_breaker`]), and which
+//! 429s are one ([`super::AccountHealth`]).
 
 use super::Unrelated429s;
 use super::rate_trial::RateTrial;
@@ -27,52 +28,53 @@ use std::time::Duration;
 
 /// The lowest rate, in requests per second.
 pub(super) const MIN_RATE: f64 = 1.0 / 60.0;
-/// The lowest rate to begin with after a restart; a lower limit is found again with a 429 or two.
+/// The lowest rate at which a search starts after a restart. A limit below it is found again with a 429 or two.
 const MIN_RESTORED: f64 = 4.0;
 /// After a 429 the rate is this share of the ceiling.
 const CUT: f64 = 0.95;
 /// The seconds from a cut to the ceiling.
 pub(super) const PERIOD: f64 = 20.0;
-/// A period has at least so many requests, unless the ceiling is a guess.
+/// The fewest requests of a period, unless the ceiling is a guess.
 const MIN_REQUESTS: f64 = 20.0;
-/// The same if the ceiling is a guess, and at most.
+/// The seconds to a ceiling that is a guess; and the longest period, in seconds.
 const GUESS_PERIOD: f64 = 5.0;
 const MAX_PERIOD: f64 = 120.0;
 /// A curve that lasted for more periods than this, without many pauses, started from a ceiling that is far too low by now.
 const STEEP: f64 = 3.0;
-/// A 429 came late if it took so many periods, and the rate was so many times the measured one.
+/// A 429 came late if the curve lasted for at least the first number of periods, and its rate was at least the second number of times the
+/// measured rate.
 const LATE: (f64, f64) = (1.5, 1.25);
-/// A 429 came in time if the rate was less than so many times the measured one.
+/// A 429 came in time if the rate was less than this number of times the measured rate.
 const IN_TIME: f64 = 1.1;
 /// A ceiling below this share of the last rate contradicts what was measured before.
 const LOW: f64 = 0.6;
 /// If at least this share of the time was spent in pauses, they are part of how the upstream limits.
 const MANY_PAUSES: f64 = 0.2;
-/// A sample reaches back between half of and all of so many seconds.
+/// A sample covers the latest seconds: at least half of this number, at most all of them.
 const HORIZON: f64 = 120.0;
-/// A sample of fewer requests says nothing; the first guess needs fewer.
+/// The fewest requests of a sample that is used; the first guess needs fewer.
 const MIN_SAMPLE: f64 = 8.0;
 const MIN_FIRST_SAMPLE: f64 = 4.0;
 
-/// What held requests up.
+/// The reason why requests wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The rate that was found out, and nothing else.
+    /// Only the rate that the search found.
     Limited,
     /// The pause after a 429.
     Paused,
-    /// Something else, or nothing.
+    /// Another reason, or no request waits.
     Other,
 }
 
-/// What was accepted since a 429.
+/// The accepted requests since a 429.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sample {
     /// Requests.
     accepted: f64,
-    /// The seconds in which there was something to send.
+    /// The seconds in which requests were waiting or in flight.
     elapsed: f64,
-    /// How many of them were pauses.
+    /// The seconds of them that were pauses.
     paused: f64,
 }
 
@@ -83,11 +85,11 @@ struct Curve {
     ceiling: f64,
     /// The seconds until then.
     period: f64,
-    /// The seconds in which the rate held requests up.
+    /// The seconds in which requests waited for the rate.
     elapsed: f64,
     /// Whether the last sample agreed with the ceiling before.
     settled: bool,
-    /// The ceiling before the latest 429s in a row that came below it.
+    /// The ceiling before the latest 429s in a row that came below the ceiling.
     undoubted: f64,
 }
 
@@ -105,7 +107,7 @@ impl Sample {
         self.paused >= MANY_PAUSES * self.elapsed
     }
 
-    /// What is older counts for less.
+    /// Halves the weight of older requests.
     fn halve(&mut self) {
         let Self { accepted, elapsed, paused } = *self;
         *self = Self { accepted: accepted / 2.0, elapsed: elapsed / 2.0, paused: paused / 2.0 };
@@ -129,7 +131,7 @@ impl Curve {
         (self.ceiling * (1.0 + (1.0 - CUT) * x.powi(3))).max(MIN_RATE)
     }
 
-    /// Whether the rate is lower than what was accepted before.
+    /// Whether the rate is lower than the accepted one.
     fn is_below(&self) -> bool {
         self.elapsed < self.period
     }
@@ -139,7 +141,7 @@ impl Curve {
         let (rate, measured) = (self.rate(), sample.map_or(self.rate(), Sample::rate));
         let (periods, many_pauses) = (self.elapsed / self.period, sample.is_some_and(Sample::has_many_pauses));
         let steep = periods > STEEP && !many_pauses;
-        // On its steep part the curve was below what is allowed for long: what was accepted says too little.
+        // A curve that reached its steep part was below the limit for long, so the measured rate is too low.
         let ceiling = if steep { rate } else { rate.min(measured) };
         let low = ceiling < LOW * rate;
         let late = periods > LATE.0 && rate > LATE.1 * measured;
@@ -170,12 +172,12 @@ impl RateSearch {
         Self { curve, unrelated, ..Self::default() }
     }
 
-    /// How many requests a second may begin; none while no 429 was met.
+    /// The requests that may begin per second; none before the first 429.
     pub(super) fn rate(&self) -> Option<f64> {
         self.trial.map(|trial| trial.rate()).or(self.curve.map(|curve| curve.rate()))
     }
 
-    /// What is to be remembered: the highest rate that is thought to be allowed.
+    /// The rate to save: the highest one that Refersion is expected to allow.
     pub(super) fn learned(&self) -> Option<f64> {
         self.curve.map(|curve| curve.undoubted.max(curve.rate()))
     }
@@ -185,7 +187,7 @@ impl RateSearch {
         self.unrelated
     }
 
-    /// Time passed in which there was something to send.
+    /// Time passed in which requests were waiting or in flight.
     pub(super) fn on_elapsed(&mut self, time: Duration, phase: Phase) {
         let time = time.as_secs_f64();
         self.sample.elapsed += time;
@@ -221,12 +223,12 @@ impl RateSearch {
         }
     }
 
-    /// Whether the rate is lower than what was accepted before.
+    /// Whether the rate is lower than the accepted one.
     fn is_below(&self) -> bool {
         self.curve.is_some_and(|curve| curve.is_below())
     }
 
-    /// A request was answered with a 429 that is one with another, or that came during a pause.
+    /// A request was answered with a 429 that counts as one with another, or that came during a pause.
     pub(super) fn on_further_429(&mut self) {
         self.unrelated.expects_429(false);
     }

@@ -1,45 +1,45 @@
-//! The trial after a 429 that came below the ceiling of [`super::rate_search`]: requests at a rate at which no limit sends one.
+//! The trial after a 429 that came below the ceiling of [`super::rate_search`]: requests at a rate that no rate limit answers with a 429.
 //!
-//! In: what was accepted before, requests, and time. Out: a rate, and the proof that 429s are not about it. Invariant: a proof takes a 429
-//! at 0.8 of what was accepted, after enough requests to show that the limit has not fallen since. Deliberately absent: when there is a
-//! trial, and what follows from its end ([`super::rate_search`]).
+//! In: the accepted requests before the trial, its requests, and time. Out: a rate, and the proof that 429s are not about the rate.
+//! Invariant: a proof needs a 429 at 0.8 of the accepted rate, after enough requests to show that the limit has not fallen since.
+//! Deliberately absent: the start of a trial, and the effect of its end ([`super::rate_search`]).
 
 use super::Unrelated429s;
 use super::rate_search::{MIN_RATE, PERIOD};
 
-/// A trial is at this share of what was accepted: the measurement is wrong by much less.
+/// The rate of a trial, as a share of the accepted rate. The error of the measurement is much smaller.
 const RATE: f64 = 0.8;
-/// It lasts for so many times the requests between the last two 429s, within which chance sends another one in two of three cases; and for a
-/// [`PERIOD`] at most, because it costs throughput.
+/// The requests of a trial, as a multiple of those between the last two 429s. Chance sends another 429 within them in two of three cases. A
+/// trial lasts for a [`PERIOD`] at most, because it costs throughput.
 const REQUESTS: f64 = 2.0;
-/// A 429 is a proof after this share of the requests between those two. An earlier one may come of a limit that has fallen since: then what
-/// was accepted is too high a measure.
+/// The share of the requests between those two 429s after which a further 429 is a proof. An earlier one may come from a limit that has
+/// fallen since, so that the accepted rate is too high a measure.
 const PROOF: f64 = 0.25;
 
 /// A trial.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RateTrial {
     rate: f64,
-    /// The 429s that led to it, and the requests that were accepted before and between them.
+    /// The 429s that led to the trial, and the requests that were accepted before and between them.
     count: f64,
     before: f64,
-    /// The requests that were accepted between the last two 429s before it.
+    /// The requests that were accepted between the last two 429s before the trial.
     usual: f64,
-    /// The requests that were accepted since.
+    /// The requests that were accepted in the trial.
     accepted: f64,
-    /// The seconds in which there was something to send.
+    /// The seconds in which requests were waiting or in flight.
     elapsed: f64,
 }
 
 impl RateTrial {
-    /// The trial after a 429, if so many requests were accepted in so many seconds since the one before. All pauses are part of that time:
-    /// what is left is the least that a limit may allow.
+    /// The trial after a 429. Since the 429 before, `accepted` requests were accepted in `seconds`, pauses included: so this rate is the
+    /// lowest that the limit may allow.
     pub(super) fn after(accepted: f64, seconds: f64) -> Self {
         let rate = (RATE * accepted / seconds.max(1.0)).max(MIN_RATE);
         Self { rate, count: 1.0, before: accepted, usual: accepted, accepted: 0.0, elapsed: 0.0 }
     }
 
-    /// The trial after a 429 in this one that is no proof: another one if there is a new measure, or else the same.
+    /// The trial after a 429 that came in this trial and is no proof: a new trial if there is a new measurement, else this one again.
     pub(super) fn then(self, measured: Option<(f64, f64)>) -> Self {
         let (count, before) = (self.count + 1.0, self.before + self.accepted);
         let next = measured.map_or(self, |(accepted, seconds)| Self::after(accepted, seconds));
@@ -56,17 +56,17 @@ impl RateTrial {
         self.accepted += 1.0;
     }
 
-    /// So many seconds passed in which there was something to send.
+    /// Seconds passed in which requests were waiting or in flight.
     pub(super) fn on_elapsed(&mut self, seconds: f64) {
         self.elapsed += seconds;
     }
 
-    /// Whether it has lasted long enough without a 429.
+    /// Whether the trial has lasted long enough without a 429.
     pub(super) fn is_over(&self) -> bool {
         self.accepted >= REQUESTS * self.usual || self.elapsed >= PERIOD
     }
 
-    /// What one more 429 proves, if anything.
+    /// The proof that one more 429 is, if it is one.
     pub(super) fn proof(&self) -> Option<Unrelated429s> {
         let is_late = self.accepted >= PROOF * self.usual;
         is_late.then(|| Unrelated429s::proved(self.count + 1.0, self.before + self.accepted))

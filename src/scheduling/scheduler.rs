@@ -6,8 +6,8 @@
 //! go backwards while a scheduler lives. Deliberately absent: the lanes and their heads ([`super::lanes`]); reading the log, and how far to
 //! read ahead, which the worker decides.
 //!
-//! Followers that the log has marked as begun with their head form one unit with it, whatever joined the lane since. They do not run on
-//! their own. They may be fed before the unit runs, while it is in flight, or never.
+//! Followers that the log has marked as begun with their head form one unit with it, also if the lane grew since. They do not run on their
+//! own. They may be fed before the unit runs, while it is in flight, or never.
 
 use super::lanes::{LaneId, Lanes};
 use super::name::Name;

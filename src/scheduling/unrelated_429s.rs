@@ -1,43 +1,44 @@
-//! The 429s of an account that are not about its rate, of which a flaky proxy sends some, or another client of the account: whether
-//! one more is one of them.
+//! The unrelated 429s of an account: those that are not about its rate, for instance of a flaky proxy or because of another client of the
+//! account.
 //!
-//! In: accepted requests and 429s, and whether the rate was below what was accepted before. Out: whether a 429 is to be expected. The
-//! share of such 429s is measured where a rate limit sends none: below the ceiling of [`super::rate_search`], which has proved that there
-//! are any. By that share grows a budget (a token bucket, as of retries) of which each 429 takes one; a 429 for which none is left is
-//! about the rate. So the more 429s a rate draws beyond the share, the sooner it is blamed. Invariant: before there is a proof no 429 is
-//! expected. Deliberately absent: the proof and what a 429 does to the rate ([`super::rate_search`]), and to the account
-//! ([`super::AccountHealth`]).
+//! In: accepted requests and 429s, and whether the rate was below the accepted one. Out: whether a 429 is expected. The share of unrelated
+//! 429s is measured below the ceiling of [`super::rate_search`], where a rate limit sends none; the search has proved that they exist. A
+//! budget (a token bucket, like a retry budget) grows by this share, and each 429 takes one token. If no token is left, a 429 is about the
+//! rate. So a rate with more 429s beyond the share is lowered sooner. Invariant: before a proof no 429 is expected. Deliberately absent:
+//! the proof and the effect of a 429 on the rate ([`super::rate_search`]), and on the account ([`super::AccountHealth`]).
 
-/// A higher share is not expected: whoever rejects more requests than that wants fewer of them.
+/// The highest expected share. An upstream that rejects more requests wants fewer of them.
 const MAX_SHARE: f64 = 0.1;
-/// The budget grows by so many times the share, up to so many. Chance alone then uses it up once in 20,000 such 429s.
+/// The growth of the budget, as a multiple of the share, and its largest value. Chance alone then uses the budget up once in 20,000
+/// unrelated 429s.
 const TOLERANCE: f64 = 2.0;
 const MAX_BUDGET: f64 = 8.0;
-/// The share is that of the latest 429s, between half of and all of so many.
+/// The share is measured over the latest 429s: at least half of this number, at most all of them.
 const LATEST: f64 = 32.0;
-/// If none came for so many times the requests that are usual between two, they have ended: chance does that once in 160,000.
+/// If no 429 came for this multiple of the usual requests between two, unrelated 429s have ended. Chance alone does this once in 160,000
+/// times.
 const ENDED: f64 = 12.0;
 
-/// What is known of them; saved across restarts.
+/// The measurement of unrelated 429s; saved across restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Unrelated429s {
-    /// How many came below the ceiling; none if there is no proof of any.
+    /// The number of 429s below the ceiling; 0 without a proof.
     pub count: f64,
-    /// How many requests were accepted below it.
+    /// The number of requests that were accepted below the ceiling.
     pub accepted: f64,
-    /// How many of these since the latest 429 that counts.
+    /// The number of these requests since the latest counted 429.
     since: f64,
     budget: f64,
 }
 
 impl Unrelated429s {
-    /// There is a proof: so many such 429s came, and so many requests were accepted.
+    /// The measurement after a proof, with `count` unrelated 429s among `accepted` requests.
     pub(super) fn proved(count: f64, accepted: f64) -> Self {
         Self { count, accepted, since: 0.0, budget: MAX_BUDGET }
     }
 
-    /// Of requests, this share is answered with a 429 that is not about the rate.
+    /// The share of requests that are answered with an unrelated 429.
     fn share(&self) -> f64 {
         (self.count / self.accepted.max(1.0)).min(MAX_SHARE)
     }
@@ -54,7 +55,7 @@ impl Unrelated429s {
         }
     }
 
-    /// A request was answered with a 429. Returns whether it was to be expected.
+    /// A request was answered with a 429. Returns whether the 429 was expected.
     pub(super) fn expects_429(&mut self, is_below: bool) -> bool {
         if is_below && self.count > 0.0 {
             (self.count, self.since) = (self.count + 1.0, 0.0);

@@ -13,7 +13,7 @@ use std::time::Duration;
 const APART: Duration = Duration::from_secs(4);
 /// The sliding window: a minute of samples every five seconds.
 const SAMPLES: usize = 13;
-/// The backlog must become smaller in so many consecutive samples before only they count.
+/// The number of consecutive samples with a shrinking backlog after which only these samples count.
 const FALLING: usize = 3;
 /// The longest estimate; a longer one would be a guess.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);

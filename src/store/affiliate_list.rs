@@ -1,21 +1,21 @@
-//! How far Refersion's list of affiliates was read, and what is learned from a page of it: between [`crate::delivery`], which decides it,
-//! and the engines, to which the progress is a text.
+//! Storing pages of Refersion's list of affiliates, and the progress of reading it. [`crate::delivery`] decides what is stored; an engine
+//! stores the progress as a text.
 //!
-//! Invariant: a progress that cannot be read counts as none, so that the list is read from its first page on. Deliberately absent: the
-//! calls to Refersion, and when they are made.
+//! Invariant: a progress that cannot be read counts as none, so the list is read from its first page on. Deliberately absent: the calls to
+//! Refersion, and when they are made.
 
 use super::{Remember, Store, StoreError};
 use crate::delivery::{ListPage, ListProgress, learned};
 use crate::domain::{AccountName, Timestamp};
 
-/// How far the list of `account` was read.
+/// The progress of reading the list of `account`.
 pub async fn list_progress(store: &dyn Store, account: &AccountName) -> Result<ListProgress, StoreError> {
     let saved = store.list_progress(account).await?;
     Ok(saved.and_then(|saved| serde_json::from_str(&saved).ok()).unwrap_or_default())
 }
 
-/// Remembers the affiliates of a page that was read at `now`, after the pages `before`. Returns how far the list was read, and the
-/// affiliates that were not known.
+/// Remembers the affiliates of a page that was read at `now`. `before`: the progress before it. Returns the progress after it, and the
+/// affiliates that were new.
 pub async fn remember_page(
     store: &dyn Store,
     account: &AccountName,

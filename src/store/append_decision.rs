@@ -1,40 +1,39 @@
-//! Decides what becomes of events that are to be appended: each is a repeat, of an unknown user, or fits into the backlog.
-//! An account whose backlog (its queue) is full (queue full), by `DELIVERY_MAX_BACKLOG`, gets no further events (load shedding), which Segment hears as backpressure: 429.
+//! The decision about events to append: each is appended, a repeat, or of an unknown user. If the backlog (the queue) of an account has
+//! reached `DELIVERY_MAX_BACKLOG`, it gets no further events (load shedding), and Segment gets 429 (backpressure).
 //!
-//! In: the events of one call, what the store knows of each, and how many events of each account are pending. Out: one [`AppendDecision`]
-//! per event, or [`StoreError::BacklogFull`], or [`StoreError::ExceedsBacklog`] if it would
-//! never fit in. Invariants: a call that does not fit appends none of its events; a repeat is answered as such
-//! even then, if nothing else is to be appended; an event of an unknown user is appended if an event before it in the same call may make
-//! them known.
+//! In: the events of one call, a lookup for each, and the number of pending events of each account. Out: one [`AppendDecision`] per event,
+//! or [`StoreError::BacklogFull`], or [`StoreError::ExceedsBacklog`] if the call could never fit. Invariants: a call that does not fit
+//! appends none of its events; a call of repeats only is answered even if the backlog is full; an event of an unknown user is appended if
+//! an earlier event of the same call may make the user known.
 
 use super::{NewEvent, StoreError};
 use crate::domain::{AccountName, EventId, UserKey};
 use std::collections::{BTreeMap, HashSet};
 
-/// What the store knows of an event that is to be appended.
+/// The store's lookup for an event to append.
 #[derive(Clone, Copy, Debug)]
 pub struct EventLookup {
-    /// The log has its id, or its former id.
+    /// Whether the log has its id or its former id.
     pub is_repeat: bool,
-    /// Its user is known, or may become known through an event that is pending. Asked only of an event for known users.
+    /// Whether its user is known, or may become known by a pending event. Only for an event that applies to known users.
     pub may_be_known: bool,
 }
 
-/// What becomes of an event.
+/// The decision about an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendDecision {
-    /// It is appended; so many events of its account are pending before it.
+    /// It is appended.
     Append {
-        /// Of any user.
+        /// The number of pending events of its account before it, of any user.
         pending: u64,
     },
     /// It was appended before.
     Duplicate,
-    /// Its user is not known. If it is a delete, its moment is kept for its keys.
+    /// Its user is not known. If it is a delete, its moment is kept for its user keys.
     UnknownUser,
 }
 
-/// Decides what becomes of the events of one call, of which at most `max_backlog` may be pending in one account.
+/// Decides about the events of one call. An account may have at most `max_backlog` pending events.
 pub fn decide(
     events: &[NewEvent],
     lookups: &[EventLookup],
@@ -72,7 +71,7 @@ pub fn decide(
     }
 }
 
-/// Refuses so many `more` events of an account of which `pending` are pending.
+/// Refuses `more` further events of an account with `pending` pending ones if they do not fit.
 pub fn check_backlog(pending: u64, more: u64, max_backlog: u64) -> Result<(), StoreError> {
     if pending + more > max_backlog { Err(StoreError::BacklogFull(pending)) } else { Ok(()) }
 }

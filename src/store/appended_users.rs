@@ -1,32 +1,32 @@
-//! The user keys of recently appended events of an account: tells without I/O whether an event of a user may be pending.
+//! The user keys of recently appended events of an account, which show without I/O whether an event of a user may be pending.
 //!
-//! In: the keys of appended events. Out: whether an event of a user may be pending. Invariant: it errs towards "may be", so
-//! that at worst an event is appended and decided when it is carried out. Bounded by [`MAX_KEYS`]; an account without pending
-//! events keeps no keys.
+//! In: the user keys of appended events. Out: whether an event of a user may be pending. Invariant: it errs towards "may be pending"; at
+//! worst an event is appended, and the worker decides about it. Bounded by [`MAX_KEYS`]; an account without pending events has no keys
+//! here.
 
 use crate::domain::{Seq, UserKey};
 use std::collections::HashMap;
 
-/// At most so many keys of an account are kept.
+/// The most user keys of an account.
 const MAX_KEYS: usize = 4_096;
 
 /// The user keys of one account.
 #[derive(Clone, Debug, Default)]
 pub struct AppendedUsers {
-    /// The keys of everything that was appended after this are kept.
+    /// The keys of all events after this seq are here.
     since: Seq,
-    /// Up to here no event is pending.
+    /// No event up to this seq is pending.
     drained: Seq,
     last: HashMap<UserKey, Seq>,
 }
 
 impl AppendedUsers {
-    /// Without the keys of the events up to `last`, some of which may be pending.
+    /// The state without the keys of the events up to `last`, some of which may be pending.
     pub fn after(last: Seq) -> Self {
         Self { since: last, ..Self::default() }
     }
 
-    /// An event with these keys is appended at `seq`; the one before it was at `before`.
+    /// Adds an event with these user keys at `seq`. The event before it was at `before`.
     pub fn append(&mut self, keys: &[UserKey], seq: Seq, before: Seq) {
         if self.last.len() + keys.len() > MAX_KEYS {
             self.last.clear();
@@ -40,7 +40,7 @@ impl AppendedUsers {
         *self = Self { since: last, drained: last, last: HashMap::new() };
     }
 
-    /// Whether an event with one of these keys may be pending. Up to `none_up_to` none is, as the caller knows.
+    /// Whether an event with one of these user keys may be pending. The caller knows that none up to `none_up_to` is.
     pub fn may_be_pending(&self, keys: &[UserKey], none_up_to: Option<Seq>) -> bool {
         let none_up_to = none_up_to.map_or(self.drained, |seq| seq.max(self.drained));
         let is_later = |key| self.last.get(key).is_some_and(|seq| *seq > none_up_to);

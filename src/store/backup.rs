@@ -1,11 +1,11 @@
 //! Copies of a SQLite store: `backup` beside the running service, `restore` into an empty place.
 //!
-//! In: the path of a store or of a backup, the path of the copy, and a function that receives the progress. Out: what was
-//! [`Copied`]. SQLite's backup API copies the pages of one snapshot. Invariants: the source is only read, its WAL stays, and no
-//! commit waits for the copy; the copy is one file, readable for this user alone, checked and synced before it gets its name;
-//! nothing is overwritten. The tables of the copy have the version of the source, so the release before an upgrade can open a
-//! backup that was made before it. Not `VACUUM INTO`, which fails if a page is damaged: here the damage is copied and reported.
-//! Deliberately absent: what is in the store, and PostgreSQL, which has `pg_dump`.
+//! In: the path of a store or of a backup, the path of the copy, and a function that receives the progress. Out: the size and the damage of
+//! the [`Copied`] file. SQLite's backup API copies the pages of one snapshot. Invariants: the source is only read, its WAL stays, and no
+//! commit waits for the copy; the copy is one file, readable only for this user, checked and synced before it gets its name; nothing is
+//! overwritten. The tables of the copy have the version of the source, so the release before an upgrade can open a backup that was made
+//! before it. `VACUUM INTO` is not used, because it fails on a damaged page: the backup API copies the damage, which is reported.
+//! Deliberately absent: the content of the store, and PostgreSQL, which has `pg_dump`.
 
 use super::sqlite::{SqliteOpenError, VERSION, connect, file_beside, keep_wal_on_close, lock, mark_closed, release};
 use rusqlite::backup::{Backup, StepResult};
@@ -20,23 +20,23 @@ use std::time::Duration;
 pub struct Copied {
     /// Its size.
     pub bytes: u64,
-    /// What SQLite says of a part that is damaged, in the source as in the copy.
+    /// SQLite's report of a damaged part, which is damaged in the source, too.
     pub damage: Option<String>,
 }
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// There is nothing to copy.
+    /// The source does not exist.
     #[error("there is no file {0}")]
     Missing(PathBuf),
     /// The source is another kind of file.
     #[error("{0} is not a store of this service, nor a backup of one")]
     NoStore(PathBuf),
-    /// The file that was to be made is there already.
+    /// The file of the copy exists already.
     #[error("{0} exists already, and is not overwritten; name another file")]
     Exists(PathBuf),
-    /// There is a store, or a part of one, where the backup was to be restored.
+    /// There is a store, or a part of one, in the place to restore to.
     #[error(
         "{0} exists: a backup is restored into an empty place only; move the store away, all of its files, or set STORE_URL to \
          another file"
@@ -50,7 +50,7 @@ pub enum CopyError {
     Write {
         /// The file or its folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// SQLite failed.
@@ -58,12 +58,12 @@ pub enum CopyError {
     Sqlite {
         /// The source.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
 }
 
-/// So many pages are copied between two reports of the progress.
+/// The pages that are copied between two reports of the progress.
 const STEP: i32 = 1_024;
 /// The wait before a step is tried again.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
@@ -84,7 +84,7 @@ pub fn restore(backup: &Path, store: &Path, progress: impl FnMut(u64, u64)) -> R
         return Err(SqliteOpenError::Newer { path: backup.to_owned(), found, release }.into());
     }
     let _lock = lock(store)?;
-    // SQLite would take the WAL or journal of an earlier file for one of the restored file.
+    // SQLite would apply the WAL or journal of an earlier file to the restored file.
     for file in ["", "-wal", "-journal"].map(|suffix| file_beside(store, suffix)) {
         if file.exists() {
             return Err(CopyError::Occupied(file));
@@ -98,7 +98,7 @@ fn copy(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied
     let sqlite = |source| CopyError::Sqlite { path: from.to_owned(), source };
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = |source| CopyError::Write { path: folder.to_owned(), source };
-    // Readable for this user alone, and removed if anything fails.
+    // Readable only for this user, and removed if anything fails.
     let partial = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder).map_err(write)?;
     copy_pages(from, partial.path(), progress).map_err(sqlite)?;
     let damage = finish(partial.path()).map_err(sqlite)?;
@@ -112,7 +112,7 @@ fn copy(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied
     Ok(Copied { bytes, damage })
 }
 
-/// The version of the tables in `file`, and the release that opened it last, if it says so.
+/// The version of the tables in `file`, and the release that opened it last, if it is recorded.
 fn version(file: &Path) -> Result<(i64, Option<String>), CopyError> {
     if !file.exists() {
         return Err(CopyError::Missing(file.to_owned()));
@@ -132,7 +132,7 @@ fn version(file: &Path) -> Result<(i64, Option<String>), CopyError> {
     }
 }
 
-/// A connection that reads `file`. What a closed connection leaves beside the file is what was there before.
+/// A connection that only reads `file`, and leaves the files beside it as they were.
 fn connect_source(file: &Path) -> rusqlite::Result<Connection> {
     let has_wal = file_beside(file, "-wal").exists();
     let connection = connect(file)?;
@@ -140,15 +140,15 @@ fn connect_source(file: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Copies one snapshot of `from`, in steps. The snapshot is that of one transaction: otherwise SQLite would begin anew after
-/// every commit of the service.
+/// Copies one snapshot of `from`, in steps. The snapshot is the one of a transaction. Without it, SQLite would begin anew after every
+/// commit of the service.
 fn copy_pages(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> rusqlite::Result<()> {
     let mut source = connect_source(from)?;
     let snapshot = source.transaction()?;
     snapshot.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     let page: u32 = snapshot.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let mut target = Connection::open(to)?;
-    target.pragma_update(None, "journal_mode", "OFF")?; // an unfinished copy is worth nothing
+    target.pragma_update(None, "journal_mode", "OFF")?; // an unfinished copy is removed anyway
     target.pragma_update(None, "synchronous", "OFF")?;
     let backup = Backup::new(&snapshot, &mut target)?;
     loop {
@@ -164,7 +164,7 @@ fn copy_pages(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> rus
     }
 }
 
-/// Makes one file of the copy, without a WAL and as of a store that was closed in order; what SQLite says of it, unless it is sound.
+/// Makes the copy one file without a WAL, like a store that was closed in order. Returns SQLite's report if the copy is damaged.
 fn finish(copy: &Path) -> rusqlite::Result<Option<String>> {
     let connection = Connection::open(copy)?;
     connection.pragma_update(None, "journal_mode", "DELETE")?;

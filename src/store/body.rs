@@ -1,10 +1,9 @@
-//! Bodies as they are stored: large ones are compressed with LZ4, where that saves space.
+//! The stored form of bodies: large ones are compressed with LZ4 if that saves space.
 //!
-//! In: a body. Out: the bytes to store, and back. The format: byte 1, the length of the body as four bytes
-//! (little-endian), and an LZ4 block; or the body itself. Invariants: a body comes back unchanged, to the byte; a body that
-//! is stored as it came is not empty, and begins neither with byte 1 nor with byte 0 (no JSON text does), so that it differs from a body
-//! that was overwritten with zeros. Deliberately absent: a dictionary of what events have in
-//! common; it would save far more, and could never be changed again.
+//! In: a body. Out: the bytes to store, and back. The format: byte 1, the length of the body as four bytes (little-endian), and an LZ4
+//! block; or the body itself. Invariants: a body is read back unchanged, to the byte; a body that is stored without compression is not
+//! empty, and begins neither with byte 1 nor with byte 0 (no JSON text does), so it differs from a body that was overwritten with zeros.
+//! Deliberately absent: a dictionary of common parts of events. It would save far more, and could never be changed again.
 
 use super::{MovedDeadLetter, NewEvent, StoreError};
 use lz4_flex::block::{compress_into, decompress, get_maximum_output_size};
@@ -16,17 +15,17 @@ const MARK: u8 = 1;
 const ERASED: u8 = 0;
 /// The mark and the length.
 const HEADER: usize = 5;
-/// Shorter bodies are stored as they came, as nearly all are. To compress one of 1.2 KB takes a fifth of the instructions of accepting it,
-/// and saves a quarter of its room. Longer ones repeat themselves more, and would take a page of SQLite each; PostgreSQL would move them
-/// to a table of their own.
+/// The shortest body that is compressed; nearly all are shorter. Compressing a body of 1.2 KB takes a fifth of the instructions of
+/// accepting it, and saves a quarter of its space. Longer bodies have more repetition, and would take a page of SQLite each; PostgreSQL
+/// would move them to a separate table.
 const MIN_COMPRESSED: usize = 2 * 1024;
-/// No compressed byte stands for more bytes than these; so a damaged length cannot ask for gigabytes.
+/// The most bytes that a compressed byte can expand to, so a damaged length cannot ask for gigabytes.
 const MAX_RATIO: usize = 255;
 
-/// The bodies of more events than these are packed on a thread for blocking work: packing a thousand takes some milliseconds.
+/// The most bodies that are packed at once without a thread for blocking work: packing a thousand takes some milliseconds.
 const MAX_PACKED_INLINE: usize = 20;
 
-/// Packs the bodies of events that are to be appended.
+/// Packs the bodies of events to append.
 pub async fn pack_all(events: Vec<NewEvent>) -> Result<Vec<NewEvent>, StoreError> {
     if events.len() > MAX_PACKED_INLINE {
         // Err: the runtime is ending.
@@ -35,7 +34,7 @@ pub async fn pack_all(events: Vec<NewEvent>) -> Result<Vec<NewEvent>, StoreError
     Ok(pack_each(events))
 }
 
-/// Packs the bodies of dead letters that are to be moved to another account, and puts these in the order of their ids.
+/// Packs the bodies of dead letters to move to another account, and sorts them by their ids.
 pub async fn pack_moved(mut moved: Vec<MovedDeadLetter>) -> Result<Vec<MovedDeadLetter>, StoreError> {
     moved.sort_unstable_by_key(|letter| letter.id);
     let (ids, events): (Vec<i64>, Vec<NewEvent>) = moved.into_iter().map(|moved| (moved.id, moved.event)).unzip();

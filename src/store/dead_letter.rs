@@ -14,11 +14,11 @@ pub struct Attempt {
     /// When it failed.
     #[schema(value_type = i64)]
     pub at: Timestamp,
-    /// What happened, in words without personal data: Refersion's, or ours.
+    /// The failure in words, of Refersion or of this service, without personal data.
     pub what: String,
 }
 
-/// A filter of dead letters; all its conditions must hold. Without conditions, every dead letter fits.
+/// A filter of dead letters; all its conditions must hold. Without conditions, every dead letter matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
@@ -43,7 +43,7 @@ pub struct DeadLetter {
     pub code: String,
     /// The reason.
     pub reason: String,
-    /// How often it failed before.
+    /// The number of failures before.
     pub failures: u32,
     /// When the event was received.
     #[schema(value_type = i64)]
@@ -67,26 +67,26 @@ pub struct DeadLetter {
 pub struct DeadLetterPage {
     /// The dead letters found.
     pub letters: Vec<DeadLetter>,
-    /// The id after which to go on; `None` if that was all.
+    /// The id after which the next page begins; `null` if this is the last page.
     pub next: Option<i64>,
-    /// The highest id of any event so far. A replay page by page stops here: later dead letters are replays that failed again.
+    /// The highest id of any event so far. A replay page by page stops here, because later dead letters are replays that failed again.
     pub last: i64,
 }
 
-/// What became of one dead letter that was to be replayed.
+/// The result of replaying one dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayResult {
     /// The dead letter's id.
     pub id: i64,
     /// Whether it was replayed, or why not.
     pub outcome: Replay,
-    /// The seq at which it is pending now; only of one that was replayed.
+    /// The seq at which it is pending now, if it was replayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<i64>,
 }
 
 impl ReplayResult {
-    /// That of the dead letter `id`: the seq at which it is pending again, or why it is not.
+    /// The result for the dead letter `id`: the seq at which it is pending again, or why it is not.
     pub fn new(id: i64, replayed: Result<Seq, Replay>) -> Self {
         match replayed {
             Ok(seq) => Self { id, outcome: Replay::Replayed, seq: Some(seq.0) },
@@ -95,7 +95,7 @@ impl ReplayResult {
     }
 }
 
-/// A dead letter that is to be appended to another account.
+/// A dead letter to append to another account.
 #[derive(Clone, Debug)]
 pub struct MovedDeadLetter {
     /// Its id.
@@ -126,31 +126,31 @@ pub enum Replay {
     /// There is no such dead letter.
     #[error("no such dead letter")]
     Missing,
-    /// To another account: that one has the event already.
+    /// For another account: it has the event already.
     #[error("not replayed: the other account has this event already")]
     Duplicate,
-    /// To another account: by the rules of that one, the event names no user.
+    /// For another account: by its rules, the event names no user.
     #[error("cannot be replayed: by the rules of the other account it names no user")]
     NoUser,
-    /// To another account: its own account still exists.
+    /// For another account: the dead letter's own account still exists.
     #[error("not replayed: its own account still exists, so replay it there")]
     AccountExists,
 }
 
-/// Counts of what was erased of a user.
+/// The counts of an erasure of a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Forgotten {
-    /// Pending events. Each is a dead letter without a body now, with the reason `erased`.
+    /// Pending events. Each became a dead letter without a body, with the reason `erased`.
     pub events: u64,
     /// Events in flight. They were not erased, and may leave new traces.
     pub in_flight: u64,
     /// Dead letters whose bodies were erased.
     pub dead_letters: u64,
-    /// Keys that led to an affiliate.
+    /// User keys that led to an affiliate.
     pub links: u64,
-    /// Affiliates remembered.
+    /// Affiliates.
     pub affiliates: u64,
-    /// Users who are no affiliates yet, of whom something was remembered.
+    /// Users who are no affiliates yet and whose traits were remembered.
     #[serde(default)]
     pub remembered: u64,
 }

@@ -1,24 +1,24 @@
-//! The search for the keys, affiliates and rows of a user who is to be erased: one portion at a time, without I/O.
+//! The search for the user keys, affiliates and rows of a user to erase: one portion at a time, without I/O.
 //!
-//! In: keys of the user, and what an engine finds for each key and in each portion of the log. Out: what is to be erased. A search goes
-//! from a key to the keys beside it; no more than [`MAX_KEYS`] are followed. Two searches use it: that of a delete event
-//! ([`Reached`] alone, by index), and that of an operator ([`ForgetSearch`]), which reads the narrow rows of the log as well, from
-//! the start again while they lead to new keys. Deliberately absent: bodies, which are not read.
+//! In: keys of the user, and the findings of an engine for each key and in each portion of the log. Out: keys, affiliates and rows to
+//! erase. A search follows a key to the keys beside it, up to [`MAX_KEYS`] in all. There are two searches. A delete event searches by index
+//! only ([`Reached`]). An operator's erasure ([`ForgetSearch`]) also reads the narrow rows of the log, and begins again while they lead to
+//! new keys. Deliberately absent: bodies, which are not read.
 
 use super::user_keys;
 use crate::domain::{Seq, UserKey};
 use std::collections::BTreeSet;
 
-/// The hash of a user key, whatever its kind.
+/// The hash of a user key, without its kind.
 pub type UserKeyHash = [u8; 16];
 
-/// No more keys than these are followed from one user: a key that so many users share (a company's address, say) identifies nobody.
+/// The most keys that are followed from one user. A key that so many users share (for instance a company's address) identifies nobody.
 pub const MAX_KEYS: usize = 256;
 
-/// After so many scans of the log what was found is erased, even if rows appended meanwhile lead to new keys.
+/// The most scans of the log. Then the findings are erased, even if rows appended meanwhile lead to new keys.
 pub const MAX_SCANS: u32 = 4;
 
-/// The keys that were reached from a user, each to be looked at once.
+/// The keys that were reached from a user, each of which is examined once.
 #[derive(Clone, Debug, Default)]
 pub struct Reached {
     keys: Vec<UserKeyHash>,
@@ -26,12 +26,12 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// Begins with these keys, however many.
+    /// The keys to begin with, however many.
     pub fn from(keys: Vec<UserKeyHash>) -> Self {
         Self { keys, looked_at: 0 }
     }
 
-    /// Adds keys that are not there yet, up to [`MAX_KEYS`].
+    /// Adds new keys, up to [`MAX_KEYS`].
     pub fn add(&mut self, more: impl IntoIterator<Item = UserKeyHash>) {
         for key in more {
             if self.keys.len() < MAX_KEYS && !self.keys.contains(&key) {
@@ -40,7 +40,7 @@ impl Reached {
         }
     }
 
-    /// The keys that were not looked at yet; they count as looked at from now on.
+    /// Takes the keys that were not examined yet; they count as examined from now on.
     pub fn take_new(&mut self) -> Vec<UserKeyHash> {
         let new = self.keys[self.looked_at..].to_vec();
         self.looked_at = self.keys.len();
@@ -53,13 +53,13 @@ impl Reached {
     }
 }
 
-/// A search for everything that is held of a user. An engine repeats: follow the [`ForgetSearch::take_new`] keys by index until there
-/// are none, read the log in portions up to its end, [`ForgetSearch::end_of_log`], follow the keys again; until
-/// [`ForgetSearch::is_complete`], and else [`ForgetSearch::restart`].
+/// A search for all data of a user. An engine follows the keys of [`ForgetSearch::take_new`] by index until there are none, reads the log
+/// in portions up to its end, calls [`ForgetSearch::end_of_log`] and follows the keys again. It repeats this after
+/// [`ForgetSearch::restart`] until [`ForgetSearch::is_complete`].
 #[derive(Clone, Debug, Default)]
 pub struct ForgetSearch {
     reached: Reached,
-    /// How many keys were known when the log was begun to be read.
+    /// The number of known keys when the reading of the log began.
     known_at_start: usize,
     affiliates: BTreeSet<i64>,
     rows: Vec<Seq>,
@@ -76,22 +76,22 @@ impl ForgetSearch {
         search
     }
 
-    /// The keys to follow next: to the keys beside them in dead letters, and to the affiliates they lead to.
+    /// Takes the keys to follow next: to the keys beside them in dead letters, and to the affiliates that they lead to.
     pub fn take_new(&mut self) -> Vec<UserKeyHash> {
         self.reached.take_new()
     }
 
-    /// Keys that were found beside one that was followed.
+    /// Adds keys that were found beside a followed one.
     pub fn add_user_keys(&mut self, keys: impl IntoIterator<Item = UserKeyHash>) {
         self.reached.add(keys);
     }
 
-    /// An affiliate that a key leads to; returns whether it is new, so that the keys that lead to it are to be added.
+    /// Adds an affiliate that a key leads to. Returns whether it is new; then the caller adds the keys that lead to it.
     pub fn add_affiliate(&mut self, affiliate: i64) -> bool {
         self.affiliates.insert(affiliate)
     }
 
-    /// The log was read up to here. At the first portion, the keys known by now are those that rows are compared with.
+    /// The seq up to which the log was read. The first call fixes the keys with which rows are compared.
     pub fn scanned_up_to(&mut self) -> Seq {
         if self.scanned_up_to == Seq::default() {
             self.known_at_start = self.reached.keys.len();
@@ -99,7 +99,7 @@ impl ForgetSearch {
         self.scanned_up_to
     }
 
-    /// A row of the log, with its keys as they are stored. Rows without a key of the user need not be passed.
+    /// Examines a row of the log, with its user keys as stored. Rows without a key of the user may be left out.
     pub fn scan(&mut self, seq: Seq, stored: &[u8], is_pending: bool) {
         if user_keys::hashes(stored).any(|key| self.reached.keys.contains(&key)) {
             self.rows.push(seq);
@@ -109,24 +109,24 @@ impl ForgetSearch {
         }
     }
 
-    /// The log was read up to here.
+    /// A portion of the log was read, up to the seq `last`.
     pub fn end_of_portion(&mut self, last: Seq) {
         self.scanned_up_to = self.scanned_up_to.max(last);
     }
 
-    /// The log was read to its end: the keys of pending events are the user's, too. All keys are to be followed again, since rows may
+    /// The log was read to its end. Adds the keys of the pending events that were found. All keys must be followed again, since rows may
     /// have changed.
     pub fn end_of_log(&mut self) {
         self.reached.add(self.pending_keys.iter().copied());
         self.reached.looked_at = 0;
     }
 
-    /// Whether no key was found since the log was begun to be read, so that every row of the user was seen.
+    /// Whether no key was found since the reading of the log began, so every row of the user was seen.
     pub fn is_complete(&self) -> bool {
         self.reached.keys.len() == self.known_at_start
     }
 
-    /// The log is to be read from the start, for all keys known by now.
+    /// Begins to read the log again, for all known keys.
     pub fn restart(&mut self) {
         (self.rows, self.pending_keys, self.scanned_up_to) = <_>::default();
     }
@@ -141,7 +141,7 @@ impl ForgetSearch {
         self.affiliates.iter().copied()
     }
 
-    /// The rows of the log with one of the keys; those of them that are pending end, unless they are in flight.
+    /// The rows of the log with one of the keys. The pending ones among them end, unless they are in flight.
     pub fn rows(&self) -> &[Seq] {
         &self.rows
     }

@@ -13,18 +13,18 @@ use utoipa::ToSchema;
 /// An event to append.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// The account it is delivered to.
+    /// The account of the event.
     pub account: AccountName,
     /// Its identity, by which a repeat is recognised.
     pub id: EventId,
-    /// The identity that releases before 0.3.0 gave it, if it was another one. An event of that identity is a repeat if it was
-    /// appended before this store was migrated from version 6, and has the same keys or none any more.
+    /// The identity that releases before 0.3.0 gave it, if it was another one. An event of that identity is a repeat if it was appended
+    /// before this store was migrated from version 6, and has the same user keys or none any more.
     pub former_id: Option<EventId>,
-    /// Its user: one key or two.
+    /// The user keys: one or two.
     pub user_keys: Vec<UserKey>,
-    /// Set for an event that matters for known users only.
+    /// Set for an event that applies only to known users.
     pub known_users_only: Option<KnownUsersOnly>,
-    /// The source at Segment that it came from, if it says one.
+    /// The source at Segment, if the event names one.
     pub source: Option<SourceId>,
     /// The raw bytes, as received.
     pub body: Vec<u8>,
@@ -33,7 +33,7 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// The event with this text, which is of this user, as `account` receives it. That it matters for known users only is to be added.
+    /// The event with this text and this user, as `account` receives it. The caller sets [`known_users_only`](Self::known_users_only).
     pub fn received(
         account: &AccountName,
         hash: &HashKey,
@@ -56,17 +56,16 @@ impl NewEvent {
     }
 }
 
-/// The condition that an event is appended only if its user is known: an affiliate is remembered, a dead letter with a body is
-/// kept, or an earlier event is pending. If the last is not certain, the event is appended and decided when it is carried out.
+/// The condition that an event is appended only if its user is known: there is an affiliate, a dead letter with a body, or an earlier
+/// pending event of the user. If it is not certain whether an event is pending, the event is appended and the worker decides about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownUsersOnly {
-    /// The worker of the account has read the log up to here, and no pending event there is of this user. `None`: the worker
-    /// cannot tell; then the engine has to be certain by itself, as it is if the account has no pending event at all.
+    /// The seq up to which the worker of the account has read the log without a pending event of this user. `None`: the worker does not
+    /// know. Then the engine must be certain by itself, for instance because the account has no pending event at all.
     pub none_pending_up_to: Option<Seq>,
-    /// The event is a delete of this moment: if its user is unknown, the moment is kept, as that of
-    /// [`AffiliateChanges::deleted_at`].
+    /// The moment of a delete. If its user is unknown, the moment is kept like [`AffiliateChanges::deleted_at`].
     pub deleted_at: Option<Timestamp>,
-    /// What becomes of the event if its user is unknown.
+    /// The outcome of the event if its user is unknown.
     pub if_unknown: OutcomeCode,
 }
 
@@ -77,16 +76,16 @@ pub enum Appended {
     Accepted {
         /// Its seq in the log.
         seq: Seq,
-        /// How many events of the account were pending before it, of any user.
+        /// The number of pending events of the account before it, of any user.
         pending: u64,
     },
     /// It was appended before.
     Duplicate,
-    /// Its user is not known, so it was not appended. Its id is not recorded: sent again, it is no repeat.
+    /// It was not appended, because its user is not known. Its id is not recorded, so it is no repeat when it is sent again.
     UnknownUser,
 }
 
-/// An event that was begun: everything needed to carry it out.
+/// A begun event, with everything needed to deliver it.
 #[derive(Debug)]
 pub struct Begun {
     /// Its seq in the log.
@@ -95,19 +94,18 @@ pub struct Begun {
     pub id: EventId,
     /// The raw bytes; or the name of the part of this event that the store cannot read.
     pub body: Result<Vec<u8>, String>,
-    /// Its user's keys.
+    /// The user keys.
     pub user_keys: Vec<UserKey>,
-    /// The affiliates these keys lead to.
+    /// The affiliates that these user keys lead to.
     pub memory: Memory,
     /// The progress of earlier attempts.
     pub progress: Progress,
-    /// An earlier attempt saved its progress and ended without a settlement: the call it was about to make may have had its
+    /// Whether an earlier attempt saved its progress and ended without a settlement. The call that it was about to make may have had its
     /// effect.
     pub interrupted: bool,
-    /// How many attempts failed.
+    /// The number of failed attempts.
     pub failures: u32,
-    /// For how long it has been failing: since its first failure, but for pauses of the account and for
-    /// waits for a permit.
+    /// How long it has been failing: since its first failure, without pauses of the account and waits for a permit.
     pub failing_for: Duration,
     /// When it was received.
     pub received_at: Timestamp,
@@ -121,14 +119,14 @@ impl Begun {
         std::iter::once(self.seq).chain(self.followers.iter().map(|follower| follower.seq))
     }
 
-    /// How many bytes the bodies of its events have.
+    /// The bytes of the bodies of its events.
     pub fn body_bytes(&self) -> usize {
         let followers: usize = self.followers.iter().map(|follower| follower.body.len()).sum();
         self.body.as_ref().map_or(0, Vec::len) + followers
     }
 }
 
-/// An event that may be carried out with the head of its lane.
+/// An event that may be delivered with the head of its lane.
 #[derive(Clone, Debug)]
 pub struct Follower {
     /// Its seq in the log.
@@ -150,48 +148,48 @@ pub struct AffiliateChanges {
     pub forget: Vec<AffiliateCode>,
     /// Erase links and dead letters' bodies of the users with these keys, and of the keys beside them in dead letters.
     pub erase: Vec<UserKey>,
-    /// The user was deleted at this moment. Of every key that is erased, and of every key that led to a forgotten affiliate, a keyed hash
-    /// is kept with it, and one of each of these affiliates, until [`Retention::deletions`] passes the receipt of the event: see
+    /// The moment at which the user was deleted. It is kept for every user key that is erased, for every user key that led to a forgotten
+    /// affiliate, and for each of these affiliates, as keyed hashes, until [`Retention::deletions`] passes the receipt of the event: see
     /// [`Memory::deleted_at`].
     pub deleted_at: Option<Timestamp>,
-    /// What changes in what is remembered of a user who is no affiliate yet.
+    /// The change of the remembered traits of a user who is no affiliate yet.
     pub traits: Option<TraitsChange>,
 }
 
-/// An affiliate to remember, and the keys that lead to it.
+/// An affiliate to remember, and the user keys that lead to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remember {
     /// The affiliate.
     pub known: Known,
-    /// The keys. An affiliate has one e-mail: an earlier e-mail's key no longer leads to it.
+    /// The user keys. An affiliate has one e-mail, so the key of an earlier e-mail no longer leads to it.
     pub user_keys: Vec<UserKey>,
 }
 
-/// How an attempt ends.
+/// The end of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// Delivered, or nothing to do: the bodies are erased, the outcomes stay in the log.
     Done {
         /// The outcome of the head.
         outcome: OutcomeCode,
-        /// The followers that ended with it, and their outcomes. One that is not pending any more is skipped.
+        /// The followers that ended with it, and their outcomes. A follower that is no longer pending is skipped.
         followers: Vec<(Seq, OutcomeCode)>,
     },
-    /// To be tried again. Followers stay marked as begun with the head.
+    /// The attempt is retried. Followers stay marked as begun with the head.
     Retry {
-        /// How long to wait before the next attempt.
+        /// The wait before the next attempt.
         wait: Duration,
         /// The progress.
         progress: Progress,
-        /// How many attempts failed, this one included.
+        /// The number of failed attempts, this one included.
         failures: u32,
-        /// For how long it has been failing once this wait is over, counted as [`Begun::failing_for`].
+        /// How long it has been failing when this wait is over, counted as [`Begun::failing_for`].
         failing_for: Duration,
         /// The reason of this failure.
         attempt: Attempt,
     },
-    /// The attempt panicked. To be tried again from the progress that was saved last; the call that the attempt was about to make
-    /// may have had its effect. Followers stay marked as begun with the head.
+    /// The attempt panicked, and is retried from the progress that was saved last. The call that it was about to make may have had its
+    /// effect. Followers stay marked as begun with the head.
     Interrupted {
         /// As in [`Settlement::Retry`].
         wait: Duration,
@@ -202,19 +200,19 @@ pub enum Settlement {
         /// The reason of this failure.
         attempt: Attempt,
     },
-    /// Not carried out, for a reason outside of the event: it is pending as before, with this progress.
-    /// Followers stay marked as begun with the head while the progress says that several were asked for together.
+    /// The event is handed back for a reason outside of it: it is pending as before, with this progress. Followers stay marked as begun
+    /// with the head if the progress is of several coalesced events.
     HandBack {
         /// The progress.
         progress: Progress,
     },
-    /// A permanent failure of the head: kept as a dead letter.
+    /// The head failed permanently, and is kept as a dead letter.
     Dead {
         /// The reason as a code.
         outcome: OutcomeCode,
         /// The reason in words.
         reason: String,
-        /// When.
+        /// The moment.
         at: Timestamp,
     },
 }
@@ -234,26 +232,26 @@ pub struct EmailConflict {
     pub id: Option<AffiliateId>,
 }
 
-/// The retention of a compaction: it removes everything that was received before these moments. The default removes nothing.
+/// The retention of a compaction, which removes everything that was received before these moments. The default removes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// The ids of settled events: sent again, they count as new. Their rows stay.
+    /// For ids of settled events. Such an event counts as new when it is sent again. Its row stays.
     pub ids: Timestamp,
-    /// Settled events and events that were answered at receipt, and with them their ids.
+    /// For settled events and events that were answered at receipt, with their ids.
     pub events: Timestamp,
-    /// Moments of deletions.
+    /// For moments of deletions.
     pub deletions: Timestamp,
-    /// What is remembered of users who are no affiliates yet, and does not count any more: here the moment is the end, not the receipt.
+    /// For remembered traits of users who are no affiliates yet. Traits whose time ended before this moment are removed.
     pub traits: Timestamp,
-    /// Above so much in one account, the oldest of that is removed, too.
+    /// The limits of remembered traits in one account. The oldest ones above them are removed, too.
     pub max_traits: TraitsLimits,
 }
 
-/// Moments of deletions are kept for at least so long: Segment retries an event for hours, and a replay of its archive may take days.
+/// The shortest retention of moments of deletions: Segment retries an event for hours, and a replay of its archive may take days.
 const MIN_DELETIONS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 impl Retention {
-    /// What has left the deduplication window and the window of the ledger at `now`.
+    /// The retention at `now`, by the deduplication window and the window of the ledger.
     pub fn new(now: Timestamp, deduplication_window: Duration, ledger_window: Duration) -> Self {
         let deletions = now.before(deduplication_window.max(MIN_DELETIONS_KEPT));
         let events = now.before(deduplication_window.max(ledger_window));
@@ -262,31 +260,31 @@ impl Retention {
     }
 }
 
-/// How much the store holds, and whether it can be written.
+/// The counts of the store, and whether it can be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreStatus {
     /// Pending events, those in flight included.
     pub pending: u64,
     /// Dead letters.
     pub dead: u64,
-    /// Why the last commit failed, if it did.
+    /// The error of the last commit, if it failed.
     pub write_error: Option<String>,
 }
 
-/// Why a request to the store failed. Nothing was changed, with one exception: if the connection to PostgreSQL was lost while a
-/// transaction was being committed ([`StoreError::Transient`]), it may be committed.
+/// Why a request to the store failed. Nothing was changed, with one exception: a transaction during whose commit the connection to
+/// PostgreSQL was lost ([`StoreError::Transient`]) may be committed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// As many events of the account are pending as `DELIVERY_MAX_BACKLOG` allows (backpressure).
+    /// The account has `DELIVERY_MAX_BACKLOG` pending events (backpressure).
     #[error("the backlog is full ({0} events are pending)")]
     BacklogFull(u64),
-    /// These are more events of one account than may be pending at all (`DELIVERY_MAX_BACKLOG`, which is so many): they never fit in.
+    /// The request has more events of one account than `DELIVERY_MAX_BACKLOG`, which is this number, so they never fit.
     #[error("more events than may be pending at all ({0})")]
     ExceedsBacklog(u64),
-    /// The head of the unit is not pending (any more): it is settled already, or was erased.
+    /// The head of the unit is not pending, or no longer: it is settled already, or was erased.
     #[error("the event is not pending any more")]
     NotPending,
-    /// This process does not own the account (any more).
+    /// This process does not own the account, or no longer.
     #[error("another process owns the account")]
     NotOwner,
     /// The store is closed.
@@ -295,10 +293,10 @@ pub enum StoreError {
     /// The store failed, and may work again later (retryable): the disk is full, or the database is unreachable.
     #[error("the store failed: {0}")]
     Transient(String),
-    /// A part of the store that this request needs is damaged. The request fails again; others need not.
+    /// A part of the store that this request needs is damaged. A repeat of the request fails; other requests may succeed.
     #[error("a part of the store is damaged: {0}")]
     Corrupt(String),
-    /// The store refuses this request, and will again: a bug, for instance.
+    /// The store refuses this request, and would refuse a repeat, for instance because of a bug.
     #[error("the store cannot do this: {0}")]
     Fatal(String),
 }

@@ -1,14 +1,14 @@
-//! The format of an event's history, its last failed attempts: JSON.
+//! The format of an event's history (its last failed attempts): JSON.
 //!
 //! Invariant: a history that cannot be read is logged, with the event's seq and without its content.
 
 use crate::domain::Seq;
 use crate::store::Attempt;
 
-/// At most so many attempts of one event are kept: the latest.
+/// The most attempts of one event that are kept: the latest.
 const MAX_ATTEMPTS: usize = 20;
 
-/// A stored history of the event `seq`, with one more attempt.
+/// The stored history of the event `seq`, with one more attempt.
 pub fn with(seq: Seq, stored: Option<&str>, attempt: &Attempt) -> String {
     let mut attempts = read(seq, stored);
     attempts.push(attempt.clone());
@@ -16,7 +16,7 @@ pub fn with(seq: Seq, stored: Option<&str>, attempt: &Attempt) -> String {
     serde_json::to_string(&attempts).unwrap_or_default() // never fails: numbers and text
 }
 
-/// A history as it is stored. One that cannot be read is logged, and is empty.
+/// Reads a stored history. If it cannot be read, that is logged, and the history is empty.
 pub fn read(seq: Seq, stored: Option<&str>) -> Vec<Attempt> {
     let attempts = stored.map_or(Ok(Vec::new()), serde_json::from_str);
     attempts.unwrap_or_else(|_| {

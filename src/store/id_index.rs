@@ -1,13 +1,12 @@
-//! The deduplication index: which event ids the log holds, and at which seq, in memory. It makes receiving
-//! an event idempotent (idempotency by event id).
+//! The deduplication index: the event ids of the log in memory, with their seqs. It makes receiving an event idempotent (idempotency by
+//! event id).
 //!
-//! In: ids with their seqs, in the order of their seqs. Out: the seqs at which an id may be, the newest first. An id
-//! is kept as 32 of its bits, so each such candidate is to be checked against the log. Entries lie in generations of hash
-//! tables: a table is allocated once, so that no rehash stalls a commit, and the oldest generation is evicted as a whole at the first
-//! compaction at which more memory is used than allowed. Its ids stay known: they are found in a table of the engine from then on. Invariant: an id that was inserted and
-//! neither removed nor evicted is among the candidates. Deliberately absent: any I/O, and
-//! how long an id is kept (its TTL), which is `STORE_DEDUPLICATION_WINDOW` (`24h`) and is enforced by compaction; and what follows from a
-//! repeat (`store/append_decision.rs`).
+//! In: ids with their seqs, in the order of their seqs. Out: the candidates of an id: the seqs at which it may be, the newest first. An id
+//! is kept as 32 of its bits, so each candidate must be checked against the log. Entries are in generations of hash tables. A table is
+//! allocated once, so no rehash stalls a commit. If more memory is used than allowed, the next compaction evicts the oldest generation as a
+//! whole. Its ids stay known: an engine finds them in a table. Invariant: an id that was inserted and neither removed nor evicted is among
+//! the candidates. Deliberately absent: any I/O; the time for which an id is kept, `STORE_DEDUPLICATION_WINDOW` (`24h`), which compaction
+//! enforces; and the decision about a repeat (`store/append_decision.rs`).
 
 use crate::domain::EventId;
 use hashbrown::HashTable;
@@ -16,12 +15,12 @@ use hashbrown::HashTable;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct IdEntry {
     fingerprint: u32,
-    /// The seq, counted from the first of its generation.
+    /// The seq, counted from the first seq of its generation.
     offset: u32,
 }
 
 impl IdEntry {
-    /// Made of the entry alone, so that a table can be rebuilt.
+    /// A hash of the entry only, so that a table can be rebuilt.
     fn hash(self) -> u64 {
         hash(self.fingerprint)
     }
@@ -31,13 +30,13 @@ fn hash(fingerprint: u32) -> u64 {
     u64::from(fingerprint).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// The bits of an id by which it is found. Ids are keyed hashes, so that any of their bits will do.
+/// The bits of an id by which it is found. Ids are keyed hashes, so any of their bits are suitable.
 pub fn fingerprint(id: &EventId) -> u32 {
     let [first, second, third, fourth, ..] = id.0;
     u32::from_be_bytes([first, second, third, fourth])
 }
 
-/// Ids of successive seqs.
+/// A generation: the ids of successive seqs.
 #[derive(Debug)]
 struct IdGeneration {
     first: i64,
@@ -56,7 +55,7 @@ impl IdGeneration {
         self.entries.len() < self.capacity && u32::try_from(seq - self.first).is_ok()
     }
 
-    /// The caller has checked that it takes the seq.
+    /// Inserts an id. The caller has checked that the generation can hold the seq.
     fn insert(&mut self, fingerprint: u32, seq: i64) {
         let Ok(offset) = u32::try_from(seq - self.first) else { return };
         let entry = IdEntry { fingerprint, offset };
@@ -78,23 +77,23 @@ impl IdGeneration {
     }
 }
 
-/// The first generation of an empty store: 32 KiB.
+/// The entries of the first generation of an empty store: 32 KiB.
 const MIN_GENERATION: usize = 3_584;
 
-/// Generations of fewer entries than these, both together, become one: a rebuild of some milliseconds.
+/// Two neighbouring generations with fewer entries than this in all are merged; the rebuild takes some milliseconds.
 const MERGED: usize = 50_000;
 
 /// Event ids in memory.
 #[derive(Debug)]
 pub struct IdIndex {
-    /// The oldest first; their seqs do not overlap.
+    /// The generations, the oldest first; their seqs do not overlap.
     generations: Vec<IdGeneration>,
-    /// In bytes.
+    /// The memory that the index may use, in bytes.
     allowed: usize,
 }
 
 impl IdIndex {
-    /// An empty index that is to use no more than `allowed` bytes; `expected` ids are inserted at once.
+    /// An empty index for at most `allowed` bytes. `expected` ids will be inserted at once.
     pub fn new(allowed: usize, expected: usize) -> Self {
         let mut index = Self { generations: Vec::new(), allowed };
         if expected > 0 {
@@ -104,14 +103,14 @@ impl IdIndex {
         index
     }
 
-    /// How many ids a generation holds at most: a sixth of what is allowed, at a power of two of buckets of 9 bytes, of which
-    /// seven in eight are used.
+    /// The most ids of a generation: a sixth of the allowed memory, as a power of two of buckets of 9 bytes, of which seven in eight are
+    /// used.
     fn max_generation(&self) -> usize {
         let buckets = (self.allowed / 6 / 9).max(2);
         ((1 << buckets.ilog2()) / 8 * 7).max(MIN_GENERATION)
     }
 
-    /// Inserts an id; its seq is above those of all others.
+    /// Inserts an id. Its seq must be above the seqs of all others.
     pub fn insert(&mut self, id: &EventId, seq: i64) {
         if !self.generations.last().is_some_and(|open| open.entries.is_empty() || open.takes(seq)) {
             let capacity = self.len().clamp(MIN_GENERATION, self.max_generation());
@@ -132,7 +131,7 @@ impl IdIndex {
         found
     }
 
-    /// Removes what [`IdIndex::insert`] inserted.
+    /// Removes an id that [`IdIndex::insert`] inserted.
     pub fn remove(&mut self, id: &EventId, seq: i64) {
         let at = self.generations.partition_point(|one| one.last < seq);
         let Some(one) = self.generations.get_mut(at) else { return };
@@ -144,7 +143,7 @@ impl IdIndex {
         }
     }
 
-    /// A generation that lost most of its entries gives their memory back, and joins an older one if both are small.
+    /// Frees the memory of a generation that lost most of its entries, and merges it with an older one if both are small.
     fn shrink(&mut self, at: usize) {
         let closed = at + 1 < self.generations.len();
         let one = &mut self.generations[at];
@@ -170,8 +169,8 @@ impl IdIndex {
         }
     }
 
-    /// The entries of the oldest generation, by fingerprint, and the last seq of it, if more memory is used than allowed. The caller
-    /// evicts them: it writes them to the disk, and then drops them here.
+    /// The entries of the oldest generation, by fingerprint, and its last seq, if more memory is used than allowed. The caller writes them
+    /// to the disk, and then drops them here.
     pub fn to_evict(&self) -> Option<(Vec<(u32, i64)>, i64)> {
         let oldest = self.generations.first().filter(|_| self.generations.len() > 1 && self.memory() > self.allowed)?;
         let mut entries: Vec<(u32, i64)> = oldest.all().collect();
@@ -179,12 +178,12 @@ impl IdIndex {
         Some((entries, oldest.last))
     }
 
-    /// Drops the generations whose seqs all are up to `last`.
+    /// Drops the generations whose seqs are all up to `last`.
     pub fn drop_up_to(&mut self, last: i64) {
         self.generations.retain(|one| one.last > last);
     }
 
-    /// How many ids it holds.
+    /// The number of ids.
     pub fn len(&self) -> usize {
         self.generations.iter().map(|one| one.entries.len()).sum()
     }

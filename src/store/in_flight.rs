@@ -1,8 +1,8 @@
-//! Which events are in flight: begun, and neither released nor settled.
+//! The events in flight of a store: begun, and neither released nor settled.
 //!
-//! An event is in flight before its row is read, until its settlement has committed. An erasure takes events that are not in
-//! flight; a worker that begins one of them waits until the erasure has committed or failed. Invariant: an event that is being
-//! erased is not in flight. Deliberately absent: any trace on disk; nothing is in flight after a restart.
+//! An event is in flight before its row is read, until its settlement has committed. An erasure takes only events that are not in flight. A
+//! worker that begins one of them waits until the erasure has committed or failed. Invariant: an event that is being erased is not in
+//! flight. Deliberately absent: any trace on disk. No event is in flight after a restart.
 
 use crate::domain::Seq;
 use parking_lot::{Condvar, Mutex};
@@ -23,8 +23,7 @@ struct Sets {
 }
 
 impl InFlightEvents {
-    /// These are in flight from now on, until the guard is dropped or they are released. Waits while one of them is being
-    /// erased.
+    /// Marks these events as in flight until the guard is dropped or they are released. Waits while one of them is being erased.
     pub fn begin(self: &Arc<Self>, seqs: Vec<Seq>) -> ReleaseOnDrop {
         let being_erased =
             |sets: &mut Sets| !sets.erasing.is_empty() && seqs.iter().any(|seq| sets.erasing.contains(seq));
@@ -35,7 +34,7 @@ impl InFlightEvents {
         ReleaseOnDrop { events: Arc::clone(self), seqs }
     }
 
-    /// These are in flight no longer.
+    /// Marks these events as no longer in flight.
     pub fn release(&self, seqs: &[Seq]) {
         let mut sets = self.sets.lock();
         for seq in seqs {
@@ -43,12 +42,12 @@ impl InFlightEvents {
         }
     }
 
-    /// Whether this one is in flight.
+    /// Whether this event is in flight.
     pub fn contains(&self, seq: Seq) -> bool {
         self.sets.lock().in_flight.contains(&seq)
     }
 
-    /// Of these, those that are not in flight; they are being erased until the guard is dropped.
+    /// Takes the events of this list that are not in flight. They are being erased until the guard is dropped.
     pub fn erase(self: &Arc<Self>, seqs: &[Seq]) -> EraseGuard {
         let mut sets = self.sets.lock();
         let free: Vec<Seq> = seqs.iter().copied().filter(|seq| !sets.in_flight.contains(seq)).collect();
@@ -58,7 +57,7 @@ impl InFlightEvents {
     }
 }
 
-/// Releases events when it is dropped, unless they are kept.
+/// Releases its events when it is dropped, except the kept ones.
 #[derive(Debug)]
 pub struct ReleaseOnDrop {
     events: Arc<InFlightEvents>,
@@ -66,7 +65,7 @@ pub struct ReleaseOnDrop {
 }
 
 impl ReleaseOnDrop {
-    /// These stay in flight; the others are released now.
+    /// Keeps these events in flight, and releases the others now.
     pub fn keep(&mut self, seqs: impl Iterator<Item = Seq>) {
         let kept: HashSet<Seq> = seqs.collect();
         self.seqs.retain(|seq| !kept.contains(seq));
@@ -83,7 +82,7 @@ impl Drop for ReleaseOnDrop {
 #[derive(Debug)]
 pub struct EraseGuard {
     events: Arc<InFlightEvents>,
-    /// Which.
+    /// Their seqs.
     pub seqs: Vec<Seq>,
 }
 

@@ -1,8 +1,7 @@
-//! What operators look at: the pending events of an account, the newest dead letters, what became of an event, and which accounts the
-//! store knows.
+//! Reads for operators: the pending events of an account, the newest dead letters, the record of an event, and the known accounts.
 //!
-//! In: filters. Out: rows that are also the JSON of the operators' listener. Invariants: nothing here changes anything; no row
-//! holds personal data: a user is shown as keyed hashes; a page costs the same however much the store holds. Deliberately absent:
+//! In: filters. Out: rows that are also the JSON of the operators' listener. Invariants: nothing here changes anything; no row holds
+//! personal data (a user is shown as keyed hashes); the cost of a page does not depend on the size of the store. Deliberately absent:
 //! bodies, which only a dead letter shows.
 
 use super::{DeadLetterPage, EventFilter, EventPage, Filter, LedgerStatus, Lookup, LookupQuery, StoreError};
@@ -20,12 +19,12 @@ pub trait Inspection: Send + Sync {
     /// When the oldest pending event of each of these accounts was received; `None` for one without pending events.
     async fn oldest_pending(&self, accounts: &[AccountName]) -> Result<Vec<Option<Timestamp>>, StoreError>;
 
-    /// Pending events that fit `filter` and have a seq above `after`, in log order: up to `limit` (at least one), and fewer where
-    /// few fit. Go on at [`BacklogPage::next`] until there is none.
+    /// Pending events that match `filter` and have a seq above `after`, in log order: up to `limit` (at least one), or fewer if few match.
+    /// The next page begins at [`BacklogPage::next`], until there is none.
     async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError>;
 
-    /// Dead letters that fit `filter`, the newest first, with an id below `before`: up to `limit` (at least one), and fewer where few fit.
-    /// [`DeadLetterPage::next`] is the `before` to go on with, until there is none.
+    /// Dead letters that match `filter`, the newest first, with an id below `before`: up to `limit` (at least one), or fewer if few match.
+    /// [`DeadLetterPage::next`] is the `before` of the next page, until there is none.
     async fn newest_dead_letters(
         &self,
         filter: &Filter,
@@ -33,15 +32,16 @@ pub trait Inspection: Send + Sync {
         limit: usize,
     ) -> Result<DeadLetterPage, StoreError>;
 
-    /// What became of the event with this seq. `None`: there is none, or it was removed by a compaction.
+    /// The record of the event with this seq. `None`: there is no such event, or a compaction removed it.
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError>;
 
-    /// Events that fit `filter`, the newest first, with a seq below `before`: up to `limit` (at least one), and fewer where few fit.
-    /// Go on at [`EventPage::next`] until there is none. Those that were answered at receipt are among them once they are written.
+    /// Events that match `filter`, the newest first, with a seq below `before`: up to `limit` (at least one), or fewer if few match. The
+    /// next page begins at [`EventPage::next`], until there is none. Events that were answered at receipt are included when they are
+    /// written.
     async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError>;
 
-    /// What is held of a user, or of single events. Found by index: what it reads of the log are the blocks that may hold an event of
-    /// the user (see `user_key_filter`), and the events of the last seconds. It runs beside all other work.
+    /// The data of a user, or of single events. It searches by index, and reads of the log only the blocks that may hold an event of the
+    /// user (see `user_key_filter`) and the events of the last seconds. It runs beside all other work.
     async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError>;
 }
 
@@ -50,14 +50,14 @@ pub trait Inspection: Send + Sync {
 pub struct BacklogFilter {
     /// Of this account.
     pub account: AccountName,
-    /// With this keyed hash among the keys of its user.
+    /// With this keyed hash among its user keys.
     pub user: Option<[u8; 16]>,
     /// Received before this moment.
     pub received_before: Option<Timestamp>,
 }
 
 impl BacklogFilter {
-    /// Whether an event of the account fits.
+    /// Whether an event of the account matches.
     pub fn fits(&self, users: &[UserKey], received_at: Timestamp) -> bool {
         self.user.is_none_or(|user| users.iter().any(|key| *key.bytes() == user))
             && self.received_before.is_none_or(|moment| received_at < moment)
@@ -78,12 +78,12 @@ pub struct PendingEvent {
     /// When it was received.
     #[schema(value_type = i64)]
     pub received_at: Timestamp,
-    /// How often its delivery failed so far.
+    /// The number of failed attempts so far.
     pub failures: u32,
 }
 
 impl PendingEvent {
-    /// An event with these keys of its user.
+    /// An event with these user keys.
     pub fn new(seq: i64, id: EventId, users: &[UserKey], received_at: Timestamp, failures: u32) -> Self {
         let [user_id_hash, email_hash] = printed_hashes(users);
         Self { seq, event: id.to_string(), user_id_hash, email_hash, received_at, failures }
@@ -104,16 +104,16 @@ pub(super) fn printed_hashes(users: &[UserKey]) -> [Option<String>; 2] {
 pub struct BacklogPage {
     /// The events found.
     pub events: Vec<PendingEvent>,
-    /// The seq after which to go on; `None` if that was all.
+    /// The seq after which the next page begins; `null` if this is the last page.
     pub next: Option<i64>,
 }
 
-/// What is known of one event.
+/// The record of one event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventRecord {
     /// Its seq in the log.
     pub seq: i64,
-    /// The account it is delivered to.
+    /// The account of the event.
     pub account: String,
     /// The event, as the log names it.
     pub event: String,
@@ -123,29 +123,29 @@ pub struct EventRecord {
     /// The keyed hash of its e-mail address, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email_hash: Option<String>,
-    /// The id of the source at Segment (`projectId`), if the event said one.
+    /// The id of the source at Segment (`projectId`), if the event names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// When it was received.
     #[schema(value_type = i64)]
     pub received_at: Timestamp,
-    /// Where it is.
+    /// The state of the event.
     pub state: EventState,
-    /// What became of it, in one word.
+    /// The result, in one word.
     pub status: LedgerStatus,
-    /// How it ended, as a code; absent while it is pending.
+    /// The outcome as a code; absent while it is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// Of a dead letter: why, in words.
+    /// The reason of a dead letter, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Where an event is.
+/// The state of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventState {
-    /// It waits for its delivery, or is being delivered.
+    /// It is pending, or being delivered.
     Pending,
     /// It was delivered, there was nothing to do, or its dead letter was replayed or discarded.
     Settled,

@@ -1,10 +1,9 @@
-//! The ledger: what became of every event that came authenticated. Events that were appended are in it by their rows of the log; this
-//! is how those get there that were answered without being appended (refused, ignored, unsupported, repeats).
+//! The ledger: the record of the result of every authentic event. Appended events are in it by their rows of the log. This module adds the
+//! events that were answered without being appended (refused, ignored, unsupported, repeats).
 //!
-//! In: events, as they are answered. Out: rows to write beside other work, in portions. Invariants: recording waits for nothing and
-//! does no I/O; the buffer is bounded, and what does not fit in is counted; an event that was not appended is in no index of ids, so
-//! sent again it is no repeat. Deliberately absent: when the buffer is written, which assembly decides; the rows, which an
-//! engine writes.
+//! In: events, as they are answered. Out: rows to write beside other work, in portions. Invariants: recording waits for nothing and does no
+//! I/O; the buffer is bounded, and events that do not fit are counted; an event that was not appended is in no index of ids, so it is no
+//! repeat when it is sent again. Deliberately absent: the time of writing, which assembly decides; the rows, which an engine writes.
 
 use super::{Appended, NewEvent};
 use crate::delivery::OutcomeCode;
@@ -14,31 +13,31 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
-/// So many events are held until they are written: those of a second at 10,000 a second, in about 2 MB.
+/// The most events in the buffer: those of a second at 10,000 events a second, in about 2 MB.
 const MAX_EVENTS: usize = 10_000;
 
-/// So many events are written in one transaction.
+/// The events that are written in one transaction.
 const PORTION: usize = 500;
 
 /// An event that was answered without being appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnsweredEvent {
-    /// The account that it came for.
+    /// The account of the event.
     pub account: AccountName,
     /// Its identity.
     pub id: EventId,
-    /// Its user's keys, as far as it says them readably.
+    /// The user keys, as far as the event has them in readable form.
     pub user_keys: Vec<UserKey>,
-    /// The source at Segment, if it says one.
+    /// The source at Segment, if the event names one.
     pub source: Option<SourceId>,
     /// When it was received.
     pub received_at: Timestamp,
-    /// What became of it.
+    /// The outcome.
     pub outcome: OutcomeCode,
 }
 
 impl AnsweredEvent {
-    /// Those of these events that [`EventLog::append`](super::EventLog::append) did not append, with these results.
+    /// The events of this list that [`EventLog::append`](super::EventLog::append) did not append, according to `results`.
     pub(super) fn not_appended(events: &[NewEvent], results: &[Appended]) -> Vec<Self> {
         events.iter().zip(results).filter_map(|(event, result)| Self::of(event, *result)).collect()
     }
@@ -60,7 +59,7 @@ impl AnsweredEvent {
     }
 }
 
-/// Events that were answered and are not written yet.
+/// The buffer of events that were answered and are not written yet.
 #[derive(Debug, Default)]
 pub struct LedgerBuffer {
     events: Mutex<VecDeque<AnsweredEvent>>,
@@ -74,7 +73,7 @@ impl LedgerBuffer {
         self.record_all([event]);
     }
 
-    /// Records these events, as far as they fit in; the others count as dropped.
+    /// Records these events as far as they fit; the others count as dropped.
     pub fn record_all(&self, answered: impl IntoIterator<Item = AnsweredEvent>) {
         let mut answered = answered.into_iter().peekable();
         if answered.peek().is_none() {
@@ -88,24 +87,24 @@ impl LedgerBuffer {
         self.recorded.notify_one();
     }
 
-    /// Returns when an event was recorded since this returned last.
+    /// Returns when an event was recorded since the last return.
     pub async fn recorded(&self) {
         self.recorded.notified().await;
     }
 
-    /// How many events were dropped because the buffer was full.
+    /// The number of events that were dropped because the buffer was full.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Takes the oldest events out, to be written in one transaction; empty if there is none.
+    /// Takes the oldest events, to be written in one transaction; empty if there is none.
     pub(super) fn take(&self) -> Vec<AnsweredEvent> {
         let mut events = self.events.lock();
         let portion = events.len().min(PORTION);
         events.drain(..portion).collect()
     }
 
-    /// Puts events back that could not be written; the oldest of them are dropped if they do not fit in any more.
+    /// Puts back events that could not be written. The oldest are dropped if they no longer fit.
     pub(super) fn give_back(&self, taken: Vec<AnsweredEvent>) {
         let mut events = self.events.lock();
         let surplus = (events.len() + taken.len()).saturating_sub(MAX_EVENTS);

@@ -1,6 +1,6 @@
-//! What became of an event, in one word, and the filter by it.
+//! The result of an event in one word, and the filter of events by it.
 //!
-//! In: how a row of the log ended. Out: a word of a closed list. Invariant: every row of the log has exactly one of them.
+//! In: the end of a row of the log. Out: a word of a closed list. Invariant: every row of the log has exactly one of these words.
 
 use super::EventRecord;
 use crate::delivery::OutcomeCode;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 words! {
-    /// What became of an event.
+    /// The result of an event.
     #[derive(Serialize, Deserialize, ToSchema)]
     #[serde(rename_all = "snake_case")]
     LedgerStatus {
-        /// It waits for its delivery, or is being delivered.
+        /// It is pending, or being delivered.
         Pending = "pending",
         /// It was delivered.
         Delivered = "delivered",
@@ -37,7 +37,7 @@ impl LedgerStatus {
         Self::ALL.iter().copied().find(|status| status.as_str() == word)
     }
 
-    /// The status of an event that ended so, or is pending; `answered`: without having been appended.
+    /// The status of an event with this outcome; none: it is pending. `answered`: it was not appended.
     pub fn of(outcome: Option<OutcomeCode>, answered: bool) -> Self {
         let Some(code) = outcome else { return Self::Pending };
         match code {
@@ -57,23 +57,23 @@ impl LedgerStatus {
 pub struct EventFilter {
     /// Of this account.
     pub account: Option<String>,
-    /// Of which this became.
+    /// With this status.
     pub status: Option<LedgerStatus>,
-    /// That ended with this outcome.
+    /// With this outcome.
     pub outcome: Option<OutcomeCode>,
     /// Received at this moment or later.
     pub since: Option<Timestamp>,
 }
 
 impl EventFilter {
-    /// Whether an event of the account fits.
+    /// Whether an event of the account matches.
     pub(super) fn fits(&self, event: &EventRecord) -> bool {
         self.status.is_none_or(|status| event.status == status)
             && self.outcome.is_none_or(|outcome| event.outcome.as_deref() == Some(outcome.as_str()))
             && self.is_since(event.received_at)
     }
 
-    /// Whether it asks for events received at this moment.
+    /// Whether events received at this moment match.
     pub(super) fn is_since(&self, received_at: Timestamp) -> bool {
         self.since.is_none_or(|since| received_at >= since)
     }
@@ -84,7 +84,7 @@ impl EventFilter {
 pub struct EventPage {
     /// The events found.
     pub events: Vec<EventRecord>,
-    /// The seq below which to go on; `null` if that was all.
+    /// The seq below which the next page begins; `null` if this is the last page.
     pub next: Option<i64>,
 }
 

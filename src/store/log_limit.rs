@@ -11,12 +11,12 @@ pub struct LogLimit {
 }
 
 impl LogLimit {
-    /// Whether a line may be written now; if so, none may for a minute.
+    /// Whether a line may be written now. If so, the next one may be written a minute later.
     pub fn due(&mut self) -> bool {
         self.due_at(Instant::now())
     }
 
-    /// The failure is over: the next one is logged at once.
+    /// The failure is over. The next one is logged at once.
     pub fn reset(&mut self) {
         self.last = None;
     }

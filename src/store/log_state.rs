@@ -1,9 +1,9 @@
-//! What the one writer of a log keeps in memory: account numbers, backlogs, the deduplication index, the next seq.
+//! The state that the writer of a log keeps in memory: account numbers, backlogs, the deduplication index, the next seq.
 //!
-//! In: the changes of a transaction. Out: the state as of that transaction. Invariants: a transaction that is
-//! rolled back leaves the state as it was before it; ids of the open transaction are kept apart, and join the index
-//! when it has committed; other threads see the counts as of the last commit ([`Published`]); nothing that grows with the
-//! number of accounts or events is ever copied. Deliberately absent: rows, which an engine writes.
+//! In: the changes of a transaction. Out: the state as of that transaction. Invariants: a transaction that is rolled back leaves the state
+//! as it was before it; ids of the open transaction are kept apart, and join the index when the transaction has committed; other threads
+//! see the counts as of the last commit ([`Published`]); no data is copied whose size grows with the number of accounts or events.
+//! Deliberately absent: rows, which an engine writes.
 
 use super::StoreStatus;
 use super::appended_users::AppendedUsers;
@@ -33,46 +33,46 @@ pub struct LogState {
 #[derive(Debug)]
 struct Backlog {
     name: AccountName,
-    /// How many events are pending.
+    /// The number of pending events.
     pending: u64,
     /// The seq that was appended last.
     last: Seq,
-    /// The keys of recently appended events; keys from a transaction that was rolled back may be among them.
+    /// The user keys of recently appended events, perhaps including keys of a transaction that was rolled back.
     appended_users: AppendedUsers,
 }
 
-/// What the current transaction changed: what it takes to undo it, and what takes effect when it commits.
+/// The changes of the current transaction: the values to restore on a rollback, and the changes that take effect at the commit.
 #[derive(Debug, Default)]
 struct Uncommitted {
     /// Ids of events that were appended.
     ids: HashMap<EventId, Seq>,
-    /// Accounts whose backlog changed: their pending events and their last seq before. None: the account is new.
+    /// Accounts whose backlog changed: their number of pending events and their last seq before. None: the account is new.
     backlogs: HashMap<AccountNumber, Option<(u64, Seq)>>,
     /// The next seq before.
     next_seq: i64,
-    /// How many dead letters were added.
+    /// The number of added dead letters.
     dead_letters: i64,
-    /// Ids of the log that count no longer.
+    /// Ids of the log that no longer count.
     removed: Vec<(EventId, Seq)>,
     /// All ids up to this seq were written to disk.
     ids_on_disk_up_to: Option<i64>,
 }
 
-/// What is known of an account when the store is opened.
+/// The state of an account when the store is opened.
 #[derive(Debug)]
 pub struct StoredAccount {
     /// Its number.
     pub number: AccountNumber,
     /// Its name.
     pub name: AccountName,
-    /// How many of its events are pending.
+    /// The number of its pending events.
     pub pending: u64,
-    /// The last of them; 0 if there is none.
+    /// The seq of its last pending event; 0 if there is none.
     pub last: Seq,
 }
 
 impl LogState {
-    /// The state at opening: `dead` dead letters are kept, and no seq from `next_seq` on was assigned.
+    /// The state at opening, with `dead` dead letters. `next_seq` is the first seq that was not assigned.
     pub fn new(ids: IdIndex, next_seq: i64, dead: u64, stored: Vec<StoredAccount>) -> Self {
         let (mut accounts, mut backlogs, mut waiting) = (HashMap::new(), HashMap::new(), BTreeMap::new());
         for StoredAccount { number, name, pending, last } in stored {
@@ -143,7 +143,7 @@ impl LogState {
         self.accounts.get(name).copied()
     }
 
-    /// An account has got a number.
+    /// Adds an account with this number.
     pub fn add_account(&mut self, name: &AccountName, number: AccountNumber) {
         self.accounts.insert(name.clone(), number);
         let backlog =
@@ -152,12 +152,12 @@ impl LogState {
         self.uncommitted.backlogs.insert(number, None);
     }
 
-    /// How many events of the account are pending.
+    /// The number of pending events of the account.
     pub fn pending(&self, name: &AccountName) -> u64 {
         self.backlog(name).map_or(0, |log| log.pending)
     }
 
-    /// Whether an event of the user with these keys may be pending; up to `none_up_to` none is.
+    /// Whether an event of the user with these keys may be pending. None up to `none_up_to` is.
     pub fn may_be_pending(&self, name: &AccountName, users: &[UserKey], none_up_to: Option<Seq>) -> bool {
         let log = self.backlog(name).filter(|log| log.pending > 0 && !users.is_empty());
         log.is_some_and(|log| log.appended_users.may_be_pending(users, none_up_to))
@@ -168,7 +168,7 @@ impl LogState {
         self.next_seq
     }
 
-    /// Assigns the next seq to an event that is not pending, and no repeat of which is a duplicate.
+    /// Assigns the next seq to an event that is not pending and whose repeats are no duplicates.
     pub fn assign_seq(&mut self) -> Seq {
         let seq = Seq(self.next_seq);
         self.next_seq += 1;
@@ -193,12 +193,12 @@ impl LogState {
         }
     }
 
-    /// So many dead letters were added.
+    /// `more` dead letters were added.
     pub fn add_dead_letters(&mut self, more: i64) {
         self.uncommitted.dead_letters += more;
     }
 
-    /// An id of the log counts no longer.
+    /// An id of the log no longer counts.
     pub fn remove(&mut self, id: EventId, seq: Seq) {
         self.uncommitted.removed.push((id, seq));
     }
@@ -208,7 +208,7 @@ impl LogState {
         self.uncommitted.ids.get(id).copied()
     }
 
-    /// The seqs at which the id may be in the log, of those in memory, the newest first.
+    /// The seqs in memory at which the id may be in the log, the newest first.
     pub fn candidates(&self, id: &EventId) -> Vec<i64> {
         self.ids.candidates(id)
     }
@@ -218,7 +218,7 @@ impl LogState {
         self.ids.to_evict()
     }
 
-    /// All ids up to the seq `last` were written to disk: they leave the memory when this transaction commits.
+    /// All ids up to the seq `last` were written to disk. They leave the memory when this transaction commits.
     pub fn ids_moved(&mut self, last: i64) {
         self.uncommitted.ids_on_disk_up_to = Some(last);
     }
@@ -227,7 +227,7 @@ impl LogState {
         self.backlogs.get(self.accounts.get(name)?)
     }
 
-    /// The backlog of an account, to be changed.
+    /// The backlog of an account, for a change.
     fn change(&mut self, account: AccountNumber) -> Option<&mut Backlog> {
         let log = self.backlogs.get_mut(&account)?;
         self.uncommitted.backlogs.entry(account).or_insert(Some((log.pending, log.last)));

@@ -1,6 +1,6 @@
-//! What is measured of a store, for metrics and for operators.
+//! Measurements of a store, for metrics and for operators.
 //!
-//! [`Measured`] takes I/O to know, so it is read on request. A [`Commit`] is reported when it has happened.
+//! [`Measured`] needs I/O, so it is read on request. A [`Commit`] is reported when it has happened.
 
 use super::TraitsSize;
 use crate::domain::Timestamp;
@@ -9,35 +9,35 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// What a store holds at this moment.
+/// A measurement of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measured {
     /// When the oldest pending event of each account was received. Accounts without pending events are left out.
     pub oldest_pending: BTreeMap<String, Timestamp>,
-    /// How many dead letters there are, by account and by the reason's short word.
+    /// The number of dead letters, by account and by the reason's short word.
     pub dead_letters: BTreeMap<(String, String), u64>,
-    /// What is remembered of users who are no affiliates yet, by account. Accounts without any are left out.
+    /// The size of the remembered traits of users who are no affiliates yet, by account. Accounts without any are left out.
     pub remembered: BTreeMap<String, TraitsSize>,
-    /// Of how many users what was remembered has been dropped by this process, because their account had reached its limit.
+    /// The number of users whose remembered traits this process dropped because their account had reached its limit.
     pub remembered_dropped: u64,
     /// The size on disk, in bytes.
     pub size: u64,
-    /// The room left on that disk, in bytes; none if the store cannot know.
+    /// The free space on that disk, in bytes; none if the store does not know it.
     pub free: Option<u64>,
-    /// How many ids the deduplication index holds in memory.
+    /// The number of ids of the deduplication index in memory.
     pub deduplication_ids: u64,
     /// The memory of that index, in bytes.
     pub deduplication_bytes: u64,
-    /// How many events the ledger lacks, because too many were answered at once.
+    /// The number of events that the ledger could not record, because too many were answered at once.
     pub ledger_dropped: u64,
 }
 
 /// A commit that changed the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// How many requests to the store shared it.
+    /// The number of requests to the store that shared it.
     pub requests: usize,
-    /// How long it took, with its sync to disk.
+    /// Its duration, with its sync to disk.
     pub took: Duration,
 }
 

@@ -2,11 +2,11 @@
 //! sealed API keys.
 //!
 //! The traits are divided by caller: [`EventLog`] (HTTP server and delivery workers), [`AffiliateIndex`] (delivery workers),
-//! [`DeadLetters`], [`Inspection`] (operators), [`Ledger`], [`ApiKeyVault`], [`Maintenance`] and [`Ownership`] (assembly). Rows that change
-//! together are changed by one method in one transaction. An engine is an adapter: it holds rows and transactions. Which events may run is
-//! decided in [`crate::scheduling`], which calls they need in [`crate::delivery`]. The files beside an engine's folder are what every
-//! engine needs: formats of columns and rows, what is decided of events that are appended, settled or erased, the deduplication index, the
-//! events in flight, the published counts.
+//! [`DeadLetters`], [`Inspection`] (operators), [`Ledger`], [`ApiKeyVault`], [`Maintenance`] and [`Ownership`] (assembly). One method
+//! changes in one transaction the rows that change together. An engine is an adapter: it has rows and transactions. [`crate::scheduling`]
+//! decides which events may run, [`crate::delivery`] which calls they need. The files beside the engines' folders are for every engine:
+//! formats of columns and rows, decisions about events to append, settle or erase, the deduplication index, the events in flight, the
+//! published counts.
 //!
 //! # The promises of every engine
 //! 1. [`EventLog::append`] returns after the events are committed and synced, or with an error and none of them appended. There is one
@@ -102,10 +102,10 @@ use std::collections::BTreeMap;
 /// Limits of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many events of one account may be pending.
+    /// The most pending events of one account.
     pub max_backlog: u64,
-    /// How many bytes the deduplication index of the SQLite engine may use in memory. It is a target: compaction evicts the oldest ids to
-    /// the disk, where they are found.
+    /// The memory for the deduplication index of the SQLite engine, in bytes. It is a target: compaction moves the oldest ids to the disk,
+    /// where they are still found.
     pub deduplication_memory: usize,
 }
 
@@ -118,23 +118,23 @@ impl Default for Limits {
 /// Accepted events, in commit order, until they are settled; and the affiliates of their users.
 #[async_trait]
 pub trait EventLog: Send + Sync {
-    /// The key of this store's hashes: made once, the same after every restart.
+    /// The hash key of this store: made once, and the same after every restart.
     fn hash_key(&self) -> &HashKey;
 
     /// Appends events in this order, or none of them. One answer per event. The exception of promise 1: a lost connection to PostgreSQL.
-    /// What is not appended is recorded ([`Ledger::recorded`]).
+    /// Events that are not appended are recorded ([`Ledger::recorded`]).
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
 
     /// Up to `limit` pending entries of `account` with a [`Seq`] above `after`, in log order. Fewer than `limit`: the log was read
     /// to its end.
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
-    /// Begins units of `account`: bodies, memory and progress, in the order asked for. `None` for a unit whose head is not
-    /// pending (any more). Fewer than were asked for if their bodies reach a bound, of some mebibytes; at least one. All events
-    /// returned are in flight until they are settled or released.
+    /// Begins units of `account`, and returns their bodies, memory and progress in the order of `units`. `None` for a unit whose head is
+    /// not pending, or no longer. It returns fewer units, but at least one, if their bodies reach a bound of some mebibytes. All returned
+    /// events are in flight until they are settled or released.
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError>;
 
-    /// What is remembered of the affiliate of `account` with this code, for an event with these keys. `None` if nothing is.
+    /// The record of the affiliate of `account` with this code, for an event with these user keys. `None` if there is none.
     async fn recall(
         &self,
         account: &AccountName,
@@ -142,11 +142,10 @@ pub trait EventLog: Send + Sync {
         keys: &[UserKey],
     ) -> Result<Option<Recalled>, StoreError>;
 
-    /// Releases events: they are in flight no longer, and pending as before. No I/O.
+    /// Releases events: they are no longer in flight, and pending as before. No I/O.
     fn release(&self, seqs: &[Seq]);
 
-    /// Saves that `unit` is begun, and its progress. The followers are marked as begun with the head; followers of an earlier
-    /// mark no longer are.
+    /// Saves that `unit` is begun, and its progress. Marks the followers as begun with the head, in place of an earlier mark.
     async fn save_progress(
         &self,
         account: &AccountName,
@@ -155,7 +154,7 @@ pub trait EventLog: Send + Sync {
         changes: AffiliateChanges,
     ) -> Result<(), StoreError>;
 
-    /// Ends an attempt at `unit`; its events are in flight no longer. [`StoreError::NotPending`] if the head is not pending.
+    /// Ends an attempt at `unit`, whose events are no longer in flight. [`StoreError::NotPending`] if the head is not pending.
     async fn settle(
         &self,
         account: &AccountName,
@@ -165,25 +164,25 @@ pub trait EventLog: Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// What became of events that were not appended.
+/// The ledger entries of events that were not appended.
 #[async_trait]
 pub trait Ledger: Send + Sync {
     /// The events that were answered without being appended, and are not written yet.
     fn recorded(&self) -> &LedgerBuffer;
 
-    /// Writes them into the log. What cannot be written stays in the buffer.
+    /// Writes them into the log. Events that cannot be written stay in the buffer.
     async fn write_recorded(&self) -> Result<(), StoreError>;
 }
 
-/// Affiliates that Refersion's list shows.
+/// Affiliates of Refersion's list.
 #[async_trait]
 pub trait AffiliateIndex: Send + Sync {
-    /// What was last saved of how far the list of `account` was read; `None` if nothing was. Opaque to the store.
+    /// The saved progress of reading the list of `account`; `None` if none was saved. Opaque to the store.
     async fn list_progress(&self, account: &AccountName) -> Result<Option<String>, StoreError>;
 
-    /// Remembers affiliates of a page of the list of `account`, and saves how far the list was read. Returns those that were remembered:
-    /// one that is known stays as it is, one of whose keys leads to another affiliate is left out, and so is one that was deleted, as long
-    /// as the moment of that is kept. No two of them have the same code or a key in common.
+    /// Remembers affiliates of a page of the list of `account`, and saves the progress of reading it. Returns the affiliates that were
+    /// remembered. A known affiliate stays as it is. An affiliate is left out if one of its user keys leads to another one, or if it was
+    /// deleted and the moment is still kept. No two of `affiliates` may have the same code or a common user key.
     async fn remember_listed(
         &self,
         account: &AccountName,
@@ -195,8 +194,8 @@ pub trait AffiliateIndex: Send + Sync {
 /// Events that failed permanently, and the erasure of a user.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
-    /// Dead letters that fit `filter`, with an id above `after`: up to `limit` (at least one), and fewer where few fit. Go
-    /// on at [`DeadLetterPage::next`] until there is none.
+    /// Dead letters that match `filter`, with an id above `after`: up to `limit` (at least one), or fewer if few match. The next page
+    /// begins at [`DeadLetterPage::next`], until there is none.
     async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, StoreError>;
 
     /// One dead letter, with its history and its body.
@@ -209,20 +208,20 @@ pub trait DeadLetters: Send + Sync {
     /// Deletes dead letters; returns the ids of those that existed.
     async fn discard(&self, ids: &[i64]) -> Result<Vec<i64>, StoreError>;
 
-    /// Makes up to `limit` pending events of an account that nobody delivers for dead letters, with the code `account_gone`, in log order
-    /// and in one transaction; returns how many. Events in flight stay. `None`: a process owns the account, and nothing was changed. With
-    /// SQLite the caller has to know that this process has no worker for it.
+    /// Turns up to `limit` pending events of an account without a worker into dead letters, with the code `account_gone`, in log order and
+    /// in one transaction; returns their number. Events in flight stay. `None`: a process owns the account, and nothing was changed. With
+    /// SQLite the caller must know that this process has no worker for the account.
     async fn set_aside(&self, account: &AccountName, now: Timestamp, limit: usize) -> Result<Option<u64>, StoreError>;
 
     /// Appends dead letters to another account, in the order of their ids, each as the event given with it, and deletes them in the same
-    /// transaction. What the other account has already stays a dead letter. [`StoreError::BacklogFull`] if so many do not fit in.
+    /// transaction. Events that the other account has already stay dead letters. [`StoreError::BacklogFull`] if the others do not fit.
     async fn move_dead_letters(&self, moved: Vec<MovedDeadLetter>) -> Result<Vec<ReplayResult>, StoreError>;
 
-    /// Erases what is held of the user of `account` with these keys: bodies of pending events and dead letters, links, affiliates,
-    /// and the keys in the log. Reads the log in portions, and erases in one transaction.
+    /// Erases the data of the user of `account` with these keys: bodies of pending events and dead letters, links, affiliates, and the user
+    /// keys in the log. Reads the log in portions, and erases in one transaction.
     async fn forget(&self, account: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError>;
 
-    /// What [`DeadLetters::forget`] would erase at this moment. Changes nothing.
+    /// The counts of what [`DeadLetters::forget`] would erase now. Changes nothing.
     async fn forget_preview(&self, account: &AccountName, users: &[UserKey]) -> Result<Forgotten, StoreError>;
 }
 
@@ -242,32 +241,32 @@ pub trait ApiKeyVault: Send + Sync {
 /// Status, account health, compaction and the end of a store.
 #[async_trait]
 pub trait Maintenance: Send + Sync {
-    /// How much it holds and whether it can be written, as of the last commit. No I/O.
+    /// The counts of the store, and whether it can be written, as of the last commit. No I/O.
     fn status(&self) -> StoreStatus;
 
     /// Commits a small change, so that [`Maintenance::status`] is up to date.
     async fn probe(&self) -> Result<(), StoreError>;
 
-    /// Measures what it holds; a few reads, whose number does not depend on the number of events.
+    /// Measures the store by a few reads, whose number does not depend on the number of events.
     async fn measure(&self) -> Result<Measured, StoreError>;
 
     /// Reports every later commit that changed something to `on_commit`; a second call changes nothing.
     fn on_commit(&self, on_commit: OnCommit);
 
-    /// The accounts with pending events, and how many. No I/O.
+    /// The number of pending events, by account. No I/O.
     fn pending(&self) -> BTreeMap<String, u64>;
 
-    /// What was last saved of the account's health; `None` if nothing was. Opaque to the store.
+    /// The saved health of the account; `None` if none was saved. Opaque to the store.
     async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError>;
 
     /// Saves the account's health for the next owner and for the time after a restart.
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError>;
 
-    /// From now on these keys lead to no affiliate. The affiliates stay.
+    /// Makes these user keys lead to no affiliate. The affiliates stay.
     async fn unlink(&self, keys: Vec<UserKey>) -> Result<(), StoreError>;
 
     /// Up to `limit` affiliates whose e-mail address could not be changed because another affiliate has it: of `account`, or of all
-    /// accounts. Go on after the last [`EmailConflict::place`] until none is left; the first is above 0.
+    /// accounts. The next page begins after the last [`EmailConflict::place`]; the first is above 0.
     async fn email_conflicts(
         &self,
         account: Option<&AccountName>,
@@ -275,20 +274,19 @@ pub trait Maintenance: Send + Sync {
         limit: usize,
     ) -> Result<Vec<EmailConflict>, StoreError>;
 
-    /// Removes settled events, ids, moments of deletions and what is remembered of users for too long, in portions (all of them in the
-    /// course of hours), and frees the space of erased content. SQLite's content is overwritten before (promise 9); an error may say that
-    /// this could not be done yet.
+    /// Removes old settled events, ids, moments of deletions and remembered traits, in portions (all of them within hours), and frees the
+    /// space of erased content. SQLite overwrites the content before (promise 9); an error may say that this is not possible yet.
     async fn compact(&self, before: Retention) -> Result<(), StoreError>;
 
-    /// Returns when the store has ended: it was closed, its writer has failed permanently, or its tables are too new for this
-    /// release by now.
+    /// Returns when the store has ended: it was closed, its writer has failed permanently, or its tables have become too new for this
+    /// release.
     async fn closed(&self);
 
-    /// Writes what was recorded, finishes writing and closes the store; every later call is [`StoreError::Closed`].
+    /// Writes the recorded events, finishes writing and closes the store. Every later call returns [`StoreError::Closed`].
     async fn close(&self);
 }
 
-/// Everything a store can do, for callers that need several of its traits.
+/// All traits of a store, for callers that need several of them.
 pub trait Store:
     EventLog + Ledger + AffiliateIndex + DeadLetters + Inspection + ApiKeyVault + Maintenance + Ownership
 {

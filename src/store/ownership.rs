@@ -1,10 +1,11 @@
-//! Ownership of accounts: which process delivers for an account, and until when. If it dies, another takes the account over (failover).
+//! Ownership of accounts: the process that delivers for an account, and its lease. If the process dies, another takes the account over
+//! (failover).
 //!
-//! In: the accounts that this process can deliver for. Out: a [`Lease`] for each that it owns. Invariants: at most one process
-//! owns an account; a process has at most one lease of an account at a time: after one has ended, the next is given out only
-//! once every clone of it was dropped, and with it all that was in flight. Where one process has the store to itself, as with
-//! SQLite, it owns every account, without end: these are the default methods. Deliberately absent: which process is to own an
-//! account, which is decided in [`crate::scheduling`], and what an owner does.
+//! In: the accounts that this process can deliver for. Out: a [`Lease`] for each account that it owns. Invariants: at most one process owns
+//! an account; a process has at most one lease of an account at a time: after a lease has ended, the next is given out only when every
+//! clone of it was dropped, so nothing is in flight under it. With SQLite one process has the store for itself and owns every account
+//! without end: the default methods. Deliberately absent: the assignment of accounts to processes ([`crate::scheduling`]), and the work of
+//! an owner ([`crate::worker`]).
 
 use super::StoreError;
 use crate::delivery::OutcomeCode;
@@ -15,10 +16,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Which accounts this process delivers for, and what it learns of the other processes.
+/// The ownership of accounts by this process, and hints about other processes.
 #[async_trait]
 pub trait Ownership: Send + Sync {
-    /// How often [`Ownership::renew`] is to be called; `None` if there is nothing to renew.
+    /// How often [`Ownership::renew`] must be called; `None` if there is nothing to renew.
     fn renew_every(&self) -> Option<Duration> {
         None
     }
@@ -34,51 +35,49 @@ pub trait Ownership: Send + Sync {
         self.lease(account).is_some()
     }
 
-    /// Renews every lease, takes over accounts that have no live owner, and asks for or gives up accounts, so that they are
-    /// spread over the live processes. `candidates` are the accounts that this process can deliver for; without any it gives up
-    /// all it owns, each as soon as no clone of its lease is left. Returns the accounts owned here that have pending events
-    /// which were not there at the last renewal.
+    /// Renews every lease, takes over accounts without a live owner, and asks for or gives up accounts, so that they are distributed over
+    /// the live processes. `candidates` are the accounts that this process can deliver for. Without candidates it gives up all accounts,
+    /// each when no clone of its lease is left. Returns the owned accounts with pending events that were not there at the last renewal.
     async fn renew(&self, candidates: &BTreeSet<AccountName>) -> Result<Vec<AccountName>, StoreError> {
         let _ = candidates;
         Ok(Vec::new())
     }
 
-    /// Returns when there is a reason to act before the next renewal is due. Such hints may be lost.
+    /// Returns when there is a reason to act before the next renewal is due. These hints may be lost.
     async fn changed(&self) -> Change {
         std::future::pending().await
     }
 
-    /// Returns once the owner of `account`, another process, has settled the event `seq`, or has saved another health of the account
-    /// than `health`. Without hints: the store is asked again and again.
+    /// Returns when the owner of `account`, another process, has settled the event `seq`, or has saved a health of the account that differs
+    /// from `health`. It polls the store and needs no hints.
     async fn done_elsewhere(&self, account: &AccountName, seq: Seq, health: Option<&str>) -> DoneElsewhere {
         let _ = (account, seq, health);
         std::future::pending().await
     }
 
-    /// The time by the store's own clock, which all processes share. `None`: it has none.
+    /// The time of the store's own clock, which all processes share. `None`: the store has no clock.
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 }
 
-/// What another process did.
+/// A hint about a change by another process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It appended events to these accounts, which are owned here.
+    /// It appended events to these accounts, which this process owns.
     Appended(Vec<AccountName>),
-    /// It gave an account up, or asks for one; or the last clone of a lease that is to end was dropped here. A renewal is worth
-    /// while.
+    /// It gave up an account or asks for one; or the last clone of an ending lease was dropped here. A renewal is useful now.
     Owners,
     /// It stored an API key.
     ApiKeys,
 }
 
-/// What the owner of an account, another process, did while a request waits here for an event of it.
+/// An action of an owner in another process, while a request here waits for an event of the account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DoneElsewhere {
-    /// It settled the event: how that ended, and the reason in words if it is a dead letter.
+    /// It settled the event, with this outcome, and the reason in words if it is a dead letter.
     Settled(OutcomeCode, Option<String>),
-    /// It saved this as the account's health, which is opaque to the store.
+    /// It saved this health of the account, which is opaque to the store.
     Health(String),
 }
 
@@ -86,15 +85,15 @@ pub enum DoneElsewhere {
 #[derive(Clone, Debug)]
 pub struct Lease(Option<watch::Receiver<Term>>);
 
-/// How long a lease lasts.
+/// The term of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
     /// Which lease this is: each that a process is given has another number.
     pub number: u64,
-    /// Until when requests may be sent, unless it is renewed: counted from before the renewal was sent, on this process's monotonic
-    /// clock. Another process may take the account over some seconds later, so that a request that was sent has its effect before.
+    /// Until when requests may be sent without a further renewal, counted from before the renewal was sent, on the monotonic clock of this
+    /// process. Another process may take over the account some seconds later, so a request that was sent has its effect before.
     pub until: Instant,
-    /// No delivery may begin any more, and it is not renewed: the account was lost, or is to be given up.
+    /// Whether no delivery may begin any more and the lease is not renewed, because the account was lost or will be given up.
     pub is_ending: bool,
 }
 
@@ -104,12 +103,12 @@ impl Lease {
         Self(None)
     }
 
-    /// A lease of this term, which is renewed and ended through the other end of the channel.
+    /// A lease of this term. The other end of the channel renews and ends it.
     pub fn of(term: watch::Receiver<Term>) -> Self {
         Self(Some(term))
     }
 
-    /// Whether no other process ever delivers for the account, because this one has the store to itself (SQLite).
+    /// Whether no other process ever delivers for the account, because this one has the store for itself (SQLite).
     pub fn is_unlimited(&self) -> bool {
         self.0.is_none()
     }
@@ -119,7 +118,7 @@ impl Lease {
         self.0.as_ref().is_none_or(|term| Instant::now() <= term.borrow().until)
     }
 
-    /// Whether no delivery may begin any more. Those in flight may be settled: if the account was lost, the store refuses that.
+    /// Whether no delivery may begin any more. Deliveries in flight may be settled; if the account was lost, the store refuses that.
     pub fn is_ending(&self) -> bool {
         self.0.as_ref().is_some_and(|term| term.borrow().is_ending)
     }
@@ -129,10 +128,10 @@ impl Lease {
         self.0.as_ref().map_or(0, |term| term.borrow().number)
     }
 
-    /// Returns when it was renewed, or is about to end.
+    /// Returns when the lease was renewed or is ending.
     pub async fn changed(&mut self) {
         let Some(term) = &mut self.0 else { return std::future::pending().await };
-        // Err: the store is gone, so nothing changes any more.
+        // Err: the store was closed, so nothing changes any more.
         if term.changed().await.is_err() {
             std::future::pending::<()>().await;
         }

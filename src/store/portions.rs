@@ -1,18 +1,18 @@
-//! How the log is read, searched and compacted in portions, alike in every engine: so that none occupies a connection for long.
+//! Reading and searching the log in portions, in the same way for every engine, so that no read occupies a connection for long.
 //!
-//! Deliberately absent: the statements, which are an engine's.
+//! Deliberately absent: the SQL statements, which an engine has.
 
 use super::{LookupQuery, StoreError};
 use crate::domain::Seq;
 use crate::scheduling::Entry;
 
-/// At most so many entries are read at once.
+/// The most entries that are read at once.
 const MAX_ENTRIES: usize = 2_000;
 
-/// A compaction ends after so many portions of the log in which nothing was to be removed; the next one goes on there.
+/// The most portions of the log without anything to remove in one compaction. The next compaction continues there.
 pub const MAX_EMPTY_PORTIONS: u32 = 40;
 
-/// Up to `limit` pending entries with a seq above `after`. `read` reads one portion: up to so many entries after a seq; fewer, if
+/// Up to `limit` pending entries with a seq above `after`. `read` reads one portion: up to a number of entries after a seq, or fewer if
 /// there are no more.
 pub async fn entries<F>(after: Seq, limit: usize, read: impl Fn(Seq, usize) -> F) -> Result<Vec<Entry>, StoreError>
 where
@@ -40,9 +40,9 @@ pub struct SeqRange {
     pub last: i64,
 }
 
-/// The seqs that a lookup finds in these ranges, the newest first: one more than it wants, if there are so many. The ranges follow
-/// each other from the newest to the oldest. `examine` examines the last rows of a range: it returns what is found in them, the newest
-/// first, and the rest of the range, if there is one.
+/// The seqs that a lookup finds in these ranges, the newest first: one more than its limit, if there are so many. `ranges` go from the
+/// newest to the oldest. `examine` examines the last rows of a range, and returns the seqs found in them, the newest first, and the
+/// remaining range, if there is one.
 pub async fn newest<F, E>(
     ranges: Vec<SeqRange>,
     query: &LookupQuery,

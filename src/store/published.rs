@@ -18,16 +18,16 @@ pub struct Published {
     pub observer: CommitObserver,
 }
 
-/// The content of [`Published`]. Not to be cloned: it grows with the number of accounts.
+/// The content of [`Published`]. It is never cloned, because it grows with the number of accounts.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// The status.
     pub status: StoreStatus,
-    /// How many events of each account are pending. Accounts without pending events are left out.
+    /// The number of pending events of each account. Accounts without pending events are left out.
     pub pending: BTreeMap<String, u64>,
     /// The last seq that was assigned.
     pub last_seq: i64,
-    /// How many ids the deduplication index holds in memory, and its bytes.
+    /// The number of ids of the deduplication index in memory, and their bytes.
     pub deduplication: (u64, u64),
 }
 
@@ -37,12 +37,12 @@ impl Published {
         Self { counts: Mutex::new(counts), failures: Mutex::default(), observer: CommitObserver::default() }
     }
 
-    /// The counts. Not to be held for long.
+    /// Locks the counts. The lock must not be held for long.
     pub fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock()
     }
 
-    /// The status; that of a store that is closed says so.
+    /// The status. `is_closed`: it reports that the store is closed.
     pub fn status(&self, is_closed: bool) -> StoreStatus {
         let mut status = self.lock().status.clone();
         if is_closed {
@@ -51,7 +51,7 @@ impl Published {
         status
     }
 
-    /// Something was written: the store can be written.
+    /// A commit succeeded: the store can be written.
     pub fn written(&self) {
         if self.lock().status.write_error.take().is_some() {
             self.failures.lock().reset();
@@ -59,12 +59,12 @@ impl Published {
         }
     }
 
-    /// A commit failed: the store cannot be written, unless it is `one_request` alone that fails for good.
+    /// A commit failed: the store cannot be written, unless only `one_request` failed permanently.
     pub fn failed(&self, error: &StoreError, one_request: bool) {
         if !one_request || matches!(error, StoreError::Transient(_)) {
             let before = self.lock().status.write_error.replace(error.to_string());
             if before.is_none() {
-                self.failures.lock().reset(); // the change of state is logged, whatever failed before
+                self.failures.lock().reset(); // the change of the state is logged, whatever failed before
             }
         }
         if self.failures.lock().due() {
@@ -72,8 +72,8 @@ impl Published {
         }
     }
 
-    /// A transaction has committed: so many events of each of these accounts are pending now, `dead` dead letters were added,
-    /// and `last_seq` was assigned last.
+    /// A transaction has committed. `changed`: the numbers of pending events of accounts; `dead`: the number of added dead letters;
+    /// `last_seq`: the seq that was assigned last.
     pub fn commit<'a>(&self, changed: impl Iterator<Item = (&'a AccountName, u64)>, dead: i64, last_seq: i64) {
         let mut counts = self.lock();
         for (name, waiting) in changed {

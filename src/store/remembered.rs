@@ -1,25 +1,25 @@
-//! What is remembered of users who are no affiliates yet, as a store holds it: one row for each `userId`.
+//! The stored form of the remembered traits of users who are no affiliates yet: one row for each `userId`.
 //!
-//! In: sealed bytes, the keys of the user, and the names of what is in them. Out: the bytes, and the names for operators. Invariants:
-//! nothing of it is readable without the seal key but names of attributes; an account holds no more than [`TraitsLimits`] after a
-//! compaction, the oldest go first. Deliberately absent: what is sealed ([`crate::mapping::RememberedTraits`]), and the seal key.
+//! In: sealed bytes, user keys, and the names of the attributes in the bytes. Out: the bytes, and the names for operators. Invariants:
+//! without the seal key only names of attributes are readable; after a compaction an account holds no more than [`TraitsLimits`], and the
+//! oldest traits are removed first. Deliberately absent: the sealed content ([`crate::mapping::RememberedTraits`]), and the seal key.
 
 use super::FoundBy;
 use crate::domain::{Timestamp, UserKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What changes in what is remembered of a user who is no affiliate yet.
+/// A change of the remembered traits of a user who is no affiliate yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TraitsChange {
-    /// It is remembered from now on.
+    /// The traits are remembered.
     Keep(KeptTraits),
-    /// It was used, and is erased. The key is that of the `userId`.
+    /// The traits were used, and are erased. With the user key of the `userId`.
     Erase(UserKey),
 }
 
 impl TraitsChange {
-    /// The key of the `userId`.
+    /// The user key of the `userId`.
     pub fn user(&self) -> &UserKey {
         match self {
             Self::Keep(kept) => &kept.user,
@@ -28,20 +28,21 @@ impl TraitsChange {
     }
 }
 
-/// What is to be remembered of a user.
+/// The traits of a user to remember.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeptTraits {
-    /// The key of the `userId`.
+    /// The user key of the `userId`.
     pub user: UserKey,
-    /// The key of the address that is in the bytes, if one is: by it, too, a delete erases them.
+    /// The user key of the address in the bytes, if there is one. A delete finds the traits by this key, too.
     pub email: Option<UserKey>,
-    /// The names of what is in the bytes.
+    /// The names of the attributes in the bytes.
     pub names: Vec<String>,
     /// The sealed bytes.
     pub sealed: Vec<u8>,
-    /// Until when they count.
+    /// The moment from which the traits no longer count.
     pub expires_at: Timestamp,
-    /// They contain what was read before. If that was erased meanwhile, nothing is kept: what was erased does not come back.
+    /// Whether the bytes contain traits that were read before. If these were erased meanwhile, nothing is kept, so erased traits are not
+    /// stored again.
     pub replaces: bool,
 }
 
@@ -58,7 +59,7 @@ impl KeptTraits {
     }
 }
 
-/// How much may be remembered in one account.
+/// The limits of remembered traits in one account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraitsLimits {
     /// Users.
@@ -68,7 +69,7 @@ pub struct TraitsLimits {
 }
 
 impl TraitsLimits {
-    /// Those of a running service: some hundred bytes a user.
+    /// The limits of a running service: some hundred bytes a user.
     pub const USUAL: Self = Self { users: 200_000, bytes: 128 * 1024 * 1024 };
 }
 
@@ -79,7 +80,7 @@ impl Default for TraitsLimits {
     }
 }
 
-/// How much is remembered in one account.
+/// The size of the remembered traits in one account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TraitsSize {
     /// Users.
@@ -89,12 +90,12 @@ pub struct TraitsSize {
 }
 
 impl TraitsSize {
-    /// Whether it is more than is allowed.
+    /// Whether the size exceeds the limits.
     pub(super) fn exceeds(self, limits: TraitsLimits) -> bool {
         self.users > limits.users || self.bytes > limits.bytes
     }
 
-    /// How many of these rows, of so many bytes each and the oldest first, are to go.
+    /// The number of rows to remove. `oldest`: the sizes of the rows, the oldest first.
     pub(super) fn surplus(mut self, limits: TraitsLimits, oldest: impl IntoIterator<Item = u64>) -> usize {
         let mut oldest = oldest.into_iter();
         let mut surplus = 0;
@@ -107,15 +108,15 @@ impl TraitsSize {
     }
 }
 
-/// What is remembered of a user who is no affiliate yet: names, no values.
+/// The remembered traits that a lookup found: names, no values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FoundTraits {
-    /// Which of the things looked up lead to it.
+    /// The parts of the query that lead to them.
     pub found_by: Vec<FoundBy>,
     /// The names of the attributes at Refersion (`#` and the id of a custom field), `status` if an audience sets one, and the trait of
     /// `create_if`.
     pub attributes: Vec<String>,
-    /// Until when it is remembered.
+    /// Until when they are remembered.
     #[schema(value_type = i64)]
     pub expires_at: Timestamp,
 }

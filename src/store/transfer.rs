@@ -1,10 +1,9 @@
-//! Moving a whole store to another one, of the same engine or another: every table as rows of plain values, in portions.
+//! The transfer of a whole store to another one, of the same engine or another: every table as rows of plain values, in portions.
 //!
-//! In: a [`TransferSource`] and a [`TransferTarget`]. Out: the counts of both, which agree. Invariants: nothing of the source is
-//! changed; the target is empty before, and either has everything afterwards or is as empty as before; no service runs on either
-//! of them meanwhile; seqs stay, so that dead letters keep their ids, events their followers, and no seq is assigned twice.
-//! Deliberately absent: what is derived from the log (the deduplication index), which the target makes anew, and which process
-//! owns an account.
+//! In: a [`TransferSource`] and a [`TransferTarget`]. Out: the counts of both, which agree. Invariants: the source does not change; the
+//! target is empty before, and afterwards has everything or is as empty as before; no service runs on either of them meanwhile; seqs stay,
+//! so dead letters keep their ids, events keep their followers, and no seq is assigned twice. Deliberately absent: data that is derived
+//! from the log (the deduplication index), which the target makes anew; and the owners of accounts.
 
 use super::StoreError;
 use async_trait::async_trait;
@@ -36,22 +35,22 @@ pub enum ColumnKind {
     Bytes,
 }
 
-/// A table of every engine. Its first columns are its key.
+/// A table of every engine. Its first columns are its primary key.
 #[derive(Debug)]
 pub struct Table {
     /// Its name.
     pub name: &'static str,
-    /// How many columns its key has.
+    /// The number of columns of its primary key.
     pub key: usize,
     /// Its columns.
     pub columns: &'static [(&'static str, ColumnKind)],
-    /// So many rows are read and written at once.
+    /// The rows that are read and written at once.
     pub portion: i64,
 }
 
-/// Rows without bodies are narrow.
+/// The portion of a table without bodies, whose rows are narrow.
 const NARROW: i64 = 5_000;
-/// A body may have hundreds of kilobytes.
+/// The portion of a table with bodies, each of which may have hundreds of kilobytes.
 const WITH_BODY: i64 = 200;
 
 macro_rules! tables {
@@ -84,13 +83,13 @@ pub const TABLES: [Table; 11] = tables! {
 };
 
 impl Table {
-    /// The names of its columns, or of those of its key, each as `write` writes it, separated by commas.
+    /// The names of these columns, separated by commas, each as `write` writes it.
     pub fn list(&self, columns: std::ops::Range<usize>, write: impl Fn(usize, &str, ColumnKind) -> String) -> String {
         let written = self.columns[columns.clone()].iter().zip(columns).map(|((name, kind), n)| write(n, name, *kind));
         written.collect::<Vec<_>>().join(", ")
     }
 
-    /// A row of this table that cannot be moved: a value is of another kind than its column.
+    /// The error for a row of this table that has a value of another kind than its column.
     pub fn damaged(&self, row: &[ColumnValue], column: usize) -> StoreError {
         let key: Vec<String> = row[..self.key].iter().map(ColumnValue::in_message).collect();
         StoreError::Corrupt(format!("{}.{} of the row {}", self.name, self.columns[column].0, key.join(", ")))
@@ -98,38 +97,38 @@ impl Table {
 }
 
 impl ColumnValue {
-    /// A number; anything else is not shown.
+    /// The value for a message: only a number is shown.
     fn in_message(&self) -> String {
         if let Self::Integer(number) = self { number.to_string() } else { "…".to_owned() }
     }
 }
 
-/// What a store holds besides its tables.
+/// The state of a store besides its tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The key of its hashes.
+    /// The hash key.
     pub hash_key: Vec<u8>,
-    /// No seq below it is assigned again.
+    /// The next seq; no lower one is assigned again.
     pub next_seq: i64,
-    /// Events below this seq may have the id that releases before 0.3.0 gave.
+    /// Events below this seq may have an id of releases before 0.3.0.
     pub former_ids_below: i64,
-    /// Up to this seq only the ids of pending events and of dead letters count.
+    /// The seq up to which only the ids of pending events and of dead letters count.
     pub ids_forgotten_up_to: i64,
 }
 
-/// How many rows each table has, by its name; and how many events are pending, by account (`pending of main`).
+/// The number of rows of each table, by its name; and the number of pending events of each account (`pending of main`).
 pub type TableCounts = BTreeMap<String, u64>;
 
 /// The store to move.
 #[async_trait]
 pub trait TransferSource: Send {
-    /// What it holds besides its tables.
+    /// The state besides the tables.
     async fn identity(&mut self) -> Result<Identity, StoreError>;
 
     /// Its counts.
     async fn counts(&mut self) -> Result<TableCounts, StoreError>;
 
-    /// The portion of a table after the row with this key (none: the first), in the order of the keys.
+    /// Reads the portion of a table after the row with this primary key (none: the first portion), in the order of the primary keys.
     async fn read(
         &mut self,
         table: &'static Table,
@@ -143,14 +142,14 @@ pub trait TransferTarget: Send {
     /// Writes rows of a table.
     async fn write(&mut self, table: &'static Table, rows: Vec<Vec<ColumnValue>>) -> Result<(), StoreError>;
 
-    /// Makes what is derived, and returns the counts of what was written.
+    /// Makes the derived data, and returns the counts of the written rows.
     async fn complete(&mut self, identity: &Identity) -> Result<TableCounts, StoreError>;
 
-    /// Commits everything. A target that is dropped before is as empty as it was.
+    /// Commits everything. A target that is dropped before stays empty.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// Moves everything. `progress` is called with the number of rows moved so far, and of all.
+/// Moves everything. `progress` gets the number of rows moved so far, and the number of all rows.
 pub async fn transfer(
     source: &mut dyn TransferSource,
     mut target: Box<dyn TransferTarget>,
@@ -187,7 +186,7 @@ fn differences(source: &TableCounts, target: &TableCounts) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// Refuses a target that holds anything.
+/// Refuses a target that is not empty.
 pub fn check_empty(counts: &TableCounts) -> Result<(), StoreError> {
     let held: Vec<String> =
         counts.iter().filter(|(_, rows)| **rows > 0).map(|(name, n)| format!("{n} {name}")).collect();

@@ -1,18 +1,18 @@
-//! A Bloom filter of the user keys and event ids in a block of the log: it says which blocks may hold the events that a lookup looks for.
+//! A Bloom filter of the user keys and event ids in a block of the log. It shows which blocks may hold the events of a lookup.
 //!
-//! In: the ids and keys of successive rows of the log, as they are stored. Out: 8 KiB to keep beside the log, and from them whether an id
-//! or a key may be in the block. An index of every key would be written at random places, a page for each key; the filters are written in sequence,
-//! 4 bytes an event. Invariants: a key that was added is found; of other keys, one in a hundred is, in a full block; no key can be
-//! read from a filter. The bytes never change their meaning, since they are stored. A library (`fastbloom`) promises no format on disk,
-//! and hashes what is hashed already: a key is 16 bytes of a keyed hash, so its eight pairs of bytes are the positions of its bits.
-//! Deliberately absent: I/O, and when filters are made, which an engine decides.
+//! In: the ids and user keys of successive rows of the log, as stored. Out: 8 KiB to keep beside the log, and whether an id or a key may be
+//! in the block. An index of every key would be written at random places, a page for each key; the filters are written in sequence, 4 bytes
+//! an event. Invariants: every added key is found; in a full block, one in a hundred other keys is found, too; no key can be read from a
+//! filter. The meaning of the bytes never changes, since they are stored. A library (`fastbloom`) promises no format on disk and would hash
+//! again: a key is 16 bytes of a keyed hash, so its eight pairs of bytes are the positions of its bits. Deliberately absent: I/O, and the
+//! time of making filters, which an engine decides.
 
 use super::user_keys;
 
-/// So many rows of the log make a block: with an id and two keys each, a key has 11 bits.
+/// The rows of a block of the log. With an id and two user keys in each row, a key has 11 bits.
 pub const BLOCK_ROWS: i64 = 2_000;
 
-/// A bit for each pair of bytes.
+/// The bytes of a filter: a bit for each value of a pair of bytes.
 const BYTES: usize = (1 << 16) / 8;
 
 /// The filter of one block.
@@ -40,7 +40,7 @@ impl UserKeyFilter {
     }
 }
 
-/// Whether one of these ids or keys may be in the block of which these bytes were kept. None were: the block is to be read.
+/// Whether one of these ids or user keys may be in the block with this filter. Without a filter the block must be read.
 pub fn may_hold(kept: Option<&[u8]>, keys: &[[u8; 16]]) -> bool {
     let has =
         |kept: &[u8], key| bit_positions(key).all(|(byte, bit)| kept.get(byte).is_none_or(|kept| kept & bit != 0));

@@ -1,8 +1,8 @@
-//! User keys as they are stored: per key a tag byte and the 16 bytes of its hash.
+//! The stored form of user keys: for each a tag byte and the 16 bytes of its hash.
 //!
-//! In: [`UserKey`]s. Out: blobs, and back. Besides the two kinds of user keys, the table `links` holds a third: the key
-//! of an affiliate itself ([`HashKey::affiliate`](crate::domain::HashKey::affiliate)), by which its row is found without an index on
-//! account and code. Invariant: a blob of another format is refused, never read in part.
+//! In: [`UserKey`]s. Out: blobs, and back. Besides the two kinds of user keys, the table `links` has a third kind of key: the affiliate key
+//! ([`HashKey::affiliate`](crate::domain::HashKey::affiliate)), by which its row is found without an index on account and code. Invariant:
+//! a blob of another format is refused, never read in part.
 
 use crate::domain::{AccountName, AffiliateCode, HashKey, UserKey};
 
@@ -10,10 +10,10 @@ use crate::domain::{AccountName, AffiliateCode, HashKey, UserKey};
 pub const USER_ID: u8 = 1;
 /// The tag of an e-mail address.
 pub const EMAIL: u8 = 2;
-/// The tag of an affiliate itself.
+/// The tag of an affiliate key.
 pub const AFFILIATE: u8 = 3;
 
-/// The bytes of one key with its tag.
+/// The bytes of a user key or an affiliate key, with its tag.
 pub type TaggedKey = [u8; 17];
 
 /// The key with its tag.

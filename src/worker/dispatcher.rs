@@ -1,15 +1,15 @@
 //! The dispatcher: a queue of calls that wait for a permit, and the requests in flight.
 //!
-//! In: a call. Out: its reply. There is none if the call cannot be sent now: the service shuts down, the lease on the account ends, or
-//! the account is paused or halted. Invariants:
-//! - No request begins without a permit of the account's health, which is what limits how many are in flight (as a semaphore would).
+//! In: a call. Out: its reply, or none if the call cannot be sent now: the service shuts down, the lease on the account ends, or the
+//! account is paused or halted. Invariants:
+//! - No request begins without a permit of the account's health. The permits limit the requests in flight, like a semaphore.
 //! - No request is sent that the lease does not outlast.
-//! - A call that can share a request waits until all deliveries begun with it have made their first call. One that cannot goes before.
+//! - A call that can share a request waits until all deliveries begun with it have made their first call. A call that must go alone does
+//!   not wait.
 //! - A bulk request that Refersion rejects because of one of its calls (a partial failure) is split into halves down to that call, so that
 //!   no other call is rejected with it.
 //!
-//! Deliberately absent: which calls share a request
-//! ([`crate::scheduling::Batcher`]), and what replies mean for an event.
+//! Deliberately absent: the decision which calls share a request ([`crate::scheduling::Batcher`]), and the effect of a reply on an event.
 
 use super::{FOREVER, Worker};
 use crate::delivery::{Call, Reply};
@@ -29,7 +29,7 @@ pub(super) struct Dispatcher {
     state: Mutex<DispatchState>,
     /// A request has ended.
     ended: Notify,
-    /// How many permits were given out.
+    /// The number of permits given out.
     begun: AtomicU64,
 }
 
@@ -46,13 +46,13 @@ struct DispatchState {
     next_permit: Option<Timestamp>,
 }
 
-/// At most so many deliveries that are being settled make room for further ones.
+/// The most deliveries in settlement that make room for further ones.
 const MAX_SETTLING: usize = 200;
 
 /// A call that waits for a permit.
 struct PendingCall {
     seq: Seq,
-    /// The reply and how long it took, or that the call cannot be sent now.
+    /// The reply and its time; `None` if the call cannot be sent now.
     reply: oneshot::Sender<Option<(Reply, Duration)>>,
 }
 
@@ -70,7 +70,7 @@ struct RequestInFlight {
     worker: Worker,
     /// The permit of the request that was sent last; taken when the reply arrives.
     permit: Option<Permit>,
-    /// Whether other calls could have gone with it.
+    /// Whether other calls could have shared its request.
     shareable: bool,
     calls: usize,
 }
@@ -94,12 +94,12 @@ impl Dispatcher {
         self.ended.notify_waiters();
     }
 
-    /// How many requests of deliveries have begun so far.
+    /// The number of requests of deliveries that have begun so far.
     pub(super) fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// How many deliveries make room for further ones: their call is in flight, or they are being settled.
+    /// The number of deliveries that make room for further ones: their call is in flight, or their settlement is being written.
     pub(super) fn in_flight_or_settling(&self) -> usize {
         let state = self.state.lock();
         state.in_flight + state.settling.min(MAX_SETTLING)
@@ -120,9 +120,8 @@ impl Worker {
         Settling(self.clone())
     }
 
-    /// Waits until `call` was sent and replied to: the reply, and how long the request took. None if it cannot be sent now. A
-    /// request that ends without a reply has panicked, which is a bug; it counts as lost, so that it is retried with backoff, and
-    /// alone.
+    /// Waits until `call` was sent and replied to: the reply, and how long the request took. `None` if it cannot be sent now. A request
+    /// that ends without a reply has panicked, which is a bug; it counts as lost, so that it is retried with backoff, and alone.
     pub(super) async fn call(
         &self,
         call: Arc<Call>,
@@ -148,13 +147,13 @@ impl Worker {
         }
     }
 
-    /// How long until a call that waits for the rate may be sent.
+    /// The time until a call that waits for the rate may be sent.
     pub(super) fn until_next_permit(&self) -> Duration {
         let next = self.0.dispatcher.state.lock().next_permit;
         next.map_or(Duration::MAX, |at| at.since(self.now()))
     }
 
-    /// Waits for a permit for one more request; none if nothing can be sent now.
+    /// Waits for a permit for one more request; `None` if nothing can be sent now.
     async fn permit(&self) -> Option<Permit> {
         loop {
             let ended = self.0.dispatcher.ended.notified();

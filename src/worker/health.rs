@@ -1,4 +1,4 @@
-//! What replies mean for the whole account: they change its health, and every transition is logged, counted and published here.
+//! The effect of replies on the whole account: they change its health, and this file logs, counts and publishes every transition.
 //!
 //! In: replies, one for each request, and probes of a rejected key. Out: log lines, metrics and one published snapshot. Invariant:
 //! a transition is reported once, however many replies would have caused it. Deliberately absent: the rules, which are those of
@@ -24,7 +24,7 @@ pub enum ApiKeyKnown {
 }
 
 impl Worker {
-    /// The account's calls are made through `client` from now on, with another key if it says so; that may work, so a halt ends.
+    /// The account's calls are made through `client` from now on. With `is_new_api_key` Refersion may accept the key, so a halt ends.
     pub fn replace_client(&self, client: Client, is_new_api_key: bool) {
         self.0.settings.client.replace(client);
         if is_new_api_key {
@@ -41,7 +41,7 @@ impl Worker {
         Ok(())
     }
 
-    /// What the reply to a call for the event `seq` means for the account.
+    /// Applies the reply to a call for the event `seq` to the account's health.
     pub(super) fn on_reply(&self, permit: Permit, reply: &Reply, seq: Seq) {
         let (now, chance) = (self.now(), rand::random());
         let (transition, what) = {
@@ -162,7 +162,7 @@ impl Worker {
         self.0.changed.notify_one();
     }
 
-    /// Under the lock, so that of two threads the later one publishes what is later.
+    /// Under the lock, so that of two threads the later one publishes the later state.
     pub(super) fn publish_health(&self) {
         let health = self.health();
         self.0.signals.publish(health.snapshot());
@@ -198,7 +198,7 @@ impl Worker {
         }
     }
 
-    /// What is saved; nothing if that cannot be read for good.
+    /// The saved health; an empty one if it can never be read.
     async fn read_health(&self) -> Option<String> {
         loop {
             match self.0.store.health(&self.0.settings.account).await {
@@ -214,7 +214,7 @@ impl Worker {
         self.0.signals.publish(HealthSnapshot::default());
     }
 
-    /// Saves the account's health, if what is saved of it has changed.
+    /// Saves the account's health, if its saved part has changed.
     pub(super) async fn save_health(&self) {
         let health = self.health().saved(self.now());
         if !self.0.saved_health.lock().as_ref().is_some_and(|(_, saved)| health.differs_from(saved)) {

@@ -1,10 +1,11 @@
-//! Learning the account's affiliates from Refersion's list: it is read page by page, behind deliveries, and what is learned from a
-//! page is stored together with how far the list was read.
+//! Learning the account's affiliates from Refersion's list: it is read page by page, behind deliveries, and the links of a page are stored
+//! together with the progress.
 //!
 //! In: `DELIVERY_LEARN`, or the request of an operator. Out: known affiliates. Invariants: one page is asked for at a time, within the
 //! limits of the account, and while deliveries run never with the last permit; no answer has an effect on the account's health or on a
-//! delivery: a list that cannot be read is logged once, and asked for again after a wait that grows; reading goes on where it was
-//! interrupted. Deliberately absent: what is learned from a page ([`affiliate_list`]), and what is known already, which the store decides.
+//! delivery: a list that cannot be read is logged once, and requested again after a growing wait; reading continues where it was
+//! interrupted. Deliberately absent: learning from a page ([`affiliate_list`]), and the decision which affiliates are known already, which
+//! the store makes.
 
 use super::{Worker, WorkerInner};
 use crate::account_signals::{AffiliateLearning, LearningError, LearningStatus};
@@ -23,20 +24,20 @@ pub(super) type Link = (Vec<UserKey>, AffiliateKey);
 /// The waits after pages that could not be read.
 const AFTER_FAILURE: Backoff = Backoff { min: Duration::from_secs(60), max: Duration::from_hours(24) };
 
-/// How far the account's affiliates were learned.
+/// The progress of learning the account's affiliates.
 #[derive(Debug, Default)]
 pub(super) struct Learning {
-    /// The number of the lease under which the progress was read from the store; none: it was not yet.
+    /// The number of the lease under which the progress was read from the store; `None` before that.
     restored: Option<u64>,
     progress: ListProgress,
-    /// How many affiliates this reading has added.
+    /// The number of affiliates that this reading has added.
     added: usize,
     throttle: BackgroundThrottle,
     /// An operator asked for the list: it is read now, from its first page on if it was read before.
     is_requested: bool,
     /// No page is asked for before.
     not_before: Timestamp,
-    /// How often in a row no page could be read.
+    /// The number of failures in a row.
     failures: u32,
     /// Why the last one could not.
     failure: Option<String>,
@@ -52,11 +53,11 @@ struct PageInFlight {
     permit: Option<Permit>,
 }
 
-/// What is to be done about the list now.
+/// The next step of reading the list.
 pub(super) enum NextPage {
-    /// This page is to be asked for.
+    /// Request this page.
     Ask(PageRequest),
-    /// Nothing, for so long, if nothing happens before.
+    /// Wait for this time, or until something happens.
     Wait(Duration),
     /// Nothing.
     None,
@@ -93,7 +94,7 @@ impl AffiliateLearning for WeakWorker {
 }
 
 impl Worker {
-    /// Reads how far the list was read, once for each lease.
+    /// Reads the progress from the store, once for each lease.
     pub(super) async fn restore_learning(&self, lease: &Lease) {
         let number = Some(lease.number());
         if self.delivery().learn == Learn::Off || self.0.learning.lock().restored == number {
@@ -107,7 +108,7 @@ impl Worker {
         }
     }
 
-    /// Reads the list now, whatever `DELIVERY_LEARN` says: where it was interrupted, or from its first page on.
+    /// Reads the list now, with any `DELIVERY_LEARN`: from the page where it was interrupted, or from its first page on.
     pub async fn start_learning(&self) -> Result<(), LearningError> {
         let account = &self.0.settings.account;
         let lease = self.0.store.lease(account).filter(|_| !self.is_leaving()).ok_or(LearningError::NotOwner)?;
@@ -128,7 +129,7 @@ impl Worker {
         Ok(())
     }
 
-    /// How far the list was read.
+    /// The progress of reading the list.
     pub async fn learning(&self) -> Result<LearningStatus, LearningError> {
         let saved = self.saved_progress().await?;
         let learning = self.0.learning.lock();
@@ -147,13 +148,13 @@ impl Worker {
         progress.map_err(|error| LearningError::Store(error.to_string()))
     }
 
-    /// Whether pages are left to be read now, so that the run loop goes on without events.
+    /// Whether pages are left to read now, so that the run loop continues without events.
     pub(super) fn is_learning(&self) -> bool {
         let is_closed = self.health().snapshot().state == HealthState::Closed;
         is_closed && self.0.learning.lock().is_due(self.delivery().learn, self.now())
     }
 
-    /// What is to be done about the list, while deliveries run or not.
+    /// The next step of reading the list, beside the deliveries, if any run.
     pub(super) fn next_page(&self, deliveries_run: bool) -> NextPage {
         let (now, begun) = (self.now(), self.0.dispatcher.begun());
         let mut learning = self.0.learning.lock();
@@ -207,7 +208,7 @@ impl Worker {
         Ok(added.into_iter().map(|one| (one.user_keys.clone(), key(&one))).collect())
     }
 
-    /// No page could be read: it is asked for again later.
+    /// The page could not be read, and is requested again later.
     pub(super) fn on_page_failed(&self, what: &str, retry_after: Option<Duration>) {
         let (account, now) = (&self.0.settings.account, self.now());
         let mut learning = self.0.learning.lock();
@@ -225,7 +226,7 @@ impl Worker {
 }
 
 impl PageRequest {
-    /// Asks for the page, and stores what is learned from it. Returns what was linked.
+    /// Requests the page, and stores the affiliates on it. Returns the new links.
     pub(super) async fn run(mut self) -> Vec<Link> {
         let worker = self.in_flight.worker.clone();
         let (account, may_send) = (&worker.0.settings.account, worker.clone());

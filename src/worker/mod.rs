@@ -1,17 +1,16 @@
 //! The delivery worker of one account: reads the event log, schedules events per user, runs deliveries, dispatches their calls
 //! and settles the outcomes.
 //!
-//! In: log entries. Out: calls to Refersion, and settlements. `run_loop` reads ahead, begins runnable units and reports their ends
-//! to the scheduler; `run_delivery` is one attempt at one unit of events; `settlement` is the result of an attempt; `dispatcher`
-//! sends calls out, in batches and within the limits; `health` applies replies to the health of the account; `learn` reads Refersion's list
-//! of affiliates behind the deliveries; `remember` adds what earlier events said of a user who is no affiliate yet.
-//! Invariants: one run loop per account at most, and none while no event is pending and no list is read: an idle account holds no task,
-//! timer, scheduler or lease; a run loop and its deliveries belong to one lease of the account, and no request is sent that the lease
-//! does not outlast; no transaction is held across a call; a call that may have had its effect is saved before it is repeated.
-//! At shutdown, and when the lease is about to end, calls that were not sent are handed back at once, and requests in flight
-//! finish. Deliberately absent: which process owns the account ([`crate::store::Ownership`]), what to do
-//! for an event ([`crate::delivery`]), which event may run and when a call may go out ([`crate::scheduling`]), and what
-//! Refersion's answers mean ([`crate::refersion`]).
+//! In: log entries. Out: calls to Refersion, and settlements. `run_loop` reads ahead, begins runnable units and reports their ends to the
+//! scheduler; `run_delivery` is one attempt at one unit of events; `settlement` is the result of an attempt; `dispatcher` sends calls out,
+//! in batches and within the limits; `health` applies replies to the health of the account; `learn` reads Refersion's list of affiliates
+//! behind the deliveries; `remember` adds the traits in earlier events of a user who is no affiliate yet. Invariants: one run loop per
+//! account at most, and none while no event is pending and no list is read: an idle account holds no task, timer, scheduler or lease; a run
+//! loop and its deliveries belong to one lease of the account, and no request is sent that the lease does not outlast; no transaction is
+//! held across a call; a call that may have had its effect is saved before it is repeated. At shutdown, and when the lease is about to end,
+//! calls that were not sent are handed back at once, and requests in flight finish. Deliberately absent: the ownership of accounts
+//! ([`crate::store::Ownership`]), the calls for an event ([`crate::delivery`]), the decisions which event may run and when a call may go
+//! out ([`crate::scheduling`]), and reading Refersion's answers ([`crate::refersion`]).
 
 mod dispatcher;
 mod health;
@@ -46,36 +45,36 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What a worker works with.
+/// The context of a worker.
 pub struct Settings {
     /// The account's name.
     pub account: AccountName,
     /// The client of Refersion's API.
     pub client: Client,
-    /// What may be replaced while the worker runs.
+    /// The settings that may be replaced while the worker runs.
     pub delivery: ArcSwap<DeliverySettings>,
     /// The account's metrics.
     pub meter: Meter,
 }
 
-/// What the operator decided about an account's deliveries.
+/// The operator's settings for an account's deliveries.
 #[derive(Clone, Debug)]
 pub struct DeliverySettings {
     /// The account's mapping rules.
     pub rules: Rules,
-    /// What is decided about affiliates that existed before, and the like.
+    /// The policy for affiliates that existed before, and the like.
     pub policy: Policy,
-    /// What is decided about requests, the bounds of every wait among it.
+    /// The policy for requests, with the bounds of every wait.
     pub limits: HealthLimits,
-    /// How long an event may keep failing, counted from its first failure.
+    /// The time for which an event may keep failing, from its first failure on.
     pub max_age: Duration,
     /// Whether affiliates are learned from Refersion's list.
     pub learn: Learn,
-    /// What is remembered of users who are no affiliates yet is sealed with the first of these, and opened with all of them.
+    /// The keys that seal remembered traits: the first one seals, and all of them open.
     pub seal_keys: Vec<SealKey>,
 }
 
-/// Where the run loops of all workers run, and what ends them.
+/// The runtime of all run loops, with their shutdown.
 #[derive(Clone)]
 pub struct Runtime {
     /// The runtime of all deliveries.
@@ -92,7 +91,7 @@ pub struct Runtime {
 #[derive(Clone)]
 pub struct Worker(Arc<WorkerInner>);
 
-/// What the run loop and its deliveries share.
+/// The state that the run loop and its deliveries share.
 struct WorkerInner {
     settings: Settings,
     runtime: Runtime,
@@ -103,9 +102,9 @@ struct WorkerInner {
     learning: Mutex<Learning>,
     /// Placeholder userIds no longer lead to affiliates.
     placeholders_unlinked: AtomicBool,
-    /// What is saved of the account's health, and the number of the lease under which it was read; none until it was.
+    /// The saved health of the account, and the number of the lease under which it was read; `None` before that.
     saved_health: Mutex<Option<(u64, SavedHealth)>>,
-    /// The lease under which the run loop and its deliveries run; none without a run loop.
+    /// The lease under which the run loop and its deliveries run; `None` without a run loop.
     lease: Mutex<Option<Lease>>,
     /// The account is not configured any more: its events wait until it is.
     retired: AtomicBool,
@@ -159,7 +158,7 @@ impl Worker {
         worker
     }
 
-    /// Lets placeholder userIds lead to no affiliate: before they counted as placeholders, different users were linked by them.
+    /// Unlinks placeholder userIds from affiliates: different users had them in common before they counted as placeholders.
     async fn unlink_placeholders(&self) {
         if self.0.placeholders_unlinked.swap(true, Ordering::Relaxed) {
             return;
@@ -173,8 +172,8 @@ impl Worker {
         }
     }
 
-    /// Events of the account may be pending: starts the run loop, or makes it read the log again. Does nothing if another process
-    /// owns the account; once that has changed, the worker is to be woken again.
+    /// Events of the account may be pending: starts the run loop, or makes it read the log again. Does nothing if another process owns the
+    /// account; after that has changed, the caller must wake the worker again.
     pub fn wake(&self) {
         let mut run = self.0.run.lock();
         if let RunState::Running { appended } = &mut *run {
@@ -210,7 +209,7 @@ impl Worker {
         self.0.health.lock()
     }
 
-    /// The account was removed from the configuration: nothing of it is begun any more, calls that were not sent are handed back, and
+    /// The account was removed from the configuration: no further delivery of it begins, calls that were not sent are handed back, and
     /// requests in flight finish.
     pub fn retire(&self) {
         if !self.0.retired.swap(true, Ordering::Relaxed) {
@@ -219,8 +218,8 @@ impl Worker {
         }
     }
 
-    /// The account is configured, with these settings: a running worker goes on with them, and one that was retired delivers again once it
-    /// is woken.
+    /// The account is configured with these settings. A running worker uses them from now on, and a retired one delivers again once it is
+    /// woken.
     pub fn apply_settings(&self, settings: DeliverySettings) {
         self.health().set_limits(settings.limits);
         self.0.settings.delivery.store(Arc::new(settings));
@@ -230,17 +229,17 @@ impl Worker {
         self.0.changed.notify_one();
     }
 
-    /// What the operator decided about deliveries, as it is now.
+    /// The operator's present settings for deliveries.
     fn delivery(&self) -> Arc<DeliverySettings> {
         self.0.settings.delivery.load_full()
     }
 
-    /// Whether nothing is begun any more: the service shuts down, or the account was removed.
+    /// Whether no delivery begins any more: the service shuts down, or the account was removed.
     fn is_leaving(&self) -> bool {
         self.0.runtime.shutdown.is_cancelled() || self.0.retired.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing new is begun: also because the lease is about to end.
+    /// Whether no new delivery begins: the worker is leaving, or its lease is about to end.
     fn is_stopping(&self) -> bool {
         self.is_leaving() || self.0.lease.lock().as_ref().is_none_or(Lease::is_ending)
     }
@@ -251,5 +250,5 @@ impl Worker {
     }
 }
 
-/// How long to wait where an event ends the wait, not a timer.
+/// The wait where an event ends it, not a timer.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,9 +1,9 @@
-//! What is remembered of a user who is no affiliate yet, while an event of theirs is delivered (`[mapping] remember_traits`).
+//! Remembered traits: the traits of a user who is no affiliate yet, while an event of this user is delivered (`[mapping] remember_traits`).
 //!
-//! In: the event, and the sealed row of its user. Out: the event together with what earlier ones said, and, once it has ended, what is to
-//! be kept or erased in the transaction of its settlement. Invariants: it is kept sealed only, bound to the account and the user; a row
-//! that cannot be opened counts as nothing, is reported, and holds up no event; what an event from before a deletion says is not kept.
-//! Deliberately absent: how pieces are merged ([`crate::mapping::RememberedTraits`]).
+//! In: the event, and the sealed row of its user. Out: the event with the traits of earlier ones, and, once it has ended, the traits to
+//! keep or to erase in the transaction of its settlement. Invariants: traits are kept only sealed, bound to the account and the user; a row
+//! that cannot be opened counts as empty, is reported, and delays no event; traits from before a deletion are not kept. Deliberately
+//! absent: how pieces are merged ([`crate::mapping::RememberedTraits`]).
 
 use super::{DeliverySettings, Worker};
 use crate::delivery::{Ignored, OnStale, Outcome, SealedTraits, Step};
@@ -12,7 +12,7 @@ use crate::mapping::{Identify, Intent, MappingError, Pieces, Reason, RememberedT
 use crate::store::{Begun, KeptTraits, TraitsChange};
 use std::sync::Arc;
 
-/// What is remembered of the user of an event, the event included.
+/// The remembered traits of the user of an event, with those of the event.
 pub(super) struct UserTraits {
     user: UserKey,
     /// The store has a row of the user.
@@ -23,7 +23,7 @@ pub(super) struct UserTraits {
     settings: Arc<DeliverySettings>,
 }
 
-/// What is remembered of the user of the head, and the head together with it. `None` if nothing of it is to be remembered.
+/// The remembered traits of the user of the head, and the head with these traits. `None` if no traits of this event are remembered.
 pub(super) fn read(worker: &Worker, begun: &Begun, head: &Intent) -> Option<(UserTraits, Intent)> {
     let Intent::Identify(event) = head else { return None };
     let pieces = event.pieces.as_ref()?;
@@ -38,7 +38,7 @@ pub(super) fn read(worker: &Worker, begun: &Begun, head: &Intent) -> Option<(Use
     Some((UserTraits { user, is_stored, adds, traits, settings }, head))
 }
 
-/// The event together with what is remembered: as an update if the user is an affiliate already, else to create one.
+/// The event with the remembered traits: an update if the user is an affiliate already, else the creation of one.
 fn together(
     begun: &Begun,
     event: &Identify,
@@ -70,14 +70,14 @@ fn open(
     opened
 }
 
-/// What the bytes are sealed for: this user of this account.
+/// The purpose to which the seal is bound: this user of this account.
 fn purpose(account: &AccountName, user: &UserKey) -> String {
     format!("traits of {account} {}", hex::encode(user.bytes()))
 }
 
 impl UserTraits {
-    /// How the event ends, and what changes in what is remembered. An event that creates nobody because something is missing ends as
-    /// remembered.
+    /// The end of the event, and the change of the remembered traits. If the event creates no affiliate because a required field is
+    /// missing, it ends as remembered.
     pub(super) fn end(&self, worker: &Worker, end: Option<Step>) -> (Option<Step>, Option<TraitsChange>) {
         match end {
             Some(step) if self.adds && lacks_something(&step) => match self.keep(worker) {
@@ -111,7 +111,7 @@ impl UserTraits {
     }
 }
 
-/// Whether the event creates nobody because of what a later one may say.
+/// Whether the event creates no affiliate because of a field that a later event may have.
 fn lacks_something(end: &Step) -> bool {
     match end {
         Step::Done(Outcome::Ignored(Ignored::Mapping(reason))) => {
@@ -124,7 +124,7 @@ fn lacks_something(end: &Step) -> bool {
     }
 }
 
-/// Whether the event has found an affiliate, so that what is remembered was used, or never will be.
+/// Whether the event has found an affiliate, so the remembered traits were used, or never will be.
 fn is_affiliate(end: &Step) -> bool {
     match end {
         Step::Done(Outcome::Delivered { .. }) => true,

@@ -1,10 +1,10 @@
-//! One attempt at one unit of events: map anew, coalesce, make the calls the plan asks for, settle.
+//! One attempt at one unit of events: map the bodies again, coalesce, make the calls of the plan, settle.
 //!
-//! In: what the store began. Out: how the attempt ended, for the scheduler. Bodies are mapped again because a corrected rule applies to
-//! pending events. Calls are made at least once, not exactly once; what follows makes a repeat harmless. Invariants: a `new`, and a call
-//! for several events together, is marked in the store before it is sent; after every reply progress and what was learned are saved before
-//! the next call, so that after a crash only the remaining calls are made; a panic counts as a failed attempt. Deliberately absent: which
-//! call comes next ([`crate::delivery::step`]).
+//! In: the events that the store began. Out: the end of the attempt, for the scheduler. Bodies are mapped again because a corrected rule
+//! applies to pending events. Calls are made at least once, not exactly once; the invariants make a repeat harmless. Invariants: a `new`,
+//! and a call for several events together, is marked in the store before it is sent; after every reply, progress and learned links are
+//! saved before the next call, so that after a crash only the remaining calls are made; a panic counts as a failed attempt. Deliberately
+//! absent: the decision which call comes next ([`crate::delivery::step`]).
 
 use super::Worker;
 use super::dispatcher::AnnouncedCall;
@@ -27,11 +27,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How an attempt at a unit ended, for the scheduler.
+/// The end of an attempt at a unit, for the scheduler.
 pub(super) struct AttemptEnd {
     pub(super) head: Seq,
     pub(super) end: End,
-    /// What the settlement has linked.
+    /// The links that the settlement made.
     pub(super) links: Vec<Link>,
 }
 
@@ -93,7 +93,7 @@ async fn attempt(
     settle(worker, begun, verdict).await
 }
 
-/// A `userId` that is a placeholder by now may have been accepted as a key.
+/// Drops a `userId` that was accepted as a key and is a placeholder by now.
 fn drop_placeholder_user_key(begun: &mut Begun, head: &Intent) {
     let (Intent::Identify(Identify { user, .. }) | Intent::Delete { user, .. }) = head else { return };
     if user.user_id.is_none() {
@@ -120,8 +120,8 @@ fn parse(worker: &Worker, body: &[u8], received_at: Timestamp) -> Result<Intent,
     intent.map(|intent| intent.carried_out_at(worker.now())).map_err(PermanentFailure::Unmappable)
 }
 
-/// The followers that may be coalesced with the head, up to the first that cannot be parsed; the others are dropped from `begun`. A
-/// panic, which is a bug, counts as that: it will be the follower's own failure once that is the head, and not this head's.
+/// The followers that may be coalesced with the head, up to the first that cannot be parsed; the others are dropped from `begun`. A panic,
+/// which is a bug, counts as such a failure: it is the follower's own failure once the follower is the head, and not this head's.
 fn parse_followers(worker: &Worker, begun: &mut Begun) -> Vec<Intent> {
     let mut as_before = begun.progress.coalesced.map_or(usize::MAX, |events| events.saturating_sub(1));
     if begun.progress.rejected_values != RejectedValues::default() {
@@ -147,8 +147,8 @@ fn email_key(worker: &Worker, head: &Intent) -> Option<UserKey> {
     user.email.as_ref().map(|email| hash.email(account, email))
 }
 
-/// Coalesces the unit, runs the plan to its end, and bisects the unit as long as that is no end for each of its events. Err: the
-/// store does not take the progress.
+/// Coalesces the unit, and runs the plan to its end. As long as the end does not hold for each event, it bisects the unit and runs again.
+/// Err: the store rejects the progress.
 async fn deliver(
     worker: &Worker,
     begun: &Begun,
@@ -203,7 +203,7 @@ async fn deliver(
     }
 }
 
-/// Runs the plan to its end. None: it stopped before a call that cannot be sent now. Err: the store does not take the progress.
+/// Runs the plan to its end. `None`: the plan stopped before a call that cannot be sent now. Err: the store rejects the progress.
 async fn run_plan(
     worker: &Worker,
     run: &mut DeliveryRun<'_>,
@@ -293,7 +293,7 @@ fn links(worker: &Worker, changes: &AffiliateChanges) -> Vec<Link> {
     };
     let affiliates =
         changes.remember.iter().map(|remember| (remember.user_keys.clone(), affiliate(&remember.known.code)));
-    // Both keys of what is remembered: a later event may have one of them alone.
+    // Both keys lead to the remembered traits: a later event may have only one of them.
     let kept = match &changes.traits {
         Some(TraitsChange::Keep(KeptTraits { user, email: Some(email), .. })) => {
             Some((vec![*user, *email], AffiliateKey(*user.bytes())))
@@ -303,8 +303,8 @@ fn links(worker: &Worker, changes: &AffiliateChanges) -> Vec<Link> {
     affiliates.chain(kept).collect()
 }
 
-/// The attempt ends without a settlement. The store will refuse again what it refuses once, so the next attempt, which may call
-/// Refersion, waits for the longest backoff.
+/// The attempt ends without a settlement. The store will refuse the same settlement again, so the next attempt, which may call Refersion,
+/// waits for the longest backoff.
 fn end_unsettled(worker: &Worker, begun: &Begun, error: &StoreError) -> AttemptEnd {
     let due = match error {
         StoreError::Closed => None,
@@ -322,8 +322,8 @@ fn end_unsettled(worker: &Worker, begun: &Begun, error: &StoreError) -> AttemptE
     AttemptEnd { head: begun.seq, end: End::Interrupted { due }, links: Vec::new() }
 }
 
-/// Repeats a request to the store until it succeeds: what was done at Refersion must not be forgotten because a disk was full for a
-/// while. Gives up when the store is closed, or refuses this very request.
+/// Repeats a request to the store until it succeeds: the result of a call must not be lost because a disk was full for a while. Gives up if
+/// the store is closed, or refuses this very request.
 async fn retry_while_unavailable<F, W, T>(worker: &Worker, mut request: F) -> Result<T, StoreError>
 where
     F: FnMut() -> W,

@@ -1,10 +1,10 @@
 //! The run loop of one account: reads the log ahead, begins runnable units, and reports their ends to the scheduler.
 //!
 //! In: wake-ups, ended deliveries, due moments. Out: deliveries. Invariants: it reads ahead only until enough heads are runnable, and not
-//! while the account is paused or halted; it ends when no event of the account is pending and no page of Refersion's list is left
-//! to be read, and the next append starts it anew. It also ends when its lease on the account is about to end; the next one then begins
-//! with a new scheduler, and reads the pending events from the first one again. Links that a settlement committed reach the scheduler
-//! after the entries of a read that began before.
+//! while the account is paused or halted; it ends when no event of the account is pending and no page of Refersion's list is left to read,
+//! and the next append starts it again. It also ends when its lease on the account is about to end; the next one then begins with a new
+//! scheduler, and reads the pending events from the first one again. Links that a settlement committed reach the scheduler after the
+//! entries of a read that began before.
 
 use super::learn::{Link, NextPage};
 use super::run_delivery::{AttemptEnd, run_delivery};
@@ -19,16 +19,15 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 
-/// At most this many deliveries have no request in flight and are not being settled: enough to fill several batches while others
-/// are in flight.
+/// The most deliveries without a request in flight or a settlement in progress. They fill several batches while others are in flight.
 const WINDOW: usize = 4 * MAX_BATCH;
-/// Units are begun once there is room for so many: together they cost one read of the store.
+/// The number of units that are begun together; they cost one read of the store.
 const BEGUN_TOGETHER: usize = WINDOW / 4;
-/// At most this many events of a user are carried out as one with their head.
+/// The most events of a user that are coalesced with their head.
 const MAX_FOLLOWERS: usize = 50;
-/// This many entries are read at once.
+/// The entries of one read.
 const PAGE: usize = 512;
-/// How long to leave a failing store alone.
+/// The wait after a failure of the store.
 pub(super) const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 struct RunLoop {
@@ -37,9 +36,9 @@ struct RunLoop {
     deliveries: JoinSet<AttemptEnd>,
     /// The probe of a rejected key, if one is in flight.
     probe: JoinSet<()>,
-    /// A page of Refersion's list, if one is asked for.
+    /// The request for a page of Refersion's list, if one is in flight.
     list_page: JoinSet<Vec<Link>>,
-    /// There are no unread entries, but for those appended since the worker was last woken.
+    /// Only entries that were appended since the worker was last woken are unread.
     read_to_end: bool,
     /// The last reading failed.
     cannot_read: bool,
@@ -82,7 +81,7 @@ impl RunLoop {
         let worker = self.worker.clone();
         while !worker.is_stopping() {
             let wait = self.advance().await;
-            let wait = wait.min(self.advance_learning()); // before calls that wait for the rate: its turns are few
+            let wait = wait.min(self.advance_learning()); // before calls that wait for the rate, because a page is seldom due
             worker.dispatch();
             worker.save_health().await;
             if self.is_done() {
@@ -111,7 +110,7 @@ impl RunLoop {
         let undecided = self.deliveries.len().saturating_sub(self.worker.0.dispatcher.in_flight_or_settling());
         let state = self.worker.health().snapshot().state;
         if !matches!(state, HealthState::Halted { .. }) {
-            self.probe.abort_all(); // it is about a key that is used no longer
+            self.probe.abort_all(); // its key is no longer used
         }
         let room = match state {
             HealthState::Closed => WINDOW.checked_sub(undecided).filter(|room| *room >= BEGUN_TOGETHER).unwrap_or(0),
@@ -128,7 +127,7 @@ impl RunLoop {
         }
         let begun = self.begin(room, now).await;
         self.report(begun.as_ref().err());
-        // A store that is closed, too: a reading that panicked says the same, and a closed store ends the service.
+        // Also if the store is closed: a read that panicked looks the same, and a closed store ends the service.
         begun.unwrap_or(STORE_PAUSE)
     }
 
@@ -170,7 +169,7 @@ impl RunLoop {
     fn report(&mut self, error: Option<&StoreError>) {
         let account = &self.worker.0.settings.account;
         match error {
-            // The lease was lost, which it says itself soon.
+            // The lease was lost, and soon reports this itself.
             Some(StoreError::NotOwner) => {}
             Some(error) if !std::mem::replace(&mut self.cannot_read, true) => {
                 tracing::error!(%account, %error, "cannot read events from the store; trying again and again");
@@ -225,7 +224,7 @@ impl RunLoop {
         }
     }
 
-    /// Starts a delivery for each unit that was begun; a unit that is not pending any more leaves the scheduler.
+    /// Starts a delivery for each unit that was begun. A unit that is no longer pending leaves the scheduler.
     fn spawn(&mut self, units: Vec<Unit>, begun: Vec<Option<Begun>>) {
         // Announced before the first of them runs: batches wait for the calls of all of them.
         let announce = |begun: Option<Begun>| begun.map(|begun| (begun, self.worker.announce_call()));

@@ -21,14 +21,14 @@ use crate::store::{self, AffiliateChanges, Begun, Follower, Remember, Settlement
 use crate::telemetry::traces::{Span, TraceContext};
 use std::time::Duration;
 
-/// So many further rejections are enough of a reason to bisect coalesced events that may have had its effect: with the default waits, of
-/// about a minute in all.
+/// The further rejections after which coalesced events that may have had their effect are bisected. With the default waits, they take about
+/// a minute.
 const MAX_COALESCED_REJECTIONS: u32 = 6;
 
-/// What a unit is about to become.
+/// The result of a unit, before it is stored.
 pub(super) struct Verdict {
     pub(super) unit: Unit,
-    /// None: the unit is pending just as it was when it was begun, so that there is nothing to write.
+    /// `None`: the unit is pending as before it was begun, so nothing is written.
     pub(super) settlement: Option<Settlement>,
     pub(super) changes: AffiliateChanges,
     /// For the scheduler, once the settlement is stored.
@@ -36,7 +36,7 @@ pub(super) struct Verdict {
     pub(super) report: Report,
 }
 
-/// What is logged, counted and answered once the settlement is stored.
+/// The result to log, count and answer once the settlement is stored.
 pub(super) enum Report {
     Done { outcome: Outcome, followers: Vec<Follower>, cancelled: usize },
     DeadLetter(PermanentFailure),
@@ -45,16 +45,16 @@ pub(super) enum Report {
     AccountHalted,
 }
 
-/// What is run through the plan: the events of a unit, coalesced.
+/// The run of a plan: the coalesced events of a unit.
 pub(super) struct DeliveryRun<'a> {
     pub(super) begun: &'a Begun,
     pub(super) coalesced: &'a Coalesced<'a>,
     pub(super) input: PlanInput<'a>,
-    /// The key of the address in the intent: that of the head, or one that is remembered of its user.
+    /// The key of the address in the intent: the address of the head, or a remembered one of its user.
     pub(super) email: Option<UserKey>,
-    /// How many events this attempt marked as begun together when it last saved its progress; none if it did not yet.
+    /// The number of events that this attempt marked as begun together when it last saved its progress; `None` before that.
     pub(super) marked: Option<usize>,
-    /// How long the requests of this attempt took so far.
+    /// The time that the requests of this attempt took so far.
     pub(super) in_flight_for: Duration,
     /// The trace of this attempt, if there is one.
     pub(super) trace: Option<TraceContext>,
@@ -66,8 +66,8 @@ impl DeliveryRun<'_> {
         &self.begun.followers[..self.coalesced.events - 1]
     }
 
-    /// For how long its head has been failing by now, if this attempt failed: since its first failure, not counting pauses of the account
-    /// and waits for a permit.
+    /// The time for which the head has been failing, if this attempt failed: since its first failure, without pauses of the account and
+    /// waits for a permit.
     fn failing_for(&self) -> Duration {
         let again = if self.begun.failures > 0 { self.in_flight_for } else { Duration::ZERO };
         self.begun.failing_for.saturating_add(again)
@@ -78,8 +78,8 @@ impl DeliveryRun<'_> {
         self.coalesced.progress(state.progress.clone())
     }
 
-    /// Whether the store has to know of the first call before it is sent: of a `new`, and of a call for several events together,
-    /// it matters after a crash that it may have had its effect. Also when fewer are left.
+    /// Whether the first call is marked in the store before it is sent. After a crash, the attempt must know that a `new`, or a call for
+    /// several events together, may have had its effect. It is also marked if fewer events are left.
     pub(super) fn needs_mark(&self, call: &Call, state: &PlanState) -> bool {
         let marked = self.marked.or(self.begun.progress.coalesced).unwrap_or(1);
         let is_saved = (self.begun.interrupted || state.progress.may_have_taken_effect)
@@ -88,7 +88,7 @@ impl DeliveryRun<'_> {
         marked != self.coalesced.events || matters && !is_saved
     }
 
-    /// What is learned of affiliates by now.
+    /// The learned changes of affiliates so far.
     pub(super) fn changes(&self, state: &PlanState) -> AffiliateChanges {
         let remember = match (self.input.intent, &state.known) {
             (Intent::Identify(wanted), Some(known)) => {
@@ -107,9 +107,9 @@ impl DeliveryRun<'_> {
     }
 }
 
-/// Coalesced events may have had their effect already (its answer was lost), and the same call is rejected when it is repeated: one of the two
-/// answers is wrong. It is tried again a few times before it is bisected, because fewer events would overwrite newer values with older
-/// ones, should it have had its effect.
+/// Coalesced events may have had their effect already (its answer was lost), and the same call is rejected when it is repeated: one of the
+/// two answers is wrong. The call is retried a few times before its events are bisected: if it had its effect, fewer events would overwrite
+/// newer values with older ones.
 pub(super) fn retry_coalesced_rejection(state: &mut PlanState, end: Step) -> Step {
     match end {
         Step::Dead(failure)
@@ -134,7 +134,7 @@ pub(super) fn give_up_expired(worker: &Worker, run: &DeliveryRun<'_>, end: Step)
     }
 }
 
-/// Turns the end of the plan into a settlement; none: it stopped before a call that cannot be sent now.
+/// Turns the end of the plan into a settlement. `None`: the plan stopped before a call that cannot be sent now.
 pub(super) fn verdict(worker: &Worker, run: &DeliveryRun<'_>, state: PlanState, end: Option<Step>) -> Verdict {
     match end {
         Some(Step::Done(outcome)) => done(run, &state, outcome),
@@ -187,7 +187,7 @@ fn followers(unit: &Unit, progress: &Progress) -> Vec<Seq> {
     if progress.coalesced.is_some() { unit.followers.clone() } else { Vec::new() }
 }
 
-/// An attempt that panicked counts as failed, and goes on from the progress that was saved last. An event that always panics
+/// An attempt that panicked counts as failed, and the next one continues from the progress that was saved last. An event that always panics
 /// (a poison message) becomes a dead letter once it has failed for too long.
 pub(super) fn panicked(worker: &Worker, begun: &Begun) -> Verdict {
     let (account, seq, event) = (&worker.0.settings.account, begun.seq, begun.id);
@@ -222,7 +222,7 @@ pub(super) fn dead_letter(
 }
 
 impl Report {
-    /// Says in the span of the attempt how it ended.
+    /// Adds the end of the attempt to its span.
     pub(super) fn trace(&self, span: &mut Span) {
         match self {
             Self::Done { outcome, followers, .. } => {
@@ -286,8 +286,8 @@ fn erased(begun: &Begun, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
     begun.user_keys.iter().filter(theirs).copied().collect()
 }
 
-/// The affiliate and the keys that lead to it: that of the e-mail if Refersion has it. `None` if all of it is
-/// remembered already.
+/// The affiliate and the keys that lead to it; the key of the e-mail only if Refersion has the address. `None` if all of these are stored
+/// already.
 fn remember(begun: &Begun, known: &Known, email: Option<UserKey>) -> Option<Remember> {
     let user_id = begun.user_keys.iter().filter(|key| matches!(key, UserKey::UserId(_)));
     let keys: Vec<_> = user_id.copied().chain(email).collect();

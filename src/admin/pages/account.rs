@@ -1,5 +1,5 @@
-//! The page of one account: its state, its oldest pending events, the last hour and day, reasons, its newest dead letters, and what became of
-//! its newest events.
+//! The page of one account: its state, its oldest pending events, the last hour and day, reasons, its newest dead letters, and the results
+//! of its newest events.
 
 use super::layout::{HtmlPage, Refresh};
 use super::parts::{self, View};

@@ -1,8 +1,8 @@
-//! The handlers of the forms: they replay dead letters, or, after a confirmation, discard them, and set the pending events of an account
-//! that is gone aside.
+//! The handlers of the forms: they replay dead letters, or, after a confirmation, discard them, and set aside the pending events of an
+//! account that is gone.
 //!
-//! In: a form with the `ids` of dead letters, or the name of an account. Out: what became of each. A form that is sent again changes nothing again: its dead
-//! letters are gone.
+//! In: a form with the `ids` of dead letters, or the name of an account. Out: the result for each. A form that is sent twice changes
+//! nothing the second time, because its dead letters are gone.
 
 use super::layout::HtmlPage;
 use super::{PageResult, PagesState, format};

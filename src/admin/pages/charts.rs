@@ -1,8 +1,8 @@
 //! Charts as inline SVG, each with its content in words.
 //!
-//! In: values by interval. Out: a `figure`. Invariants: no script, no style attribute (the content security policy forbids both);
-//! colours come from the style sheet, so that they fit light and dark; two series differ in form, too, not in colour alone; what is
-//! drawn is also said in the description of the picture, for those who do not see it.
+//! In: values by interval. Out: a `figure`. Invariants: no script, no style attribute (the content security policy forbids both); colours
+//! come from the style sheet, so that they fit light and dark; two series differ in form and in colour; the description of the picture has
+//! its content, for readers who do not see it.
 //!
 //! Why not `plotters` 0.3: its SVG backend writes a fixed colour and no class into each element, so that a style sheet cannot tell the
 //! series apart, nor fit them to a dark page.
@@ -21,7 +21,7 @@ const RIGHT: f64 = 354.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 112.0;
 
-/// How a series is drawn.
+/// The form of a series in a chart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Bars,
@@ -29,21 +29,21 @@ enum Form {
     DashedLine,
 }
 
-/// One series of a chart. A value that is none is a gap.
+/// One series of a chart. A `None` is a gap.
 struct Drawn<'a> {
     name: &'a str,
     form: Form,
     values: Vec<Option<f64>>,
 }
 
-/// What a chart shows.
+/// The content of a chart.
 struct Chart<'a> {
     id: &'a str,
     title: &'a str,
     series: Vec<Drawn<'a>>,
     /// A value in words.
     value: fn(f64) -> String,
-    /// Whether the sum of all intervals says something.
+    /// Whether the sum of all intervals has a meaning.
     summed: bool,
 }
 
@@ -114,7 +114,7 @@ fn figure(chart: &Chart<'_>, series: &TimeSeries) -> Markup {
     }
 }
 
-/// The name of a series beside a sample of how it is drawn.
+/// The name of a series beside a sample of its form.
 fn legend(drawn: &Drawn<'_>) -> Markup {
     html! {
         span.legend {
@@ -179,7 +179,7 @@ fn class(form: Form) -> &'static str {
     }
 }
 
-/// What is drawn, in a sentence for each series.
+/// A description of the chart: a sentence for each series.
 fn in_words(chart: &Chart<'_>, series: &TimeSeries) -> String {
     let sentences = chart.series.iter().map(|drawn| {
         let place = |value: &(usize, f64)| format::clock(start(series, value.0));

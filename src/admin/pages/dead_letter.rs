@@ -1,4 +1,4 @@
-//! The page of one dead letter: the reason, the attempts, what its event would do today; and, revealed, the event.
+//! The page of one dead letter: the reason, the attempts, the calls that its event would make today; and, after *reveal*, the event.
 
 use super::dead_letters::no_token;
 use super::layout::HtmlPage;

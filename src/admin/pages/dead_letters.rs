@@ -1,6 +1,6 @@
 //! The list of dead letters: filtered, newest first, page by page; several can be selected to be replayed or discarded.
 //!
-//! The page is not loaded again by itself: a selection would be lost.
+//! The page does not reload by itself, because a selection would be lost.
 
 use super::layout::HtmlPage;
 use super::{PageResult, PagesState, format, parts};
@@ -15,19 +15,19 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// How many are on a page.
+/// The dead letters of a page.
 const PAGE_SIZE: usize = 100;
 const FORM: &str = "selected";
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Since when: the word in the address, in words, and how long ago.
+/// A choice of the filter by age: the word in the address, its label, and the age.
 const SINCE: [(&str, &str, Duration); 3] = [
     ("hour", "the last hour", HOUR),
     ("day", "the last day", HOUR.saturating_mul(24)),
     ("week", "the last week", HOUR.saturating_mul(24 * 7)),
 ];
 
-/// What is shown. An empty text is no filter, because a form sends it for a field that nothing was chosen in.
+/// The filter of the page. An empty text is no filter, because a form sends it for a field without a choice.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Shows {
@@ -112,7 +112,7 @@ fn selection(shows: &Shows, can_change: bool, of_gone: bool) -> Markup {
     }
 }
 
-/// Why nothing can be changed.
+/// The reason why no change is possible.
 pub(super) fn no_token() -> Markup {
     html! { p.soft { "To replay, discard or reveal, set " code { "OPS_TOKEN" } " and restart the service." } }
 }
@@ -126,7 +126,7 @@ impl Shows {
         Ok(Some(now.before(*ago)))
     }
 
-    /// The same filter, from another place, with every box ticked or none.
+    /// This filter, beginning at another place, with every box ticked or none.
     fn address(&self, before: Option<i64>, select_all: bool) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in [("account", &self.account), ("reason", &self.reason), ("since", &self.since)] {

@@ -1,4 +1,4 @@
-//! Numbers and moments as only the pages write them; what they share with the command line is in [`crate::admin::wording`].
+//! The format of numbers and moments on the pages. Texts that they share with the command line are in [`crate::admin::wording`].
 
 pub(super) use crate::admin::wording::{clock, count, latency, rate};
 

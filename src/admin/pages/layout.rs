@@ -1,8 +1,8 @@
-//! The frame of every page: head, navigation, content, and what the page is as of.
+//! The frame of every page: head, navigation, content, and the moment of its data.
 //!
-//! In: a title and the content. Out: an HTML document. Invariants: the only style is the one in the page, which the content security
-//! policy knows by its hash; the icon is in the page, too. A page that loads itself again says so and can be stopped, because a
-//! reader with a screen reader or a magnifier would lose the place.
+//! In: a title and the content. Out: an HTML document. Invariants: the only style is the one in the page, which the content security policy
+//! knows by its hash; the icon is in the page, too. A page that reloads by itself shows this and can be stopped, because a reader with a
+//! screen reader or a magnifier would lose the place.
 
 use super::REFRESH_SECONDS;
 use super::format;
@@ -35,11 +35,11 @@ pub(super) struct HtmlPage<'a> {
     refresh: Option<Refresh<'a>>,
 }
 
-/// Whether a page loads itself again, and how that is changed.
+/// Whether a page reloads by itself, and the link that changes this.
 #[derive(Clone, Copy)]
 pub(super) struct Refresh<'a> {
     pub(super) is_on: bool,
-    /// The page with the opposite.
+    /// The address of the page with the other setting.
     pub(super) other: &'a str,
 }
 
@@ -48,12 +48,12 @@ impl<'a> HtmlPage<'a> {
         Self { title, path: "", now: None, refresh: None }
     }
 
-    /// The place of the navigation that it is.
+    /// The page's entry in the navigation.
     pub(super) fn at(self, path: &'a str) -> Self {
         Self { path, ..self }
     }
 
-    /// The moment that it shows.
+    /// The moment of its data.
     pub(super) fn at_moment(self, now: Timestamp) -> Self {
         Self { now: Some(now), ..self }
     }

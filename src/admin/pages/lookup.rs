@@ -1,7 +1,7 @@
-//! The lookup page: what became of a customer's events, by what an operator knows of the customer or of the event.
+//! The lookup page: the results of a customer's events, found by an identifier of the customer or of the event.
 //!
-//! In: a form, sent by `POST` so that no address is in a URL. Out: affiliates and events. Invariant: what was asked is not repeated on
-//! the page, so that no picture of it holds an address.
+//! In: a form, sent by `POST` so that no address is in a URL. Out: affiliates and events. Invariant: the page does not repeat the
+//! identifier, so no picture of it holds an address.
 
 use super::layout::HtmlPage;
 use super::{PageResult, PagesState, format, parts};
@@ -12,7 +12,7 @@ use crate::store::{FoundAffiliate, FoundBy, FoundTraits, SentAttribute};
 use axum::extract::State;
 use maud::{Markup, html};
 
-/// The fields of the form: name, label, and what goes into it.
+/// The fields of the form: name, label, and hint.
 const FIELDS: [(&str, &str, &str); 5] = [
     ("email", "E-mail address", "of the customer"),
     ("user_id", "userId", "of the customer, at Segment"),

@@ -1,8 +1,8 @@
-//! The status page and the pages it leads to: what the API says, for people, in HTML that the server renders.
+//! The status page and the pages to which it leads: the data of the API for people, in HTML that the server renders.
 //!
 //! In: requests of a browser. Out: HTML, also for every problem. `layout` is the frame of every page; `overview`, `account`,
-//! `dead_letters`, `dead_letter` and `lookup` are the pages, `changes` what their forms do; `parts` is shared by pages, `charts` draws,
-//! `format` writes numbers and times. Invariants: a page passes [`Access`](super::Access) as the API does, and does what the API does;
+//! `dead_letters`, `dead_letter` and `lookup` are the pages, `changes` handles their forms; `parts` is shared by pages, `charts` draws,
+//! `format` writes numbers and times. Invariants: a page needs the same [`Access`](super::Access) as the API, and calls the same functions;
 //! `maud` escapes every value; the content security policy allows the style of the page itself and nothing else, so that an escaping
 //! mistake could run no script; no page shows personal data but one event that is revealed by a `POST`, which needs the token and is
 //! logged. Pages work without scripts, and show the same to a keyboard, to a screen reader, and on a phone. Deliberately absent: pages in
@@ -32,18 +32,18 @@ use layout::HtmlPage;
 use maud::html;
 use std::sync::{Arc, LazyLock};
 
-/// What the pages work with. Cheap to clone.
+/// The context of the pages. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct PagesState {
     pub(super) admin: Arc<Admin>,
-    /// Whether anything can be changed: whether there is a token.
+    /// Whether changes are possible: whether a token is set.
     pub(super) can_change: bool,
 }
 
 /// The answer of a handler.
 type PageResult = Result<Html<String>, Problem>;
 
-/// How often a page that shows the present state is loaded again, in seconds.
+/// The seconds after which a page that shows the present state reloads.
 const REFRESH_SECONDS: u32 = 5;
 
 static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -87,7 +87,7 @@ pub(super) async fn as_page(request: Request, next: Next) -> Response {
     response
 }
 
-/// A page that is loaded again by itself, if `refreshes`. A header, because a reader can stop it by a link; see [`layout`].
+/// A page that reloads by itself, if `refreshes`. A header, because a reader can stop it by a link; see [`layout`].
 fn refreshed(page: Html<String>, refreshes: bool) -> Response {
     let mut response = page.into_response();
     if refreshes {

@@ -39,7 +39,7 @@ pub(super) async fn show(State(pages): State<PagesState>, ApiQuery(view): ApiQue
     Ok(refreshed(page, view.refreshes()))
 }
 
-/// Whether all is well; if not, what is wrong and what becomes of events meanwhile.
+/// Whether all is well; if not, the fault and its effect on events.
 fn banner(status: &ServiceStatus, accounts: &[AccountStatus]) -> Markup {
     let troubled = |state| accounts.iter().filter(move |account| account.state == state);
     html! {

@@ -7,7 +7,7 @@ use crate::store::{DeadLetter, EventRecord, EventState, PendingEvent};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-/// What a reader chooses of a page that shows the present state.
+/// A reader's choices for a page that shows the present state.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct View {
@@ -17,7 +17,7 @@ pub(super) struct View {
     refresh: Switch,
 }
 
-/// What the charts show.
+/// The time that the charts show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Range {
@@ -39,7 +39,7 @@ impl View {
         self.refresh == Switch::On
     }
 
-    /// The same page, loaded again by itself if this one is not.
+    /// The address of this page with the other setting of automatic reloading.
     pub(super) fn other_refresh(&self, path: &str) -> String {
         let other = if self.refreshes() { Switch::Off } else { Switch::On };
         address(path, self.range, other)
@@ -108,7 +108,7 @@ fn sums(activity: &Activity) -> Markup {
     }
 }
 
-/// Why events were refused, and why they were ignored.
+/// The reasons why events were refused or ignored.
 pub(super) fn reasons(activity: &Activity) -> Markup {
     html! {
         section aria-labelledby="reasons" {
@@ -216,7 +216,7 @@ pub(super) fn pending_events(events: &[PendingEvent]) -> Markup {
     }
 }
 
-/// What became of events, each in a row.
+/// A table of the results of events.
 pub(super) fn events(events: &[EventRecord]) -> Markup {
     html! {
         table.stack {

@@ -8,7 +8,7 @@ use crate::domain::Timestamp;
 use crate::refersion::{ApiKeyVerification, ConnectionPool};
 use std::time::Duration;
 
-/// The clocks may differ by so much: the answer's date has no fractions of a second, and the answer takes a while.
+/// The difference of the clocks that is accepted: the answer's date has no fractions of a second, and the answer takes a while.
 const TOLERANCE: Duration = Duration::from_secs(60);
 
 /// The time of this machine, and the one that an answer has.
@@ -38,7 +38,7 @@ pub(super) async fn look_at(account: AccountConfig, timeout: Duration) -> (Findi
     (found(finding), clocks)
 }
 
-/// What a difference of the clocks means.
+/// The effect of a difference of the clocks.
 pub(super) fn clock((here, there): Clocks) -> Finding {
     let (by, word) = if here >= there { (here.since(there), "ahead of") } else { (there.since(here), "behind") };
     if by <= TOLERANCE {

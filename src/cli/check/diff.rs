@@ -1,7 +1,7 @@
 //! `check --diff`: what a reload of the running service would change.
 //!
-//! The service itself reads its configuration again, from its own files and its own environment, and takes nothing. Out: one line for each
-//! setting that differs; exit code 1 if the configuration would be refused, or if no service answers.
+//! The service itself reads its configuration again, from its own files and its own environment, and applies nothing. Out: one line for
+//! each setting that differs; exit code 1 if the configuration would be refused, or if no service answers.
 
 use crate::admin::Reloaded;
 use crate::cli::admin_client::AdminClient;

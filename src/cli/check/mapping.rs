@@ -1,10 +1,10 @@
-//! Says where a condition for new affiliates is set that events meet in pieces, while pieces are not remembered.
+//! Finds conditions for new affiliates that several events meet only together, while traits are not remembered.
 
 use super::Finding;
 use crate::config::Config;
 use crate::mapping::Rules;
 
-/// One finding for each account whose `create_if` an event has to meet by itself. It is no fault: events may be whole.
+/// One finding for each account whose `create_if` an event has to meet by itself. It is no fault: each event may have all traits.
 pub(super) fn look_at(config: &Config) -> Vec<Finding> {
     let main = [("main".to_owned(), &config.rules)];
     let others = config.accounts.iter().map(|account| (account.name.to_string(), &account.rules));

@@ -1,9 +1,8 @@
-//! `check`: a look at everything that a start needs, before the service is started: the configuration, the mapping, the store, kept API keys, the
-//! room on the disk, the API key of each configured account, and the clock.
+//! `check`: checks everything that a start needs, before the service is started: the configuration, the mapping, the store, kept API keys,
+//! the space on the disk, the API key of each configured account, and the clock.
 //!
-//! Out: one line for each thing looked at, and exit code 1 if one of them is not as it should be; 64 for a bad configuration.
-//! Invariants: it listens on no address, migrates nothing, and leaves no file behind; it makes one cheap call to Refersion for each
-//! account; no secret is printed.
+//! Out: one line for each check; exit code 1 if one of them fails, 64 for a bad configuration. Invariants: it listens on no address,
+//! migrates nothing, and leaves no file behind; it makes one cheap call to Refersion for each account; no secret is printed.
 
 mod account;
 mod diff;
@@ -24,7 +23,7 @@ pub(super) struct CheckArgs {
     /// Print JSON, one object on each line
     #[arg(long)]
     json: bool,
-    /// Look at nothing else: ask the running service what a reload would change
+    /// Only ask the running service what a reload would change
     #[arg(long)]
     diff: bool,
     /// The URL of the running service's operators' listener, for --diff. If not given, OPS_LISTEN
@@ -34,17 +33,17 @@ pub(super) struct CheckArgs {
     config: ConfigArgs,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
-    /// What was looked at.
+    /// The subject of the check.
     check: &'static str,
-    /// The account that it belongs to.
+    /// The account of the subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
-    /// Whether it is as it should be.
+    /// Whether the check passed.
     ok: bool,
-    /// What was found; if it is not as it should be, also what to do.
+    /// The finding; if the check failed, also the remedy.
     message: String,
 }
 

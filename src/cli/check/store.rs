@@ -1,8 +1,8 @@
-//! Looks at the store, at the API keys that it keeps, and at the room on its disk.
+//! Checks the store, the API keys that it keeps, and the space on its disk.
 //!
-//! A store that exists is opened as a start would open it, unless that would migrate it. Where there is none yet, one is made in a
-//! folder of its own beside the place, and removed again: so nobody else can mistake it for theirs. A PostgreSQL database is only read:
-//! which tables it has, what this user may do with them, and the keys that are kept there.
+//! A store that exists is opened as at a start, unless a start would migrate it. If none exists, a trial store is made in its own folder
+//! beside the place and removed again, so no other process can take it for its own. A PostgreSQL database is only read: its tables, the
+//! rights of this user, and the kept keys.
 
 use super::Finding;
 use crate::app::{StoreState, look_at_store};
@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::domain::{SealKey, SealedApiKey, open_seal};
 use crate::store::{DatabaseState, DatabaseTables, Store, StoreError};
 
-/// Less room than this is soon used up while Refersion is down: so much hold a few hundred thousand pending events.
+/// The free space below which a check warns: while Refersion is down, a few hundred thousand pending events use it up.
 const MIN_FREE: u64 = 256 << 20;
 
 pub(super) async fn look_at(config: &Config) -> Vec<Finding> {
@@ -65,7 +65,7 @@ fn look_at_database(state: DatabaseState, seal_keys: &[SealKey]) -> Vec<Finding>
     [Finding::good("store", found)].into_iter().chain(stored_api_keys(&keys, seal_keys)).collect()
 }
 
-/// Whether the API keys that are kept can be opened, if there are any.
+/// Whether the kept API keys, if any, can be opened.
 fn stored_api_keys(kept: &[SealedApiKey], seal_keys: &[SealKey]) -> Option<Finding> {
     if kept.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! What is set up at Segment, and what Segment itself counted of it.
+//! The destinations at Segment that `connect` set up, with Segment's own counts.
 
 use super::{ExistingDestination, plan, print};
 use crate::segment_api::{Destination, PublicApi, Source};
@@ -28,7 +28,7 @@ pub(super) async fn print_all(api: &PublicApi, sources: &[Source], found: &[Exis
     print(&if any { table.to_string() } else { "nothing is set up by this command".to_owned() });
 }
 
-/// Segment's figures of a destination. Without them, the rest is still worth a look.
+/// Segment's figures of a destination. The list is also printed without them.
 async fn counted(api: &PublicApi, destination: &Destination) -> String {
     match api.delivery_metrics(destination).await {
         Ok(metrics) => metrics.iter().map(|(name, total)| format!("{name} {total}")).collect::<Vec<_>>().join(", "),

@@ -1,10 +1,10 @@
 //! `connect`: sets up a *Webhooks (Actions)* destination at Segment that sends the events of one's own workspace to this service.
 //!
-//! In: the URL of the webhook, sources, and a token of Segment's Public API in the environment. Out: for each source, what was
-//! created or changed; the shared secret, once or in a file. `plan` decides what has to change, `sources` which sources are
-//! meant, `secret` makes and keeps the shared secret, `list` shows what is there. Invariants: what was set up before is found
-//! again, and changed only where it differs; with `--dry-run` nothing is changed, and the shared secret is hidden; the token is
-//! not printed. Deliberately absent: the Refersion tile, which the merchant's pages set up (`/connect`).
+//! In: the URL of the webhook, sources, and a token of Segment's Public API in the environment. Out: the changes of each source; the shared
+//! secret, once or in a file. `plan` decides the changes, `sources` chooses the sources, `secret` makes and keeps the shared secret, `list`
+//! shows the destinations. Invariants: an existing destination is found again, and changed only where it differs; with `--dry-run` nothing
+//! is changed, and the shared secret is hidden; the token is not printed. Deliberately absent: the Refersion tile, which the merchant's
+//! pages set up (`/connect`).
 
 mod list;
 mod plan;
@@ -48,15 +48,15 @@ pub(super) struct ConnectArgs {
     /// a new secret is printed once
     #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "remove"])]
     secret_file: Option<PathBuf>,
-    /// Show what is set up, and what Segment counted of it
+    /// Show the destinations that are set up, with Segment's counts
     #[arg(long, conflicts_with_all = ["remove", "dry_run"])]
     list: bool,
-    /// Remove what was set up, from the sources that are named
+    /// Remove the destinations of the named sources
     #[arg(long)]
     remove: bool,
 }
 
-/// Where a workspace is.
+/// The region of a workspace.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Region {
     Us,
@@ -77,7 +77,7 @@ pub(super) fn run(args: &ConnectArgs) -> CommandResult {
     block_on(connect(args))
 }
 
-/// What is at Segment: a destination of *Webhooks (Actions)*, and its subscriptions.
+/// A destination of *Webhooks (Actions)* at Segment, and its subscriptions.
 struct ExistingDestination {
     destination: Destination,
     subscriptions: Vec<Subscription>,
@@ -129,7 +129,7 @@ async fn set_up(
     let wanted = Wanted { url, webhook, secret: secret.text(), replaces_secret: args.secret_file.is_some() };
     let creates = chosen.iter().any(|source| plan::of_source(found, source, url).is_none());
     if (creates || args.secret_file.is_some()) && !args.dry_run {
-        // Printed before anything is changed: otherwise, if this failed halfway, a secret would be in use that nobody knows.
+        // Printed before any change: otherwise, after a failure halfway, a secret would be in use that nobody knows.
         secret.hand_over();
     }
     for source in chosen {

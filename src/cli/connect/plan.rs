@@ -1,33 +1,33 @@
-//! What has to change at Segment so that a source sends its events to the webhook.
+//! The plan of changes at Segment, after which a source sends its events to the webhook.
 //!
-//! In: what is wanted, and what is there. Out: the steps, and a summary for people. A destination counts as ours if a
-//! subscription of it sends to the URL or, failing that, if it has our name. Invariants: what is as it should be is not touched;
-//! fields that others set, such as headers, are kept.
+//! In: the wanted destination, and the existing one. Out: the steps, and a summary for people. A destination counts as ours if a
+//! subscription of it sends to the URL or, failing that, if it has our name. Invariants: a value that is right is not changed; fields that
+//! others set, such as headers, are kept.
 
 use super::ExistingDestination;
 use crate::segment_api::{ApiChange, Destination, Source, Subscription, Webhook};
 use serde_json::{Value, json};
 use url::Url;
 
-/// The name of what is set up.
+/// The name of the destination and of its subscription.
 pub(super) const NAME: &str = "Refersion";
-/// The events that are sent. It names deletions, too, in case that they are forwarded.
+/// The trigger: the events that are sent. It names deletions, too, in case Segment forwards them.
 const TRIGGER: &str = "type = \"identify\" or type = \"delete\"";
 
-/// What a source is to have.
+/// The wanted destination of a source.
 pub(super) struct Wanted<'a> {
     pub(super) url: &'a Url,
     pub(super) webhook: &'a Webhook,
     /// The shared secret of a new destination.
     pub(super) secret: &'a str,
-    /// Whether a destination that exists gets it, too. Segment may not show which one it has.
+    /// Whether an existing destination gets this secret, too. Segment may not show its present one.
     pub(super) replaces_secret: bool,
 }
 
-/// What has to be done for one source.
+/// The plan of one source.
 pub(super) struct Plan {
     pub(super) steps: Vec<ApiChange>,
-    /// `created`, `unchanged`, or `changed:` and what.
+    /// `created`, `unchanged`, or `changed:` and the changes.
     pub(super) summary: String,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn of_source<'a>(
     here().find(|found| sends_to(found, url)).or_else(|| here().find(|found| is_ours(found, None)))
 }
 
-/// What has to be done so that `source` has what is wanted. `there`: our destination on it.
+/// The plan by which `source` gets the wanted destination. `there`: our existing destination on the source.
 pub(super) fn plan(wanted: &Wanted, source: &Source, there: Option<&ExistingDestination>) -> Plan {
     let Some(there) = there else {
         let settings = json!({"sharedSecret": wanted.secret});

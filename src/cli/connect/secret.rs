@@ -1,4 +1,4 @@
-//! The shared secret by which Segment signs its requests: from a file, from what is set up already, or new.
+//! The shared secret by which Segment signs its requests: from a file, from an existing destination, or new.
 //!
 //! Invariants: a new secret has 256 random bits; a file is made for its owner alone (mode 600), and is written before anything is
 //! changed at Segment, so that no secret is in use that nobody knows; it is never overwritten.
@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 
 /// A shared secret, and where the operator finds it.
 pub(super) enum SharedSecret {
-    /// It is in this file.
+    /// The secret is in this file.
     InFile(String, PathBuf),
-    /// A destination has it already: it is kept, and used for further ones.
+    /// A destination has the secret already; it is kept, and used for further destinations.
     Known(String),
-    /// It is new, and is printed once.
+    /// The secret is new, and is printed once.
     New(String),
 }
 
 impl SharedSecret {
-    /// `file`: where it is or is to be; in a dry run it is not written. `known`: the one that is set up already.
+    /// `file`: the file of the secret, which a dry run does not write. `known`: the secret of an existing destination.
     pub(super) fn get(file: Option<&Path>, known: Option<&str>, dry_run: bool) -> Result<Self, String> {
         let Some(path) = file else {
             return Ok(known.map_or_else(|| Self::New(new()), |known| Self::Known(known.to_owned())));
@@ -44,7 +44,7 @@ impl SharedSecret {
         secret
     }
 
-    /// Tells the operator how the service gets it.
+    /// Tells the operator how the service gets the secret.
     pub(super) fn hand_over(&self) {
         match self {
             Self::InFile(_, path) => {

@@ -1,9 +1,9 @@
-//! Which sources are meant: those that are named, or those that a terminal chooses.
+//! The sources that a command works on: those of the arguments, or those that are chosen on a terminal.
 
 use crate::segment_api::Source;
 use std::io::{BufRead as _, IsTerminal as _};
 
-/// The sources that are meant, or why none is.
+/// The sources of the command, or an error if there is none.
 pub(super) fn choose<'a>(named: &[String], all: &'a [Source]) -> Result<Vec<&'a Source>, String> {
     if all.is_empty() {
         return Err("the workspace has no sources".to_owned());

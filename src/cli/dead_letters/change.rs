@@ -1,6 +1,6 @@
 //! Replays and discards dead letters, page by page, and shows the progress on a terminal.
 //!
-//! Out: whether all selected dead letters were replayed or discarded; a line for each other one.
+//! Out: whether all selected dead letters were replayed or discarded; a line for each one that was not.
 
 use super::outcomes;
 use super::selection::Selection;
@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use std::time::Duration;
 
-/// Replays dead letters; `to`: to this account. `wait`: how long to wait then for what becomes of their events.
+/// Replays dead letters; with `to` to this account. `wait`: the time to wait then for the results of their events.
 pub(super) async fn replay(
     backend: &AdminBackend,
     selection: &Selection,
@@ -65,7 +65,7 @@ pub(super) async fn discard(backend: &AdminBackend, selection: &Selection, json:
     Ok(progress.finish(json))
 }
 
-/// How many dead letters were changed and how many were not. A terminal shows the count while the command runs; without a
+/// The number of dead letters that were changed, and of those that were not. A terminal shows the count while the command runs; without a
 /// terminal `indicatif` draws nothing.
 struct ChangeCounts {
     verb: &'static str,

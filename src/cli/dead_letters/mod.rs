@@ -34,7 +34,7 @@ enum DeadLettersCommand {
         #[command(flatten)]
         target: BackendArgs,
     },
-    /// Print all about some: reason, attempts, and which calls the event would make today
+    /// Print all details of some: reason, attempts, and the calls that the event would make today
     Show {
         #[command(flatten)]
         selection: Selection,
@@ -47,10 +47,10 @@ enum DeadLettersCommand {
     Replay {
         #[command(flatten)]
         selection: Selection,
-        /// Deliver them to this account, because their own is gone. They are mapped anew, by the rules of this one
+        /// Deliver them to this account, because their own is gone. They are mapped again, by its rules
         #[arg(long, value_name = "NAME")]
         to: Option<String>,
-        /// Wait until the service has delivered them, and print what became of each; for a minute, or for this duration
+        /// Wait until the service has delivered them, for a minute or for this duration, and print the result of each
         #[arg(
             long,
             value_name = "DURATION",
@@ -81,7 +81,7 @@ enum DeadLettersCommand {
     },
 }
 
-/// How dead letters are printed.
+/// The options of printing dead letters.
 #[derive(Debug, Args)]
 struct OutputArgs {
     /// Print JSON, one value on each line

@@ -1,7 +1,7 @@
-//! Waits for what becomes of replayed events, and prints it.
+//! Waits for the results of replayed events, and prints them.
 //!
-//! In: the results of a replay. Out: a line for each event, in the order in which they end; and whether all were carried out, or had
-//! nothing to be carried out. Invariant: it ends after the given time; an event that is pending then is reported as such.
+//! In: the results of a replay. Out: a line for each event, in the order in which they end; and whether each event was carried out, or had
+//! nothing to do. Invariant: the wait ends after the given time; an event that is still pending is reported as such.
 
 use crate::cli::admin_backend::AdminBackend;
 use crate::store::{EventRecord, EventState, ReplayResult};
@@ -9,7 +9,7 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long to wait before the service is asked again: longer each time, so that a long wait costs little.
+/// The pause before the service is asked again: longer each time, so that a long wait costs little.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -71,7 +71,7 @@ fn line(result: ReplayResult, event: Option<&EventRecord>, json: bool) -> String
     }
     let seq = result.seq.unwrap_or_default();
     let what = match event {
-        None => "what became of it is not known any more".to_owned(),
+        None => "its result is no longer known".to_owned(),
         Some(EventRecord { state: EventState::Pending, .. }) => "still pending".to_owned(),
         Some(EventRecord { state: EventState::Settled, outcome, .. }) => outcome.clone().unwrap_or_default(),
         Some(EventRecord { outcome, reason, .. }) => {

@@ -1,4 +1,4 @@
-//! Prints dead letters: one line for each (`list`), or all about some (`show`).
+//! Prints dead letters: one line for each (`list`), or all details of some (`show`).
 //!
 //! Invariant: no personal data without `--reveal`.
 
@@ -115,7 +115,7 @@ async fn reveal(backend: &AdminBackend, details: &mut DeadLetterDetails, config:
     Ok(())
 }
 
-/// All about one dead letter.
+/// All details of one dead letter.
 fn lines(DeadLetterDetails { letter, today }: DeadLetterDetails) -> Vec<String> {
     let mut lines = vec![
         format!("dead letter {}: {}", letter.id, letter.code),

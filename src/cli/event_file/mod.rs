@@ -1,8 +1,8 @@
 //! Files of events: JSON (an event, an array of events or a batch), NDJSON (one on each line), or CSV (a user on each line).
 //!
-//! In: a file. Out: the text of each event with the number of its line, one after the other. Invariants: memory does not
-//! grow with the file, but for JSON that is neither an array nor one event on each line; a line that cannot be read spoils only
-//! itself; nothing that is read is kept. Deliberately absent: what an event says.
+//! In: a file. Out: the text of each event with the number of its line, one after the other. Invariants: memory does not grow with the
+//! file, but for JSON that is neither an array nor one event on each line; a line that cannot be read affects no other line; no text is
+//! kept after its event. Deliberately absent: parsing events.
 
 mod csv_rows;
 mod json;
@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// The file, and how it is read.
+/// The file and its format.
 #[derive(Clone, Debug, Args)]
 pub(super) struct FileArgs {
     /// A file with an event, an array of events, or a batch; with an event on each line (NDJSON); or with a user on each line
@@ -34,7 +34,7 @@ impl FileArgs {
     }
 }
 
-/// How a file holds events.
+/// The format of a file of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum FileFormat {
     // No doc comments: they would be in the help text, and make it long.
@@ -47,14 +47,14 @@ enum FileFormat {
 pub(super) struct Item<'a> {
     /// The number of the line on which it begins, from 1.
     pub(super) line: u64,
-    /// Its text; or why there is none, in words for the person who made the file.
+    /// The text of the event; or the reason why it has none, for the person who made the file.
     pub(super) event: Result<&'a str, String>,
 }
 
 /// The callback that receives each event.
 pub(super) type OnItem<'a> = &'a mut dyn FnMut(Item<'_>);
 
-/// A format is recognised by so many bytes at most. An event has at most 128 KiB; a line may be a batch.
+/// The most bytes from which a format is recognised. An event has at most 128 KiB; a line may be a batch.
 const HEAD: u64 = 1024 * 1024;
 
 /// Reads the file, and calls `on_item` with every event. With `label`, the progress is shown on a terminal.
@@ -85,7 +85,7 @@ pub(super) fn read(args: &FileArgs, label: Option<&'static str>, on_item: OnItem
     result
 }
 
-/// The format that the name of the file says.
+/// The format for the name of the file.
 fn by_name(file: &Path) -> Option<FileFormat> {
     match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
         "csv" | "tsv" => Some(FileFormat::Csv),

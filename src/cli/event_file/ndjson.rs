@@ -26,7 +26,8 @@ pub(super) fn read(mut input: impl BufRead, on_item: OnItem<'_>) -> io::Result<(
     Ok(())
 }
 
-/// Reads a line into `text`, or if it is too long, its beginning, and skips the rest. Says which; `None` at the end.
+/// Reads a line into `text`. Of a line that is too long, reads the beginning and skips the rest. Out: whether the line is complete; `None`
+/// at the end.
 fn read_line(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<Option<bool>> {
     text.clear();
     input.by_ref().take(MAX_LINE + 1).read_until(b'\n', text)?;

@@ -1,7 +1,7 @@
-//! Whether the last quoted cell of a CSV file is closed. The parser takes the end of the file for its end.
+//! Whether the last quoted cell of a CSV file is closed. The parser takes the end of the file for the end of the cell.
 //!
-//! In: the bytes of the file, which pass through. Out: where a cell begins whose quote is open at the end of the file. Invariant: a quote
-//! opens a cell only as its first byte, and a doubled one inside is a part of it, as for the parser.
+//! In: the bytes of the file, which pass through. Out: where a cell begins whose quote is open at the end of the file. Invariant: as for
+//! the parser, a quote opens a cell only as its first byte, and a doubled quote inside is a part of the cell.
 
 use std::io::{self, Read};
 
@@ -10,14 +10,14 @@ pub(super) struct WatchQuotes<R> {
     input: R,
     delimiter: u8,
     at: CellState,
-    /// How many bytes were read.
+    /// The number of bytes that were read.
     read: u64,
-    /// Where the last quoted cell begins.
+    /// The beginning of the last quoted cell.
     opened: u64,
     at_end: bool,
 }
 
-/// Where in a cell the next byte is.
+/// The place of the next byte in a cell.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CellState {
     Start,
@@ -32,7 +32,7 @@ impl<R> WatchQuotes<R> {
         Self { input, delimiter, at: CellState::Start, read: 0, opened: 0, at_end: false }
     }
 
-    /// At the end of the file: where a quoted cell begins that is not closed, in bytes.
+    /// At the end of the file: the beginning of a quoted cell that is not closed, in bytes.
     pub(super) fn unclosed(&self) -> Option<u64> {
         (self.at_end && self.at == CellState::Quoted).then_some(self.opened)
     }

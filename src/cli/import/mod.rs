@@ -1,10 +1,10 @@
-//! `import`: sends the events of a file to a running service, in their order and at a given rate. It is the first sync where users cannot
-//! be replayed from Segment.
+//! `import`: sends the events of a file to a running service, in their order and at a given rate. It is the first sync if users cannot be
+//! replayed from Segment.
 //!
-//! In: a file of events or of users ([`super::event_file`]). Out: a report; exit code 1 if an event was refused, or if not all
-//! were sent. Invariants: one request is in flight at a time, so the order of the file is the order of the log; what the service
-//! answered is not sent again by a later run ([`saved`]), and what it answered just before an interruption is a repeat there.
-//! Deliberately absent: mapping, which is the service's.
+//! In: a file of events or of users ([`super::event_file`]). Out: a report; exit code 1 if an event was refused, or if not all were sent.
+//! Invariants: one request is in flight at a time, so the order of the file is the order of the log; a later run does not send the answered
+//! events again ([`saved`]); those that were answered just before an interruption may be sent again, as repeats. Deliberately absent:
+//! mapping, which the service does.
 
 mod report;
 mod saved;
@@ -94,7 +94,7 @@ fn account(args: &ImportArgs, config: &Config) -> Result<AccountConfig, String> 
     }
 }
 
-/// Reads the file on a thread of its own, not far ahead of what is sent. The first `skipped` events are left out.
+/// Reads the file on its own thread, not far ahead of the sender. The first `skipped` events are left out.
 fn read_events(file: FileArgs, skipped: u64) -> mpsc::Receiver<std::io::Result<FileEvent>> {
     let (events, received) = mpsc::channel(2 * MAX_EVENTS);
     drop(tokio::task::spawn_blocking(move || {

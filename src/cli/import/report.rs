@@ -1,6 +1,6 @@
-//! What became of the events that were sent: counts by status, and the reasons of those that were refused.
+//! The report of an import: counts of the sent events by status, and the reasons of the refused ones.
 //!
-//! Invariant: no value of an event is in it: the service's messages repeat none.
+//! Invariant: the report has no value of an event, because the service's messages repeat none.
 
 use crate::cli::tally::{Tally, count_line};
 use serde::{Deserialize, Serialize};
@@ -14,12 +14,12 @@ pub(super) struct ImportReport {
     refused: Tally,
 }
 
-/// What became of one event.
+/// The result of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EventResult {
-    /// The line on which it begins.
+    /// The line on which the event begins.
     pub(super) line: u64,
-    /// The service's word; `refused` if it was not sent, because the file could not be read there.
+    /// The status in the service's answer; `refused` if the event was not sent, because its line cannot be read.
     pub(super) status: String,
     /// The reason, if it was refused.
     pub(super) refusal: Option<String>,
@@ -36,7 +36,7 @@ impl ImportReport {
         }
     }
 
-    /// How many events were answered.
+    /// The number of answered events.
     pub(super) fn events(&self) -> u64 {
         self.events
     }

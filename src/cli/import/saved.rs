@@ -1,8 +1,8 @@
-//! The file that lets an interrupted import go on: `FILE.import`, beside the file that is imported.
+//! The saved progress of an import, by which an interrupted one continues: `FILE.import`, beside the imported file.
 //!
-//! It holds how many events were answered, and their counts. It is replaced after each request and removed at the end. Invariant: it
-//! counts no event that was not answered. It belongs to one file and one URL: an import of a file that was changed
-//! meanwhile, or to another service, does not go on by it. Standard input cannot be read again, so nothing is saved of it.
+//! It holds the number of answered events, and their counts. It is replaced after each request and removed at the end. Invariant: it counts
+//! no event that was not answered. It belongs to one file and one URL: an import of a changed file, or to another service, does not use it.
+//! Standard input cannot be read again, so no progress of it is saved.
 
 use super::report::ImportReport;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use url::Url;
 
-/// How far an import has come.
+/// The progress of an import.
 pub(super) struct Saved {
-    /// Where it is saved; nowhere for standard input.
+    /// The file of the progress; `None` for standard input.
     path: Option<PathBuf>,
     state: ImportState,
 }
@@ -23,13 +23,13 @@ struct ImportState {
     url: String,
     /// The size of the imported file, in bytes.
     size: u64,
-    /// When it was changed, in milliseconds.
+    /// The moment at which the file was changed, in milliseconds.
     modified: u128,
     report: ImportReport,
 }
 
 impl Saved {
-    /// What an earlier run left of the import of `file` to `url`; nothing if it came to its end, or with `restart`.
+    /// The progress that an earlier run saved of the import of `file` to `url`; empty if that run was completed, or with `restart`.
     pub(super) fn open(file: &Path, url: &Url, restart: bool) -> Result<Self, String> {
         let mut state = ImportState { url: url.to_string(), size: 0, modified: 0, report: ImportReport::default() };
         if file.as_os_str() == "-" {
@@ -62,7 +62,7 @@ impl Saved {
         &mut self.state.report
     }
 
-    /// Saves how far the import has come.
+    /// Saves the progress.
     pub(super) fn save(&self) -> Result<(), String> {
         let Some(path) = &self.path else { return Ok(()) };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -75,7 +75,7 @@ impl Saved {
         write().map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
 
-    /// The import has come to its end: what was saved is removed.
+    /// The import is completed: removes the saved progress.
     pub(super) fn finish(self) -> Result<ImportReport, String> {
         match self.path.as_deref().map(std::fs::remove_file) {
             Some(Err(error)) if error.kind() != ErrorKind::NotFound => Err(error.to_string()),

@@ -1,7 +1,7 @@
-//! Sends events to a running service, and sends again what it could not store.
+//! Sends events to a running service, and sends again those that it could not store.
 //!
-//! In: events of one request. Out: an answer for each. A service that is full, stopping or not reachable is tried again, with
-//! a growing wait or after its `Retry-After`, until [`GIVE_UP`] has passed without success. Invariant: the next request is sent only once
+//! In: events of one request. Out: an answer for each event. If the service is full, stopping or not reachable, the request is retried
+//! after a growing wait or its `Retry-After`, until [`GIVE_UP`] has passed without success. Invariant: the next request is sent only once
 //! every event of this one is answered.
 
 use super::report::EventResult;
@@ -16,9 +16,9 @@ use url::Url;
 
 /// One event of the file.
 pub(super) struct FileEvent {
-    /// The line on which it begins.
+    /// The line on which the event begins.
     pub(super) line: u64,
-    /// Its text, or why there is none.
+    /// The text of the event, or the reason why it has none.
     pub(super) text: Result<String, String>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Sender {
     key: ApiKey,
 }
 
-/// The body of a response, as far as it is needed.
+/// The members of a response body that are used.
 #[derive(Default, Deserialize)]
 struct Body {
     #[serde(default)]
@@ -45,7 +45,7 @@ struct ResponseItem {
     message: String,
 }
 
-/// How long a service may take to answer a request.
+/// The longest wait for the answer to a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest response: a result for each of a hundred events.
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
@@ -54,7 +54,7 @@ const MAX_EVENT_BYTES: usize = 128 * 1024;
 /// The first wait before a request is repeated; it doubles up to the longest one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// After so long without success the import ends. It can be gone on with later.
+/// The time without success after which the import ends. A later run continues it.
 const GIVE_UP: Duration = Duration::from_secs(15 * 60);
 
 impl Sender {
@@ -124,13 +124,13 @@ impl Sender {
 
 /// The end of a request.
 enum RequestEnd {
-    /// There is a result for each event.
+    /// The service has a result for each event.
     Answered(Vec<ResponseItem>),
     /// The service could not store the events.
     Failed { retry_after: Option<Duration>, reason: String },
 }
 
-/// Adds the answers of the events that are done with; returns the others, which are to be sent again.
+/// Adds the answers of the events that are finished, and returns the others, which are sent again.
 fn take_answers(
     sent: Vec<(u64, String)>,
     results: Vec<ResponseItem>,

@@ -1,5 +1,5 @@
-//! `map`: an offline dry run. It shows which Refersion calls events would make, and which of their fields would be left out; or with
-//! `--summary`, how many events would have which result.
+//! `map`: an offline dry run. It shows the Refersion calls that events would make, and the fields that would be left out; or with
+//! `--summary`, the number of events for each result.
 //!
 //! In: a file of events or of users ([`super::event_file`]), and the rules of the configuration. Out: text. The exit code is 1 if an
 //! event would be refused; with `--summary` only if `--fail` is given as well.
@@ -22,7 +22,7 @@ pub(super) struct MapArgs {
     /// Print only how many events would create, update, be refused or ignored, with the reasons and line numbers
     #[arg(long)]
     summary: bool,
-    /// With --summary: exit with 1 if an event would be refused. Without --summary, that is so anyway
+    /// With --summary: exit with 1 if an event would be refused. Without --summary, the exit code is 1 anyway
     #[arg(long, requires = "summary")]
     fail: bool,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub(super) fn run(args: &MapArgs) -> CommandResult {
     }
 }
 
-/// Prints what each event would do. Returns whether one would be refused.
+/// Prints the calls that each event would make. Returns whether an event would be refused.
 fn explain_each(args: &MapArgs, config: &Config) -> io::Result<bool> {
     let (mut any, mut any_refused) = (false, false);
     event_file::read(&args.file, None, &mut |item| {
@@ -60,7 +60,7 @@ fn explain_each(args: &MapArgs, config: &Config) -> io::Result<bool> {
     Ok(any_refused)
 }
 
-/// Prints how many events would have which result. Returns whether one would be refused.
+/// Prints the number of events for each result. Returns whether an event would be refused.
 fn summarize(args: &MapArgs, config: &Config) -> io::Result<bool> {
     let (mut summary, received_at) = (Summary::default(), now());
     event_file::read(&args.file, Some("reading"), &mut |item| summary.add(&item, &config.rules, received_at))?;

@@ -1,9 +1,8 @@
-//! How many events of a file would have which result, with the reasons, the notes, and the lines where they first occur.
+//! The number of events of a file for each result, with the reasons, the notes, and the lines where they first occur.
 //!
-//! In: events, one after the other. Out: lines of text. Only the store knows whether a user is an affiliate, so an event that can
-//! only change an affiliate is counted by itself, with what becomes of it if there is none. Invariants: memory does not grow with the
-//! file; no value of an event is printed.
-//! Deliberately absent: repeats, which only the store recognises.
+//! In: events, one after the other. Out: lines of text. Only the store knows whether a user is an affiliate, so an event that can only
+//! change an affiliate is counted by itself, with its result if the user is none. Invariants: memory does not grow with the file; no value
+//! of an event is printed. Deliberately absent: repeats, which only the store recognises.
 
 use crate::cli::event_file::Item;
 use crate::cli::tally::{Tally, count_line};
@@ -27,7 +26,7 @@ enum Expected {
     Nothing(Otherwise),
 }
 
-/// What becomes of an event that does nothing, with the reason.
+/// The result of an event that does nothing, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Otherwise {
     Ignored(String),
@@ -113,7 +112,7 @@ impl Reasons {
     }
 }
 
-/// The result that an event would have, and what would be left out of it.
+/// The result that an event would have, and the values that would be left out.
 fn expected(text: &str, rules: &Rules, received_at: Timestamp) -> (Expected, Vec<Note>) {
     let event = match Event::parse(text) {
         Ok(event) => event,
@@ -129,7 +128,7 @@ fn expected(text: &str, rules: &Rules, received_at: Timestamp) -> (Expected, Vec
     (expected, notes)
 }
 
-/// What becomes of an event that is a piece of what creates an affiliate (`remember_traits`).
+/// The result of an event that has a part of the traits that create an affiliate (`remember_traits`).
 const REMEMBERED: &str = "the user is no affiliate yet, and the event is remembered until others have said the rest";
 
 fn of_identify(identify: Identify) -> Expected {

@@ -1,8 +1,7 @@
-//! `status`: what the status page says, on the terminal.
+//! `status`: the status page on the terminal.
 //!
-//! In: the operators' API of a running service. Out: a screen of text, or with `--json` a line; with `--watch` again and again, in
-//! place where the output is a terminal. Invariant: no personal data. While it watches, a service that does not answer is reported,
-//! and asked again.
+//! In: the operators' API of a running service. Out: a screen of text, or with `--json` a line; with `--watch` repeatedly, on a terminal in
+//! place. Invariant: no personal data. With `--watch`, a service that does not answer is reported, and asked again.
 
 mod screen;
 
@@ -36,7 +35,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 const ACCOUNTS_SHOWN: usize = 30;
 const FILE_WIDTH: usize = 120;
 
-/// What is shown.
+/// The data that is shown.
 struct ScreenInput {
     status: ServiceStatus,
     accounts: AccountPage,
@@ -76,7 +75,7 @@ async fn ask(service: &AdminClient) -> Result<ScreenInput, String> {
     Ok(ScreenInput { status, accounts })
 }
 
-/// How many columns there are; in a file, as many as the whole hour needs.
+/// The number of columns of the terminal; in a file, as many as the whole hour needs.
 fn width(term: &Term) -> usize {
     term.size_checked().map_or(FILE_WIDTH, |(_, width)| width.into())
 }

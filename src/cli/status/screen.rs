@@ -1,6 +1,6 @@
-//! What `status` prints.
+//! The output of `status`.
 //!
-//! In: the answers of the API. Out: lines. The words are those of the status page.
+//! In: the answers of the API. Out: lines, in the words of the status page.
 
 use super::{ACCOUNTS_SHOWN, ScreenInput};
 use crate::admin::wording::{count, duration, is_held_up, latency, oldest, state, why, will_be_empty};
@@ -11,11 +11,11 @@ use comfy_table::{CellAlignment, Table, presets};
 use console::style;
 use std::cmp::Reverse;
 
-/// How many reasons of each kind are shown.
+/// The most reasons of each kind that are shown.
 const REASONS_SHOWN: usize = 5;
 /// The columns beside the minutes: name and sums.
 const BESIDE_MINUTES: usize = 57;
-/// From none to the most.
+/// The blocks of a chart, from the lowest to the highest.
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// Everything, for a terminal or a file of this many columns.
@@ -37,7 +37,7 @@ pub(super) fn lines(ScreenInput { status, accounts }: &ScreenInput, width: usize
     lines
 }
 
-/// The service at a glance, and what is wrong.
+/// The state of the service, and its faults.
 fn head(status: &ServiceStatus, accounts: &[&AccountStatus]) -> Vec<String> {
     let ready = if status.ready { style("ready").green() } else { style("not ready").red() };
     let up = duration(status.now.since(status.started_at));
@@ -128,7 +128,7 @@ fn reasons(title: &str, reasons: &[ReasonCount]) -> Vec<String> {
     std::iter::once(String::new()).chain(table(["LAST HOUR", "LAST DAY", title], rows)).collect()
 }
 
-/// A table without lines. Numbers are right-aligned: what is neither the first nor a drawn column.
+/// A table without lines. Numbers are right-aligned: all columns except the first and drawn ones.
 fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Vec<String> {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);

@@ -61,7 +61,7 @@ fn text(problem: ApiKeyProblem) -> &'static str {
             "Refersion did not answer in time, so the key could not be checked. Try again in a minute."
         }
         ApiKeyProblem::NotServed => {
-            "Refersion accepts this key, but this service works for other Refersion accounts. Ask whoever runs it to add yours."
+            "Refersion accepts this key, but this service works for other Refersion accounts. Ask its operator to add yours."
         }
     }
 }

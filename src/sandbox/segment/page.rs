@@ -1,4 +1,4 @@
-//! The pages of the simulated Segment: its workspace, the consent page, and what is wrong with a request for access.
+//! The pages of the simulated Segment: its workspace, the consent page, and the error page of a request for access.
 //!
 //! Invariants: `maud` escapes every value, and the policy forbids scripts and anything that is loaded; of an API key, the public
 //! half is shown.

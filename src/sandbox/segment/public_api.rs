@@ -18,7 +18,7 @@ const ALPHA: &str = "application/vnd.segment.v1alpha+json";
 const WEBHOOK: &str = "614a3c7d791c91c41bae7599";
 const ACTION: &str = "9uZ5gJrRw2AcqkjYAJ6Nxx";
 
-/// What was set up by the Public API.
+/// The destinations of the Public API, and their subscriptions.
 #[derive(Default)]
 pub(super) struct PublicState {
     destinations: Vec<Value>,

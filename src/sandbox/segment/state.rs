@@ -1,4 +1,4 @@
-//! What the simulated Segment holds: codes, installs, tokens, destinations, faults and calls.
+//! The state of the simulated Segment: codes, installs, tokens, destinations, faults and calls.
 //!
 //! Invariant: a code is taken once. Deliberately absent: the rules of the API, which are in `oauth` and `config_api`.
 

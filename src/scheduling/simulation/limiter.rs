@@ -1,4 +1,4 @@
-//! How simulated upstreams limit requests. In: moments in microseconds. Out: whether a request is accepted.
+//! The rate limiters of simulated upstreams. In: moments in microseconds. Out: whether a request is accepted.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! Discrete-event simulation of [`AccountHealth`](super::AccountHealth) against upstreams with rate limits of all kinds, by which
-//! its claims are held: hours pass at once.
+//! Discrete-event simulation of [`AccountHealth`](super::AccountHealth) against upstreams with rate limits of all kinds. It tests the
+//! claims of the search; simulated hours take no time.
 
 mod driver;
 mod limiter;

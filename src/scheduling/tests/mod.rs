@@ -40,12 +40,12 @@ fn entry(seq: i64, keys: &[&str]) -> Entry {
     }
 }
 
-/// The same, begun before, with these others.
+/// An entry that was begun before, with these others.
 fn begun(seq: i64, keys: &[&str], followers: &[i64]) -> Entry {
     Entry { attempted: true, followers: seqs(followers), ..entry(seq, keys) }
 }
 
-/// The same, to be retried `wait` milliseconds after the moment `noted_at`.
+/// An entry that is retried `wait` milliseconds after the moment `noted_at`.
 fn failed(seq: i64, keys: &[&str], noted_at: i64, wait: u64) -> Entry {
     let retry = RetryWait { wait: Duration::from_millis(wait), noted_at: Timestamp(noted_at) };
     Entry { attempted: true, retry: Some(retry), ..entry(seq, keys) }

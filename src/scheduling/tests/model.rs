@@ -1,7 +1,7 @@
-//! The scheduler stated naively: a list of events that is walked through for every question.
+//! A naive model of the scheduler: a list of events, which each question walks through.
 //!
-//! Every event bears the number of its user. Whoever joins gives all whom it joins its own number. A head is a waiting event
-//! with nothing of its user in flight and nothing of its user waiting before it.
+//! Every event has the number of its user. An event that joins users gives its own number to all events of these users. A head is a waiting
+//! event whose user has no event in flight and no event that waits before it.
 
 use crate::domain::{AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
 use crate::scheduling::{End, Entry, Unit};
@@ -27,7 +27,7 @@ struct ModelEvent {
 pub struct Model {
     pub position: Seq,
     events: BTreeMap<Seq, ModelEvent>,
-    /// The user to whom a key leads, and the last event that bore it.
+    /// The user to whom a key leads, and the last event with this key.
     keys: BTreeMap<LaneKey, (usize, Seq)>,
     /// The units in flight, with all their followers, fed or not.
     units: BTreeMap<Seq, Vec<Seq>>,
@@ -87,7 +87,7 @@ impl Model {
         in_flight.or(waiting.map(|(head, _)| *head))
     }
 
-    /// The user to whom `key` leads: the last event that bore it, or one of that user before it, is there.
+    /// The user to whom `key` leads. The last event with this key, or an earlier event of this user, is in the list.
     fn leads_to(&self, key: LaneKey) -> Option<usize> {
         let (user, last) = *self.keys.get(&key)?;
         self.events.iter().any(|(seq, event)| event.user == user && *seq <= last).then_some(user)
@@ -130,7 +130,7 @@ impl Model {
             && others.all(|(other, event)| event.in_flight.is_none() && (*other > seq || event.marked_by.is_some()))
     }
 
-    /// Notes who has become a head, and who is one no longer. Without a moment, nobody may have become one.
+    /// Notes which events became heads, and which ones are no longer heads. Without a moment, no event may have become one.
     fn refresh(&mut self, now: Option<Timestamp>) {
         let heads: BTreeSet<Seq> = self.events.keys().copied().filter(|seq| self.is_head(*seq)).collect();
         for (seq, event) in &mut self.events {

@@ -1,7 +1,7 @@
-//! Random histories of an account: what the scheduler says is what the naive model says, and what it must never say it does not.
+//! Random histories of an account: the scheduler decides as the naive model does, and breaks none of its invariants.
 //!
-//! The history is that of a log, as a store would keep it: what waits, what is marked, what is to be retried. A crash leaves
-//! the log alone; the scheduler is fed anew.
+//! The history is that of a log in a store: waiting events, marked ones, and retries. A crash does not change the log; the scheduler reads
+//! it again.
 
 use super::model::Model;
 use super::{affiliate, user};
@@ -18,7 +18,7 @@ const LONG: i64 = 1_000_000;
 enum Deed {
     Append(Vec<UserKey>),
     Read(usize),
-    /// What was read before is fed, and what was linked since is linked again.
+    /// Feeds the entries that were read before, and links again the keys that were linked since.
     Feed,
     Next(usize),
     /// Of a unit in flight, the followers whose bits are set are marked.

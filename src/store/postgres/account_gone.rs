@@ -1,8 +1,8 @@
-//! Events of an account that nobody delivers for any more: its pending events become dead letters, and dead letters go to another account.
+//! Events of an account without a worker: its pending events become dead letters, and dead letters move to another account.
 //!
 //! Invariants: each call is one transaction, so an event is in one place, and in one only. It locks the row of the account that it appends
-//! to or takes from, so that nobody takes the account over or appends to it meanwhile; dead letters are locked after it, as by a replay.
-//! Deliberately absent: what another account makes of an event, which the caller knows.
+//! to or takes from, so no process takes the account over or appends to it meanwhile; dead letters are locked after it, as by a replay.
+//! Deliberately absent: mapping an event for another account, which the caller does.
 
 use super::append::Repeats;
 use super::append_rows;
@@ -21,7 +21,7 @@ use crate::store::{MovedDeadLetter, NewEvent, Replay, ReplayResult};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-/// A process that is alive owns the account.
+/// Whether a live process owns the account.
 const OWNED: &str = "SELECT 1 FROM accounts JOIN replicas ON replicas.replica = accounts.owner
     WHERE accounts.account = $1 AND replicas.until > clock_timestamp()";
 const PENDING: &str = "SELECT seq FROM log WHERE account = $1 AND outcome IS NULL ORDER BY seq LIMIT $2";
@@ -31,7 +31,7 @@ const HISTORIES: &str = "INSERT INTO attempts (seq, begun, failures, failing_for
     FROM unnest($1::bigint[], $2::bigint[]) AS moved (old, new) JOIN dead_letters AS letter ON letter.seq = moved.old
     WHERE letter.history IS NOT NULL";
 
-/// Makes up to `limit` pending events of the account dead letters; returns how many. `None`: a process owns the account.
+/// Turns up to `limit` pending events of the account into dead letters; returns their number. `None`: a process owns the account.
 pub async fn set_aside(
     session: &Session,
     shared: Arc<Shared>,
@@ -54,13 +54,13 @@ pub async fn set_aside(
     Ok(ended)
 }
 
-/// Makes pending events of the locked account dead letters, with what they went through.
+/// Turns pending events of the locked account into dead letters, with their histories.
 async fn end_pending(session: &Session, number: AccountNumber, at: Timestamp, limit: usize) -> Result<u64, JobError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let pending = session.query(PENDING, &[&number, &limit]).await?;
     let pending: Vec<i64> = pending.iter().map(|row| row.get(0)).collect();
     let attempts = session.query(ATTEMPTS, &[&pending]).await?;
-    // A row that is damaged counts as empty.
+    // A damaged row counts as empty.
     let attempts = attempts.iter().map(|row| (row.get(8), AttemptRecord::read(row, 0).unwrap_or_default()));
     let mut attempts: HashMap<i64, AttemptRecord> = attempts.collect();
     let mut rows = SettledRows::default();
@@ -101,7 +101,7 @@ pub async fn move_dead_letters(
     Ok(results)
 }
 
-/// Appends those dead letters that are there and no repeats, and deletes them.
+/// Appends the dead letters that exist and are no repeats, and deletes them.
 async fn append(
     session: &Session,
     (ids, events): (&[i64], &[NewEvent]),
@@ -121,7 +121,7 @@ async fn append(
     let accepted = || (0..events.len()).filter(|place| decided[*place].is_ok());
     let wanted: Vec<&NewEvent> = accepted().map(|place| &events[place]).collect();
     let rows = append_rows::insert(session, &wanted, numbers).await?;
-    // By the place among those that were wanted, from 1 on.
+    // By the position among the wanted ones, from 1 on.
     let seqs: HashMap<i64, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let new: BTreeMap<i64, i64> =
         (1..).zip(accepted()).filter_map(|(place, nth)| Some((ids[nth], *seqs.get(&place)?))).collect();

@@ -1,9 +1,9 @@
 //! Changes of the affiliate index: affiliates remembered and forgotten, and the keys that lead to them.
 //!
-//! In: the changes that settlements of one transaction bring. Invariants: an affiliate is found by its own key; it has one e-mail
-//! address, so an earlier one leads to it no longer when a new one is linked; a numeric id is never lost again; the row of the account is
-//! locked while its index is changed. Several affiliates are remembered by one statement; so no two of them may be the same, nor
-//! share a key of a user ([`overlap`]).
+//! In: the changes of the settlements of one transaction. Invariants: an affiliate is found by its affiliate key; it has one e-mail
+//! address, so an earlier one no longer leads to it when a new one is linked; a known numeric id is never lost; the row of the account is
+//! locked while its index is changed. One statement saves several affiliates, so no two of them may be the same or share a user key
+//! ([`overlap`]).
 
 use super::columns::text;
 use super::deletions;
@@ -22,11 +22,11 @@ const SAVE: &str = "INSERT INTO affiliates (key, account, code, id, found, sent,
     SELECT * FROM unnest($1::bytea[], $2::int[], $3::text[], $4::bigint[], $5::boolean[], $6::bytea[], $7::boolean[])
     ON CONFLICT (key) DO UPDATE SET id = coalesce(excluded.id, affiliates.id), found = excluded.found,
         sent = excluded.sent, email_conflict = excluded.email_conflict";
-/// Of the affiliates with these keys of their own, the links of e-mails but for these.
+/// Deletes the e-mail links of the affiliates with these affiliate keys, except these links.
 const UNLINK_EMAILS: &str = "DELETE FROM links
     WHERE affiliate = ANY (ARRAY(SELECT affiliates.affiliate FROM affiliates WHERE affiliates.key = ANY ($1)))
     AND key >= '\\x02'::bytea AND key < '\\x03'::bytea AND NOT key = ANY ($2)";
-/// Keys of users, and beside each its affiliate's own key.
+/// Inserts user keys, each with the affiliate key of its affiliate.
 const LINK: &str = "INSERT INTO links (key, affiliate)
     SELECT linked.key, (SELECT affiliates.affiliate FROM affiliates WHERE affiliates.key = linked.own)
     FROM unnest($1::bytea[], $2::bytea[]) AS linked (key, own)
@@ -35,7 +35,7 @@ const LINK: &str = "INSERT INTO links (key, affiliate)
 /// The statements that are sent together.
 pub const STATEMENTS: &[&str] = &[SAVE, UNLINK_EMAILS, LINK];
 
-/// Whether two affiliates of one account are the same, or a key is to lead to both.
+/// Whether two affiliates of one account are the same, or a user key would lead to both.
 pub fn overlap(one: &Remember, other: &Remember) -> bool {
     one.known.code == other.known.code || one.user_keys.iter().any(|key| other.user_keys.contains(key))
 }
@@ -43,7 +43,7 @@ pub fn overlap(one: &Remember, other: &Remember) -> bool {
 /// An affiliate to remember, with its account.
 #[derive(Clone, Copy, Debug)]
 pub struct ToRemember<'a> {
-    /// The affiliate's own key.
+    /// The affiliate key.
     key: UserKeyHash,
     account: AccountNumber,
     remember: &'a Remember,
@@ -56,7 +56,7 @@ impl<'a> ToRemember<'a> {
     }
 }
 
-/// Saves affiliates that do not [overlap], and links their keys. The statements are sent when this is first polled.
+/// Saves affiliates that do not [overlap], and links their user keys. Sends the statements when it is first polled.
 pub async fn save(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<(), Error> {
     try_join(save_rows(session, affiliates), link(session, affiliates)).await.map(drop)
 }
@@ -99,13 +99,12 @@ async fn link(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<(), Er
     if linked.is_empty() {
         return Ok(());
     }
-    // An e-mail that moves from one of these affiliates to another is not unlinked, but linked anew.
+    // An e-mail that moves from one of these affiliates to another is linked anew, not unlinked.
     let (unlink, link) = ([&with_email as _, &emails as _], [&linked as _, &lead_to as _]);
     try_join(session.execute(UNLINK_EMAILS, &unlink), session.execute(LINK, &link)).await.map(drop)
 }
 
-/// Forgets affiliates and erases users, as `changes` of an account say; the last event that brought them was received at
-/// `received_at`.
+/// Forgets affiliates and erases users by `changes` of an account, whose last event was received at `received_at`.
 pub async fn erase(
     session: &Session,
     shared: &Shared,

@@ -1,15 +1,13 @@
 //! Appending events to the log: a group of calls is one transaction of two round trips.
 //!
 //! In: the events of several calls. Out: one answer per event, or why a call was refused. The first round trip locks the rows of the
-//! accounts; calls for the same accounts that arrive while it waits join the group. The second one inserts what is no repeat, and
-//! commits: it is all that is done under the lock, in which other processes wait. A group of which more has to be known first reads
-//! before: if it has events for known users alone, if it may not fit into a backlog, or if ids of earlier releases are in the tables.
-//! If the server does not answer, or a commit hangs, the callers wait for [`ANSWER_TIMEOUT`] (3 s) and get [`StoreError::Transient`], which
-//! is a 503: Segment sends the events again. The session is given up after [`DEADLINE`] (6 s). If the commit took place all the same, the
-//! events that are sent again are duplicates.
-//! Invariants: the rows are locked by a statement of its own, so that what is read next includes everything that was committed under
-//! the lock before; seqs are drawn under the lock, so in an account they are in the order of commits. What becomes of an event is decided
-//! in [`append_decision`].
+//! accounts; calls for the same accounts that arrive while it waits join the group. The second one inserts the events that are no repeats,
+//! and commits: only this happens under the lock, for which other processes wait. Some groups are read before: if they have events for
+//! known users only, if they may not fit into a backlog, or if ids of earlier releases are in the tables. If the server does not answer, or
+//! a commit hangs, the callers wait for [`ANSWER_TIMEOUT`] (3 s) and get [`StoreError::Transient`], which is a 503: Segment sends the
+//! events again. The session is given up after [`DEADLINE`] (6 s). If the commit took place nevertheless, the repeated events are
+//! duplicates. Invariants: a separate statement locks the rows, so the next statement sees everything that was committed under the lock
+//! before; seqs are drawn under the lock, so in an account they are in the order of commits. [`append_decision`] decides about each event.
 
 use super::append_rows::{self, AppendedRows};
 use super::committer::Committer;
@@ -27,28 +25,28 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::{Error, Row};
 
-/// A group has at most so many events and bytes of bodies, but for a single call with more.
+/// The most events and bytes of bodies in a group, except for a single call with more.
 const MAX_EVENTS: usize = 2_000;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// A caller waits so long for its append. Segment waits 5 seconds for a response. The wait for the outcome (`SERVER_WAIT`) is not added:
-/// it counts from the receipt of the request. The append goes on without the caller, until [`DEADLINE`].
+/// How long a caller waits for its append. Segment waits 5 seconds for a response. The wait for the outcome (`SERVER_WAIT`) is not added,
+/// because it counts from the receipt of the request. The append continues without the caller, until [`DEADLINE`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-/// After so long without an answer of the server the session is given up, so that the next group gets another one. The server itself gives
-/// a statement up after 5 seconds (`statement_timeout`), so a server that is merely slow says so before.
+/// The time without an answer of the server after which the session is given up, so that the next group gets another one. The server itself
+/// cancels a statement after 5 seconds (`statement_timeout`), so a slow server answers before.
 const DEADLINE: Duration = Duration::from_secs(6);
 
 const REPEATS: &str = "SELECT id FROM ids WHERE id = ANY ($1)";
 const FORMER: &str = "SELECT ids.id, log.keys FROM ids JOIN log USING (seq) WHERE ids.id = ANY ($1) AND ids.former";
-/// In blocks, as many as there are events.
+/// Draws as many seqs as there are events.
 pub const DRAW: &str = "SELECT nextval('log_seq') FROM generate_series(1, $1)";
 
 /// Commits calls of [`EventLog::append`](crate::store::EventLog::append); their bodies are packed.
 #[derive(Debug)]
 pub struct Appender {
-    /// What the connections share.
+    /// The state that the connections share.
     pub shared: Arc<Shared>,
-    /// Owners that are other processes are notified of what was appended.
+    /// The hints that notify owners in other processes of appended events.
     pub hints: Arc<Hints>,
 }
 
@@ -100,7 +98,7 @@ impl Committer for Appender {
 }
 
 impl Appender {
-    /// The numbers of the accounts of these events. They are read once, before the first transaction that needs them.
+    /// The numbers of the accounts of these events, read once, before the first transaction that needs them.
     async fn numbers<'a>(
         &self,
         session: &Session,
@@ -152,7 +150,7 @@ impl Appender {
         Ok(answers)
     }
 
-    /// Whether it has to be known which events are repeats before anything is decided of the group.
+    /// Whether the repeats in the group must be known before the decisions.
     fn has_to_read(&self, group: &[Vec<NewEvent>], numbers: &BTreeMap<&AccountName, AccountNumber>) -> bool {
         let events = group.iter().flatten().count() as u64;
         let may_be_full = |account: &AccountName| {
@@ -165,16 +163,16 @@ impl Appender {
     }
 }
 
-/// Events of a group that the log has.
+/// The events of a group that the log has already.
 #[derive(Default)]
 pub struct Repeats {
     ids: HashSet<Vec<u8>>,
-    /// Rows of the log with a former id, with the keys they still have.
+    /// Rows of the log with a former id, with their remaining user keys.
     former: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Repeats {
-    /// Those among the events of the group.
+    /// Reads the repeats among the events of the group.
     pub async fn read(session: &Session, group: &[Vec<NewEvent>], has_former_ids: bool) -> Result<Self, Error> {
         let ids: Vec<&[u8]> = group.iter().flatten().map(|event| event.id.0.as_slice()).collect();
         let ids = session.query(REPEATS, &[&ids]).await?;

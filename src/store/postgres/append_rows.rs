@@ -1,8 +1,8 @@
-//! The rows that a group of calls appends, and the one statement that writes them.
+//! The rows that a group of calls appends, and the statement that writes them.
 //!
-//! In: what was decided of each event. Out: seqs, and which events were repeats after all: nobody looks for these before, since they
-//! are few. Invariants: seqs are in the order of the events; the transaction has locked the rows of their accounts before, so no other
-//! one inserts the same id meanwhile.
+//! In: the decision about each event. Out: seqs, and the events that were repeats: the statement itself finds them, since they are few.
+//! Invariants: seqs are in the order of the events; the transaction has locked the rows of their accounts before, so no other transaction
+//! inserts the same id meanwhile.
 
 use super::deletions::{self, Deletion};
 use super::session::{Session, Values};
@@ -14,8 +14,8 @@ use futures_util::future::try_join;
 use std::collections::{BTreeMap, HashSet};
 use tokio_postgres::{Error, Row};
 
-/// Inserts the events whose ids are not known, in this order; returns their places, from 1 on, and their seqs. Each id is looked up by
-/// itself: a join could be planned otherwise while the tables are empty.
+/// Inserts the events whose ids are not known, in this order; returns their positions, from 1 on, and their seqs. Each id is looked up
+/// separately, because the plan of a join could be another one while the tables are empty.
 pub const INSERT: &str = "WITH appended AS MATERIALIZED (SELECT nextval('log_seq') AS seq, given.*
         FROM unnest($1::bytea[], $2::int[], $3::bytea[], $4::bigint[], $5::bytea[], $6::text[]) WITH ORDINALITY
             AS given (id, account, keys, received_at, body, source, place)
@@ -26,27 +26,27 @@ pub const INSERT: &str = "WITH appended AS MATERIALIZED (SELECT nextval('log_seq
     identified AS (INSERT INTO ids (id, seq) SELECT id, seq FROM appended)
     SELECT place, seq FROM appended";
 
-/// What a group appends.
+/// The rows of a group to append.
 #[derive(Default)]
 pub struct AppendedRows<'a> {
-    /// No two have the same id.
+    /// The events to insert. No two have the same id.
     events: Vec<&'a NewEvent>,
-    /// Deletes of unknown users.
+    /// The deletes of unknown users.
     unknown: Vec<&'a NewEvent>,
     ids: HashSet<EventId>,
-    /// The users of the events, if an event of the group asks for them.
+    /// The user keys of the events, if an event of the group is for known users only.
     users: Option<HashSet<UserKey>>,
-    /// How many events of each account are in it.
+    /// The number of events of each account.
     counts: BTreeMap<&'a AccountName, u64>,
 }
 
-/// Whether an event of the group is for known users alone.
+/// Whether an event of the group is for known users only.
 pub fn asks_for_users(group: &[Vec<NewEvent>]) -> bool {
     group.iter().flatten().any(|event| event.known_users_only.is_some())
 }
 
 impl<'a> AppendedRows<'a> {
-    /// Nothing yet of this group.
+    /// The empty rows for this group.
     pub fn new(group: &[Vec<NewEvent>]) -> Self {
         Self { users: asks_for_users(group).then(HashSet::new), ..Self::default() }
     }
@@ -61,12 +61,12 @@ impl<'a> AppendedRows<'a> {
         self.users.as_ref().is_some_and(|users| event.user_keys.iter().any(|key| users.contains(key)))
     }
 
-    /// How many events of the account are in it.
+    /// The number of events of the account.
     pub fn count(&self, account: &AccountName) -> u64 {
         self.counts.get(account).copied().unwrap_or(0)
     }
 
-    /// The answer for an event; one that is accepted has its seq only once it is written ([`Self::answer`]).
+    /// Adds an event by its decision, and returns its answer. An accepted event gets its seq when it is written ([`Self::answer`]).
     pub fn add(&mut self, event: &'a NewEvent, decision: AppendDecision) -> Appended {
         match decision {
             AppendDecision::Duplicate => Appended::Duplicate,
@@ -86,7 +86,7 @@ impl<'a> AppendedRows<'a> {
         }
     }
 
-    /// The deletes of unknown users, each key by itself.
+    /// The deletes of unknown users, one deletion for each user key.
     fn deletions(&self) -> Vec<Deletion> {
         let deletes = self
             .unknown
@@ -122,7 +122,7 @@ impl<'a> AppendedRows<'a> {
         Ok(seqs)
     }
 
-    /// Completes the answers of the events that were to be accepted, once it is known which of these were repeats.
+    /// Completes the answers of the accepted events, when it is known which of them were repeats.
     pub fn answer<'b>(&self, seqs: &[Option<Seq>], answers: impl Iterator<Item = &'b mut Appended>) {
         let mut written = self.events.iter().zip(seqs);
         let mut repeats: BTreeMap<&AccountName, u64> = BTreeMap::new();

@@ -1,12 +1,11 @@
-//! How many events of each account are pending: counted in the tables now and then, and kept up to date in between.
+//! The number of pending events of each account: counted in the tables at intervals, and kept up to date in between.
 //!
-//! In: counts from the tables ([`Backlogs::counted`]), and what this process read, appended and ended since. Out: the published counts, and
-//! where the pending events of an account begin, so that no reader goes through what was settled before: its outdated rows are many while
-//! an old transaction lasts.
-//! Every process has its own: what other processes append or end shows at the next count, about a second later. Invariant: with one
-//! process the counts are exact. An event that was appended while the tables were counted is counted once: its seq tells whether
-//! the count included it, since seqs of an account are in the order of commits. Events are ended on the connection that counts, so not
-//! meanwhile. Where pending events begin is known for one session alone: in the next one the server may be a standby that was promoted,
+//! In: counts from the tables ([`Backlogs::counted`]), and the events that this process read, appended and ended since. Out: the published
+//! counts, and for each account a bound below which no event is pending, so that no reader examines settled events: while an old
+//! transaction lasts, they have many outdated rows. Every process has its own counts: events that other processes append or end show at the
+//! next count, about a second later. Invariant: with one process the counts are exact. An event that was appended during a count is counted
+//! once: its seq shows whether the count included it, since seqs of an account are in the order of commits. Events end on the connection
+//! that counts, so none ends during a count. A bound is valid only in one session: in the next one the server may be a promoted standby
 //! whose sequence lags. Deliberately absent: any I/O.
 
 use crate::domain::{AccountName, Seq};
@@ -15,24 +14,24 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What was counted of one account.
+/// The count of one account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
-    /// How many events are pending.
+    /// The number of pending events.
     pub pending: u64,
-    /// The first of them.
+    /// The first pending event.
     pub first: Seq,
-    /// The newest of them.
+    /// The newest pending event.
     pub newest: Seq,
 }
 
-/// Where the pending events of an account begin, as far as it is known.
+/// The bound of an account below which no event is pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bound {
     /// No event below it is pending.
     pub first: Seq,
     /// The newest event that was read from the tables. Everything up to it has committed, since seqs of an account are in the order of
-    /// commits; so once nothing up to it is pending, nothing will be.
+    /// commits. If no event up to it is pending, none will be.
     newest_read: Seq,
 }
 
@@ -40,11 +39,11 @@ pub struct Bound {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     session: u64,
-    /// Of each account.
+    /// The bound of each account.
     pub accounts: BTreeMap<AccountName, Bound>,
 }
 
-/// The backlogs of all accounts, as far as this process knows.
+/// The backlogs of all accounts, as this process knows them.
 #[derive(Debug)]
 pub struct Backlogs {
     published: Arc<Published>,
@@ -62,19 +61,19 @@ struct CountedBacklogs {
 struct CountedBacklog {
     pending: u64,
     bound: Bound,
-    /// The last count included everything up to here.
+    /// The seq up to which the last count included everything.
     counted_up_to: Seq,
-    /// What this process appended since.
+    /// The events that this process appended since.
     appended: Vec<Seq>,
 }
 
 impl Backlogs {
-    /// Nothing is pending, until it is counted.
+    /// Backlogs without pending events, before the first count.
     pub fn new(published: Arc<Published>) -> Self {
         Self { published, state: Mutex::default() }
     }
 
-    /// How many events of the account are pending.
+    /// The number of pending events of the account.
     pub fn pending(&self, account: &AccountName) -> u64 {
         self.state.lock().accounts.get(account).map_or(0, |backlog| backlog.pending)
     }
@@ -84,7 +83,7 @@ impl Backlogs {
         self.state.lock().accounts.get(account).map_or(Seq::default(), |backlog| backlog.bound.first)
     }
 
-    /// Where the pending events of each account begin.
+    /// The bounds of all accounts.
     pub fn bounds(&self) -> Bounds {
         let state = self.state.lock();
         let accounts = state.accounts.iter().map(|(name, backlog)| (name.clone(), backlog.bound));
@@ -105,7 +104,7 @@ impl Backlogs {
         state.accounts.values_mut().for_each(|backlog| backlog.bound = Bound::default());
     }
 
-    /// This process has appended these, in the order of their seqs.
+    /// This process has appended these events, in the order of their seqs.
     pub fn appended<'a>(&self, events: impl IntoIterator<Item = (&'a AccountName, Seq)>) {
         let accounts = &mut self.state.lock().accounts;
         let mut changed = BTreeMap::new();
@@ -123,7 +122,7 @@ impl Backlogs {
         self.published.commit(changed.into_iter(), 0, 0);
     }
 
-    /// So many pending events of these accounts were ended, and so many dead letters added.
+    /// These numbers of pending events of these accounts have ended, and `dead` dead letters were added.
     pub fn ended<'a>(&self, events: impl IntoIterator<Item = (&'a AccountName, u64)>, dead: i64) {
         let accounts = &mut self.state.lock().accounts;
         let mut changed = BTreeMap::new();
@@ -164,7 +163,7 @@ impl Backlogs {
 }
 
 impl Bound {
-    /// Where pending events begin, if none was pending when they were counted from here on.
+    /// The bound if a count from this one on found no pending event.
     fn after_newest(&self) -> Seq {
         if self.newest_read == Seq::default() { self.first } else { self.first.max(Seq(self.newest_read.0 + 1)) }
     }

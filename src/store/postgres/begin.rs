@@ -1,8 +1,8 @@
 //! Beginning units: reads the bodies, known affiliates and progress of pending events.
 //!
-//! In: units of an account. Out: one [`Begun`] for each whose head is pending. Units are read in portions of two round trips: heads and
-//! the sizes of followers, then followers and what is remembered of the users. Invariant: a part that cannot be read is named in the
-//! result and in one line of the logs; it is never replaced by a default.
+//! In: units of an account. Out: one [`Begun`] for each whose head is pending. Units are read in portions of two round trips: heads and the
+//! sizes of followers, then followers and the memory of the users. Invariant: a part that cannot be read is named in the result and in one
+//! line of the logs; it is never replaced by a default.
 
 use super::memory::Memories;
 use super::session::Session;
@@ -17,7 +17,7 @@ use futures_util::future::try_join;
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::{Error, Row};
 
-/// So many units are read at once: with followers, some ten mebibytes at most.
+/// The units that are read at once: with followers, at most some ten mebibytes.
 const PORTION: usize = 50;
 
 /// The columns of [`Head::read`]; the account, the outcome, the seq.
@@ -99,7 +99,7 @@ async fn begin_portion(session: &Session, account: AccountNumber, units: &[Unit]
     Ok(each.collect())
 }
 
-/// Reads by a statement that has these events as its only value: nothing for none, as most units have no followers.
+/// Runs a statement with these events as its only value. Without events it runs nothing, as for most units, which have no followers.
 async fn of_events(session: &Session, sql: &'static str, seqs: Vec<i64>) -> Result<Vec<Row>, Error> {
     if seqs.is_empty() { Ok(Vec::new()) } else { session.query(sql, &[&seqs]).await }
 }
@@ -108,7 +108,7 @@ fn size(row: &Row) -> Option<(Seq, usize)> {
     Some((Seq(row.get(0)), row.get::<_, Option<i32>>(1)?.try_into().ok()?))
 }
 
-/// The first of these followers whose bodies, as they are stored, do not exceed the bound: unpacked they are larger.
+/// The first of these followers whose stored bodies do not exceed the bound. Unpacked bodies are larger.
 fn that_may_fit(mut seqs: Vec<Seq>, sizes: &HashMap<Seq, usize>) -> Vec<Seq> {
     let mut bytes = 0;
     let fit = seqs.iter().take_while(|seq| {

@@ -1,5 +1,4 @@
-//! Rows of PostgreSQL as [`Columns`]: a column whose type is another one than expected is damaged, never a default; and text that goes into
-//! them.
+//! Rows of PostgreSQL as [`Columns`], and text to store. A column of another type than expected is damaged, never a default.
 
 use crate::store::rows::{Columns, Damaged};
 use tokio_postgres::types::Type;
@@ -26,7 +25,7 @@ impl Columns for Row {
     }
 }
 
-/// Text as PostgreSQL can store it: without the character NUL.
+/// Text in the form that PostgreSQL can store: without the character NUL.
 pub fn text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

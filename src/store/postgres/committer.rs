@@ -1,7 +1,7 @@
-//! What a connection commits in groups, and how long it waits for that.
+//! The trait of requests that a connection commits in groups, with their timeouts.
 //!
-//! Implemented by what appends and by what settles ([`super::append`], [`super::settle`]). Deliberately absent: the connection, which
-//! gathers the groups ([`super::connection`]).
+//! Appending and settling implement it ([`super::append`], [`super::settle`]). Deliberately absent: the connection, which gathers the
+//! groups ([`super::connection`]).
 
 use super::session::Session;
 use crate::store::{CommitObserver, StoreError};
@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use std::time::Duration;
 use tokio_postgres::Error;
 
-/// A job may take so long, waits for locks included, unless its connection says otherwise ([`Committer::deadline`]); then its session
-/// is given up. The server gives up earlier.
+/// How long a job may take, including waits for locks, unless its connection sets another deadline ([`Committer::deadline`]). Then its
+/// session is given up. The server cancels earlier.
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Commits requests of one kind in groups.
@@ -24,14 +24,14 @@ pub trait Committer: Send + Sync + 'static {
     /// Receives every commit.
     fn observer(&self) -> &CommitObserver;
 
-    /// How long the caller of a request waits for its answer, from when it sent it; then it fails, and may be committed all the same.
-    /// `None`: until there is one.
+    /// How long the caller of a request waits for its answer. Then the request fails for the caller, and may be committed nevertheless.
+    /// `None`: until there is an answer.
     fn answer_timeout(&self) -> Option<Duration> {
         None
     }
 
-    /// How long a transaction may wait for its locks, how long it may take then, and how long a single job may take. To be longer than
-    /// what the server allows: only a server that is silent is given up.
+    /// How long a transaction may wait for its locks, how long it may take then, and how long a single job may take. It must be longer than
+    /// the timeouts of the server, so that only a silent server is given up.
     fn deadline(&self) -> Duration {
         DEADLINE
     }
@@ -39,21 +39,20 @@ pub trait Committer: Send + Sync + 'static {
     /// Whether `next` may be committed together with `group`.
     fn joins(&self, group: &[Self::Request], next: &Self::Request) -> bool;
 
-    /// Begins the transaction of a group, and waits for the locks that it needs. Without this, nothing has begun before
-    /// [`Committer::commit`].
+    /// Begins the transaction of a group, and waits for its locks. The default begins nothing before [`Committer::commit`].
     async fn begin(&self, session: &Session, group: &[Self::Request]) -> Result<(), Error> {
         let _ = (session, group);
         Ok(())
     }
 
-    /// Whether `next` may be committed together with `group`, whose transaction was begun with its requests `begun_with`: it needs no
-    /// further lock.
+    /// Whether `next` may be committed together with `group`, whose transaction was begun with the requests `begun_with`, because it needs
+    /// no further lock.
     fn joins_begun(&self, begun_with: &[Self::Request], group: &[Self::Request], next: &Self::Request) -> bool {
         let _ = (begun_with, group, next);
         false
     }
 
-    /// Commits a group in one transaction: one result per request. Err: the transaction failed, none was carried out.
+    /// Commits a group in one transaction: one result per request. Err: the transaction failed, and no request took effect.
     async fn commit(
         &self,
         session: &Session,

@@ -1,9 +1,8 @@
-//! Connecting: the address, the TLS settings, and the checks that a server must pass.
+//! Connecting to PostgreSQL: the address, the TLS settings, and the checks that a server must pass.
 //!
-//! In: a [`PostgresUrl`]. Out: sessions. Invariants: a server that only reads (a standby) is refused, so of several hosts the
-//! primary is used; each host is tried under a deadline of its own, so one that accepts a connection and is silent then does not
-//! keep the next from being tried; a peer that is silent later is noticed within seconds (TCP keepalive, and a bound on
-//! unacknowledged bytes); the password is in no error.
+//! In: a [`PostgresUrl`]. Out: sessions. Invariants: a server that only reads (a standby) is refused, so of several hosts the primary is
+//! used; each host has its own deadline, so a host that accepts a connection and is silent then does not prevent the next attempt; a peer
+//! that becomes silent later is noticed within seconds (TCP keepalive, and a bound on unacknowledged bytes); the password is in no error.
 
 use super::connect_error::{ConnectError, HostError};
 use super::error::text;
@@ -19,19 +18,19 @@ use tokio_postgres::{AsyncMessage, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
-/// A TCP connection may take so long, unless the URL says otherwise (`connect_timeout`).
+/// How long a TCP connection may take, unless the URL sets `connect_timeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// So much longer may it take until the session can be used: TLS, authentication and settings.
+/// How much longer TLS, authentication and settings may take.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(2);
-/// The same for bytes that are not acknowledged (`tcp_user_timeout`).
+/// How long bytes may be unacknowledged (`tcp_user_timeout`).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
-/// A silent connection is probed after so long (`keepalives_idle`), and then so often (`keepalives_interval`).
+/// When a silent connection is probed (`keepalives_idle`), and how often then (`keepalives_interval`).
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEPALIVE_RETRIES: u32 = 3;
-/// What the driver sets if the URL says nothing.
+/// The driver's default without a setting in the URL.
 const DRIVERS_KEEPALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
-/// The name by which `pg_stat_activity` shows the connections.
+/// The name of the connections in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "refersion-destination";
 
 /// Makes sessions.
@@ -44,7 +43,7 @@ pub struct Connector {
     listens: Option<Listens>,
 }
 
-/// What a session listens to, and where the texts of notifications go.
+/// The channel that a session listens to, and the receiver of the texts of notifications.
 #[derive(Clone)]
 struct Listens {
     channel: String,
@@ -59,14 +58,14 @@ impl Connector {
         Ok(Self { hosts, tls, is_pooled: url.is_pooled, listens: None })
     }
 
-    /// A connector to the same server whose sessions listen to `channel`: the texts of notifications go to `heard`. Behind a pooler no
-    /// session is there to be notified.
+    /// A connector to the same server whose sessions listen to `channel` and send the texts of notifications to `heard`. Behind a pooler no
+    /// session can be notified.
     pub fn listening(&self, channel: String, heard: UnboundedSender<String>) -> Self {
         let (hosts, tls, listens) = (self.hosts.clone(), self.tls.clone(), Some(Listens { channel, heard }));
         Self { hosts, tls, is_pooled: self.is_pooled, listens }
     }
 
-    /// Opens a session with the first host that can be used.
+    /// Opens a session with the first usable host.
     pub async fn connect(&self) -> Result<Session, ConnectError> {
         let mut errors = Vec::new();
         for config in &self.hosts {

@@ -1,4 +1,4 @@
-//! Why no session could be opened: what each host said.
+//! The error if no session could be opened, with the reason of each host.
 
 use super::error::{store_error, text};
 use crate::store::StoreError;
@@ -14,7 +14,7 @@ pub struct ConnectError(pub Vec<HostError>);
 pub struct HostError {
     /// Its name, address or socket.
     pub host: String,
-    /// What the network or the server says; `None`: nothing in time.
+    /// The error of the network or the server; `None`: no answer in time.
     pub source: Option<Error>,
 }
 
@@ -28,7 +28,7 @@ impl HostError {
     }
 }
 
-/// The reason; of several hosts that of each, behind its name.
+/// The reason; for several hosts the reason of each, after its name.
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let [only] = &self.0[..] {

@@ -1,12 +1,12 @@
 //! A connection: a task that keeps a session open and runs jobs in it, one after the other.
 //!
-//! In: requests, which are committed in groups (group commit), and single jobs of any kind. Out: their results. Requests that arrive
-//! while a group waits for its locks join it; those that arrive while it is being committed form the next one. If a group fails for good,
-//! each of its requests is committed in a transaction of its own, so that a bad one fails alone. Invariants: a job's result is sent
-//! after its commit; when the session breaks, the jobs that were sent to it fail, and it is not known whether PostgreSQL has
-//! committed them; no job waits for a server that is away: once it could not be reached again, jobs fail at once, until it can; nor does
-//! a caller wait for longer than it wants for one that is silent ([`Committer::answer_timeout`]). Deliberately absent: what a request is
-//! ([`Committer`]), and repeating one.
+//! In: requests, which are committed in groups (group commit), and single jobs of any kind. Out: their results. Requests that arrive while
+//! a group waits for its locks join it; requests that arrive while it is being committed form the next group. If a group fails for good,
+//! each of its requests is committed in a transaction of its own, so that a bad one fails alone. Invariants: a job's result is sent after
+//! its commit; when the session breaks, the jobs that were sent to it fail, and PostgreSQL may have committed them; no job waits for an
+//! unreachable server: after the first failed attempt to reconnect, jobs fail at once until an attempt succeeds; no caller waits longer
+//! than [`Committer::answer_timeout`] for a silent server. Deliberately absent: the content of a request ([`Committer`]), and repeating
+//! one.
 
 use super::committer::Committer;
 use super::connect::Connector;
@@ -26,14 +26,14 @@ use tokio_postgres::Error;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// The handle to the task. When it is dropped, the task ends after the jobs that were sent.
+/// The handle of the task. When it is dropped, the task ends after the jobs that were sent.
 pub struct Connection<C: Committer> {
     messages: UnboundedSender<ConnectionMessage<C>>,
     health: Arc<Health>,
     answer_timeout: Option<Duration>,
 }
 
-/// Requests, and where their results go.
+/// Requests, and the receivers of their results.
 struct Group<C: Committer> {
     requests: Vec<C::Request>,
     replies: Vec<ResultSender<C>>,
@@ -49,7 +49,7 @@ enum ConnectionMessage<C: Committer> {
 }
 
 impl<C: Committer> Connection<C> {
-    /// Starts the task with a session that is open already. `name` says in the logs which connection it is.
+    /// Starts the task with an open session. `name` is the name of the connection in the logs.
     pub fn start(name: &'static str, connector: Arc<Connector>, session: Session, committer: Arc<C>) -> Self {
         let (messages, inbox) = unbounded_channel();
         let (health, answer_timeout) = (Arc::new(Health::new(name)), committer.answer_timeout());
@@ -86,7 +86,7 @@ impl<C: Committer> Connection<C> {
                     Err(JobError::Refused(refusal)) => (Err(refusal), None),
                     Err(JobError::Failed(error)) => (Err(store_error(&error)), Some(error)),
                 };
-                let _ = reply.send(result); // Err: the caller has gone
+                let _ = reply.send(result); // Err: the caller has stopped waiting
                 error
             })
         });
@@ -94,7 +94,7 @@ impl<C: Committer> Connection<C> {
         answer.await.unwrap_or_else(|_| Err(self.lost()))
     }
 
-    /// Runs `work` in a transaction of its own: committed if it succeeds, rolled back if it fails.
+    /// Runs `work` in a transaction of its own: committed if it succeeds, rolled back if the job fails.
     pub async fn transaction<T, E, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -104,12 +104,12 @@ impl<C: Committer> Connection<C> {
         self.run(move |session| Box::pin(session.transaction(work(session)))).await
     }
 
-    /// Why the last job or attempt to connect failed, if it did.
+    /// The error of the last job or attempt to connect, if it failed.
     pub fn failure(&self) -> Option<String> {
         self.health.failure()
     }
 
-    /// How many sessions it has had so far.
+    /// The number of sessions so far.
     pub fn sessions(&self) -> u64 {
         self.health.sessions()
     }
@@ -134,7 +134,7 @@ impl<C: Committer> Connection<C> {
         self.messages.send(message).map_err(|_| StoreError::Closed)
     }
 
-    /// A job was dropped without a result.
+    /// The error for a job that was dropped without a result.
     fn lost(&self) -> StoreError {
         if self.is_closed() {
             return StoreError::Closed;
@@ -154,17 +154,17 @@ struct Task<C: Committer> {
     committer: Arc<C>,
     inbox: UnboundedReceiver<ConnectionMessage<C>>,
     health: Arc<Health>,
-    /// A message that was taken while a group was gathered, and does not belong to it.
+    /// A message that was received while a group was gathered, and does not belong to it.
     next: Option<ConnectionMessage<C>>,
 }
 
-/// How the task goes on.
+/// How the task continues.
 enum NextSession {
     /// With the same session.
     Same,
-    /// With another session: this one broke.
+    /// With another session, because this one broke.
     Reconnect,
-    /// Not at all.
+    /// It ends.
     End,
 }
 
@@ -196,7 +196,7 @@ impl<C: Committer> Task<C> {
         };
         let failed = match message {
             None | Some(ConnectionMessage::Close) => return NextSession::End,
-            // A session whose end was noticed by now: the job waits for the next one.
+            // The session is known to have ended: the job waits for the next one.
             Some(message) if session.has_ended() => {
                 self.next = Some(message);
                 return NextSession::Reconnect;
@@ -226,14 +226,14 @@ impl<C: Committer> Task<C> {
         }
     }
 
-    /// Whether its caller stopped waiting before it began: the caller got an error, so nothing is to be done.
+    /// Whether its caller stopped waiting before it began. The caller got an error, so the message is dropped.
     fn is_abandoned(&self, message: &ConnectionMessage<C>) -> bool {
         self.committer.answer_timeout().is_some()
             && matches!(message, ConnectionMessage::Grouped(_, reply) if reply.is_closed())
     }
 
-    /// Commits a request with those that wait beside it: first those that arrived before the transaction began, then those that
-    /// arrived while it waited for locks. Err: it took too long.
+    /// Commits a request together with waiting ones: those that arrived before the transaction began, then those that arrived while it
+    /// waited for locks. Err: it took too long.
     async fn commit_with_others(
         &mut self,
         session: &Session,
@@ -253,7 +253,7 @@ impl<C: Committer> Task<C> {
         timeout(deadline, commit).await.map_err(|_| ())
     }
 
-    /// Adds the requests that wait, up to the first one that may not be committed together with the others.
+    /// Adds the waiting requests, up to the first one that may not be committed together with the others.
     fn gather(&mut self, group: &mut Group<C>, joins: impl Fn(&[C::Request], &C::Request) -> bool) {
         while self.next.is_none() {
             match self.inbox.try_recv() {
@@ -268,8 +268,8 @@ impl<C: Committer> Task<C> {
         }
     }
 
-    /// Commits a group whose transaction has begun, and replies; or, if it failed for good, each of its requests alone. Returns the
-    /// last failure.
+    /// Commits a group whose transaction has begun, and replies. If it failed for good, each of its requests is committed alone. Returns
+    /// the last failure.
     async fn commit(
         committer: &C,
         session: &Session,
@@ -285,7 +285,7 @@ impl<C: Committer> Task<C> {
             Ok(answers) => {
                 committer.observer().committed(Commit { requests: requests.len(), took: began.elapsed() });
                 for (reply, answer) in replies.into_iter().zip(answers) {
-                    let _ = reply.send(answer); // Err: the caller has gone
+                    let _ = reply.send(answer); // Err: the caller has stopped waiting
                 }
                 return None;
             }
@@ -305,7 +305,7 @@ impl<C: Committer> Task<C> {
                     }
                 }
             };
-            let _ = reply.send(answer); // Err: the caller has gone
+            let _ = reply.send(answer); // Err: the caller has stopped waiting
         }
         Some(failed)
     }
@@ -321,8 +321,8 @@ impl<C: Committer> Task<C> {
         Ok(answers.pop().unwrap_or(Err(StoreError::Closed)))
     }
 
-    /// Connects again, however long that takes. Jobs wait for the first attempt, which replaces a connection that broke; once it has
-    /// failed, every job fails. `None`: it was closed.
+    /// Connects again, however long that takes. Jobs wait for the first attempt; after it has failed, every job fails. `None`: the
+    /// connection was closed.
     async fn reconnect(&mut self) -> Option<Session> {
         let connector = Arc::clone(&self.connector);
         let mut connected = connector.connect().await;
@@ -343,7 +343,7 @@ impl<C: Committer> Task<C> {
         }
     }
 
-    /// Until `done`, every job fails: its caller learns why. `None`: it was closed.
+    /// Makes every job fail with the reason until `done`. `None`: the connection was closed.
     async fn fail_jobs_until<T>(&mut self, done: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(done);
         loop {

@@ -1,5 +1,5 @@
-//! Whether a connection works: how many sessions it has had, and why the last job or attempt to connect failed, if it did: the process cannot
-//! reach the server, the connection was lost, or the server could not do the job.
+//! The health of a connection: the number of its sessions, and the failure of the last job or attempt to connect, if there was one.
+//! Failures are an unreachable server, a lost connection, or a job that the server could not do.
 //!
 //! Invariant: a lasting failure is logged when it begins, once a minute, and when it is over.
 
@@ -21,32 +21,32 @@ struct ConnectionState {
 }
 
 impl Health {
-    /// It has its first session. `name` says in the logs which connection it is.
+    /// The health of a connection with its first session. `name` is the name of the connection in the logs.
     pub fn new(name: &'static str) -> Self {
         Self { name, state: Mutex::new(ConnectionState { failure: None, limit: LogLimit::default(), sessions: 1 }) }
     }
 
-    /// Which connection it is.
+    /// The name of the connection.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Why it does not work, if it does not.
+    /// The failure, if the connection does not work.
     pub fn failure(&self) -> Option<String> {
         self.state.lock().failure.clone()
     }
 
-    /// How many sessions it has had so far.
+    /// The number of sessions so far.
     pub fn sessions(&self) -> u64 {
         self.state.lock().sessions
     }
 
-    /// It has another session.
+    /// The connection has another session.
     pub fn another_session(&self) {
         self.state.lock().sessions += 1;
     }
 
-    /// It does not work.
+    /// The connection does not work.
     pub fn set(&self, failure: String) {
         let mut state = self.state.lock();
         if state.failure.is_none() {
@@ -62,7 +62,7 @@ impl Health {
         state.failure = Some(failure);
     }
 
-    /// It works.
+    /// The connection works.
     pub fn clear(&self) {
         if self.state.lock().failure.take().is_some() {
             tracing::info!(connection = self.name, "the store works again");

@@ -1,8 +1,8 @@
-//! Counting the tables again and again, so that this process learns what others append and end.
+//! The task that counts the tables at intervals, so that this process knows the events that others append and end.
 //!
-//! In: the connection on which events are ended. Out: the counts ([`Backlogs::counted`](super::backlogs::Backlogs::counted)). The more
-//! there is to be counted, the less often that is done: it takes no more than a fiftieth of the connection's time. What was settled before
-//! the first pending event is not looked at. It also notices that a newer release has migrated the tables so far that this one cannot go on.
+//! In: the connection on which events are ended. Out: the counts ([`Backlogs::counted`](super::backlogs::Backlogs::counted)). Larger tables
+//! are counted less often, so counting takes at most a fiftieth of the connection's time. Events that were settled before the first pending
+//! event are not examined. The task also notices that a newer release has migrated the tables so far that this one cannot continue.
 
 use super::Owner;
 use super::backlogs::Count;
@@ -19,12 +19,12 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-/// The least time between two counts, and how many times as long as the count itself it is.
+/// The shortest time between two counts, and its ratio to the duration of a count.
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMES_AS_LONG: u32 = 50;
 
-/// One statement, so one moment. Each account is counted from where its pending events begin, by the index of pending events: see
-/// [`super::read`]. In: numbers of accounts, which rise, and where they begin; other accounts are counted whole.
+/// Counts in one statement, so as of one moment. Each account is counted from its bound on, by the index of pending events: see
+/// [`super::read`]. In: numbers of accounts in rising order, and their bounds; other accounts are counted as a whole.
 const COUNT: &str = "SELECT pending.name, pending.events, pending.first, pending.newest, sums.last, sums.dead
     FROM (SELECT coalesce((SELECT max(seq) FROM log), 0) AS last, (SELECT count(*) FROM dead_letters) AS dead) AS sums
         LEFT JOIN (
@@ -57,13 +57,13 @@ pub async fn keep_counting(shared: Arc<Shared>, owner: Weak<Owner>) {
     }
 }
 
-/// Counts once; says whether this release is too old for the tables.
+/// Counts once; returns whether this release is too old for the tables.
 pub async fn count(shared: &Arc<Shared>, owner: &Owner) -> Result<bool, StoreError> {
     let shared = Arc::clone(shared);
     let count = owner.run(move |session| {
         Box::pin(async move {
             match count_in(&shared, session).await {
-                // Millions of outdated rows that cannot be removed while an old transaction lasts, a dump for instance.
+                // There are millions of outdated rows, which cannot be removed while an old transaction lasts, for instance a dump.
                 Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
                     tracing::warn!("counting pending events took too long; they are counted again later");
                     Ok(false)

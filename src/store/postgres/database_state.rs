@@ -1,7 +1,7 @@
-//! The state of a database, as `check` reports it: what a start would find there, and what its user may do. Changes nothing.
+//! The state of a database, for the command `check`: its tables as a start would find them, and the rights of its user. Changes nothing.
 //!
-//! In: a URL. Out: what the tables are, which rights are missing, the counts and the API keys that are kept. Invariant: the session
-//! only reads, so that nothing is migrated under processes of an earlier release.
+//! In: a URL. Out: the version of the tables, the missing rights, the counts and the stored API keys. Invariant: the session only reads, so
+//! nothing is migrated under processes of an earlier release.
 
 use super::connect::Connector;
 use super::migrate::{self, Tables};
@@ -11,7 +11,7 @@ use super::{PostgresStore, PostgresUrl, vault};
 use crate::domain::SealedApiKey;
 use tokio_postgres::Error;
 
-/// What the service does with its tables.
+/// The statements that the service needs on each table.
 const TABLES: [&str; 15] = [
     "accounts",
     "affiliates",
@@ -46,32 +46,32 @@ const TO_USE: &str = "SELECT missing.rights || ' on ' || missing.name FROM (
         WHERE NOT coalesce(has_sequence_privilege(to_regclass('log_seq')::oid, 'USAGE'), false)
     ) AS missing (rights, name) ORDER BY missing.name";
 
-/// What a start would find.
+/// The state that a start would find.
 #[derive(Debug)]
 pub struct DatabaseState {
     /// The hosts and the database.
     pub place: String,
-    /// What the tables are.
+    /// The version of the tables.
     pub tables: Tables,
-    /// What the user may not do, but has to, in words; empty if all is well.
+    /// The missing rights, in words; empty if there are none.
     pub missing_rights: Vec<String>,
-    /// What the tables hold, if they are of this release or a newer one.
+    /// The content of the tables, if they are of this release or a newer one.
     pub content: Option<DatabaseContent>,
 }
 
-/// What the tables hold.
+/// The content of the tables.
 #[derive(Debug)]
 pub struct DatabaseContent {
-    /// How many events are pending.
+    /// The number of pending events.
     pub pending: u64,
-    /// How many dead letters are kept.
+    /// The number of dead letters.
     pub dead: u64,
-    /// The API keys that are kept, sealed.
+    /// The stored API keys, sealed.
     pub api_keys: Vec<SealedApiKey>,
 }
 
 impl PostgresStore {
-    /// Looks at the database of `url` as a start would, but neither makes tables nor migrates them.
+    /// Examines the database of `url` as a start would, but neither makes tables nor migrates them.
     pub async fn look(url: &PostgresUrl) -> Result<DatabaseState, PostgresOpenError> {
         look(url).await
     }

@@ -1,8 +1,8 @@
-//! Dead letters: listing, replaying and discarding them. How they are kept: [`super::settle`].
+//! Dead letters: listing, replaying and discarding them.
 //!
-//! Invariants: the keys of a dead letter are in `dead_keys` exactly as long as its body is kept. The rows of the accounts are locked
-//! before anything is replayed, so that new seqs are in the order of commits and no event of the same id is appended meanwhile. Any process
-//! may replay and discard; neither needs the token of a lease. Bodies stay within the server.
+//! Invariants: the user keys of a dead letter are in `dead_keys` exactly while its body is kept. The rows of the accounts are locked before
+//! a replay, so new seqs are in the order of commits and no event of the same id is appended meanwhile. Any process may replay and discard,
+//! without the token of a lease. Bodies do not leave the server. Deliberately absent: keeping dead letters ([`super::settle`]).
 
 use super::append::DRAW;
 use super::compact;
@@ -92,8 +92,8 @@ pub async fn one(session: &Session, id: i64) -> Result<Option<Result<DeadLetter,
     Ok(session.query_opt(&WHOLE, &[&id]).await?.map(|row| whole(&row)))
 }
 
-/// Locks the accounts of these dead letters; returns how many of them each account has, by its number and name. At most so many are
-/// replayed: another process may have replayed some until the lock was taken.
+/// Locks the accounts of these dead letters; returns the number of them in each account, with its number and name. At most this number is
+/// replayed: another process may have replayed some before the lock was taken.
 pub async fn lock_accounts(session: &Session, ids: &[i64]) -> Result<Vec<(i32, String, u64)>, Error> {
     let sql = "SELECT account, name, count(*) FROM dead_letters JOIN accounts USING (account) WHERE seq = ANY ($1)
                GROUP BY account, name ORDER BY account";
@@ -104,7 +104,7 @@ pub async fn lock_accounts(session: &Session, ids: &[i64]) -> Result<Vec<(i32, S
     Ok(counts.iter().map(count).collect())
 }
 
-/// What a replay has done.
+/// The result of a replay.
 #[derive(Debug, Default)]
 pub struct Replayed {
     /// Each id, in order, with its result.
@@ -116,7 +116,7 @@ pub struct Replayed {
 /// Appends dead letters of the locked accounts anew, in the order of their ids.
 pub async fn replay(session: &Session, ids: &BTreeSet<i64>) -> Result<Replayed, Error> {
     let wanted: Vec<i64> = ids.iter().copied().collect();
-    // In place of a body, which is not looked at, an empty one.
+    // An empty text stands for the body, which is not needed.
     let sql =
         "SELECT account, id, keys, received_at, NULL::text, CASE WHEN body IS NULL THEN NULL ELSE ''::bytea END, seq
                FROM dead_letters WHERE seq = ANY ($1) ORDER BY seq FOR UPDATE";
@@ -149,7 +149,7 @@ pub async fn replay(session: &Session, ids: &BTreeSet<i64>) -> Result<Replayed, 
     Ok(Replayed { results, appended: accounts.into_iter().zip(new).collect() })
 }
 
-/// Those of the ids of which an event is pending.
+/// The ids of this list of which an event is pending.
 async fn pending(session: &Session, ids: Vec<EventId>) -> Result<HashSet<EventId>, Error> {
     let sql = "SELECT ids.id FROM ids JOIN log USING (seq) WHERE ids.id = ANY ($1) AND log.outcome IS NULL";
     let ids: Vec<&[u8]> = ids.iter().map(|id| id.0.as_slice()).collect();
@@ -170,12 +170,12 @@ async fn append(session: &Session, old: &[i64]) -> Result<Vec<i64>, Error> {
 
 /// Deletes dead letters; returns the ids of those that existed, in the order in which they were given.
 pub async fn discard(session: &Session, ids: &[i64]) -> Result<Vec<i64>, Error> {
-    // In one order, so that no two processes wait for each other.
+    // In a fixed order, so that no two processes wait for each other.
     let sql = "SELECT seq FROM dead_letters WHERE seq = ANY ($1) ORDER BY seq FOR UPDATE";
     let there: Vec<i64> = session.query(sql, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
     session.execute("DELETE FROM dead_letters WHERE seq = ANY ($1)", &[&there]).await?;
     session.execute("DELETE FROM dead_keys WHERE seq = ANY ($1)", &[&there]).await?;
     compact::forget_ids_of(session, &there).await?;
-    let mut there = BTreeSet::from_iter(there); // an id that was given twice existed once
+    let mut there = BTreeSet::from_iter(there); // an id that is in the list twice existed once
     Ok(ids.iter().copied().filter(|id| there.remove(id)).collect())
 }

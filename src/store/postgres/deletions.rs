@@ -1,18 +1,18 @@
-//! Moments of deletions (tombstones): when the user with a key was deleted, so that an event from before brings nobody back.
+//! Moments of deletions (tombstones): when the user with a user key was deleted, so that no event from before restores the user.
 //!
-//! In: keys of deleted users. Out: the moment of each key. Invariants: only keyed hashes are kept; a key keeps its latest moment, for
-//! as long as the latest event that deleted it is to be remembered; the row of the account is locked while a moment is kept.
-//! Deliberately absent: what follows from a moment ([`crate::delivery`]).
+//! In: user keys of deleted users. Out: the moment of each key. Invariants: only keyed hashes are stored; a key has its latest moment,
+//! until the retention of the latest event that deleted it has passed; the row of the account is locked while a moment is written.
+//! Deliberately absent: the effect of a moment ([`crate::delivery`]).
 
 use super::session::Session;
 use crate::domain::Timestamp;
 use crate::store::erasure::UserKeyHash;
 use tokio_postgres::Error;
 
-/// So many moments are removed in one transaction.
+/// The moments that are removed in one transaction.
 const PORTION: i64 = 5_000;
 
-/// A key of a deleted user: when they were deleted, and when the event that says so was received.
+/// A user key of a deleted user, the moment of the deletion, and the receipt of its event.
 pub type Deletion = (UserKeyHash, Timestamp, Timestamp);
 
 /// Keeps these deletions.
@@ -30,7 +30,7 @@ pub async fn keep(session: &Session, deletions: &[Deletion]) -> Result<(), Error
     session.execute(sql, &[&keys, &deleted_at, &received_at]).await.map(drop)
 }
 
-/// The deletion of all these keys at one moment.
+/// The deletions of these user keys at one moment.
 pub fn of_user_keys(keys: &[UserKeyHash], at: Timestamp, received_at: Timestamp) -> Vec<Deletion> {
     keys.iter().map(|key| (*key, at, received_at)).collect()
 }

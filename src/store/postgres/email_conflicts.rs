@@ -1,4 +1,4 @@
-//! Affiliates whose e-mail address could not be changed, because another affiliate has the new one.
+//! The list of affiliates whose e-mail address could not be changed, because another affiliate has the new one.
 
 use super::session::Session;
 use crate::domain::AccountName;
@@ -15,7 +15,7 @@ static CONFLICTS: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Up to `limit` of them after the row `after`; of `account`, or of all accounts.
+/// Up to `limit` of them after the row `after`, of `account` or of all accounts.
 pub async fn email_conflicts(
     session: &Session,
     account: Option<&AccountName>,

@@ -1,9 +1,9 @@
-//! Erasure after a delete event: removes a user's links, what is remembered of them, and the bodies and keys of their dead letters, found by
-//! index alone.
+//! Erasure after a delete event: it removes a user's links, remembered traits, and the bodies and user keys of dead letters, which it finds
+//! by index only.
 //!
-//! In: keys of the user, whose affiliate is forgotten already. The keys beside them in dead letters and in what is remembered are added, and so on, but for
-//! keys that lead to an affiliate: that one is another user's. Invariant: the row of the account is locked. Deliberately absent:
-//! pending events ([`super::forget`]) and affiliates ([`super::affiliates`]).
+//! In: user keys of the user, whose affiliate is forgotten already. The search adds the keys beside them in dead letters and in remembered
+//! traits, and so on, except keys that lead to an affiliate, which belongs to another user. Invariant: the row of the account is locked.
+//! Deliberately absent: pending events ([`super::forget`]) and affiliates ([`super::affiliates`]).
 
 use super::remembered;
 use super::session::Session;
@@ -12,7 +12,7 @@ use crate::store::user_keys::{EMAIL, USER_ID, with_tag};
 use std::collections::HashSet;
 use tokio_postgres::Error;
 
-/// Erases the links, the dead letters and what is remembered of `keys`, and of the keys beside them; returns all these keys.
+/// Erases the links, the dead letters and the remembered traits of `keys`, and of the keys beside them; returns all these keys.
 pub async fn erase(session: &Session, keys: Vec<UserKeyHash>) -> Result<Vec<UserKeyHash>, Error> {
     let mut reached = Reached::from(keys);
     loop {
@@ -30,13 +30,13 @@ pub async fn erase(session: &Session, keys: Vec<UserKeyHash>) -> Result<Vec<User
     Ok(reached.keys().to_vec())
 }
 
-/// Those keys that lead to an affiliate.
+/// The keys of this list that lead to an affiliate.
 async fn leading_to_affiliates(session: &Session, keys: &[UserKeyHash]) -> Result<HashSet<UserKeyHash>, Error> {
     let rows = session.query("SELECT key FROM links WHERE key = ANY ($1)", &[&link_keys(keys)]).await?;
     Ok(rows.iter().filter_map(|row| row.get::<_, &[u8]>(0).get(1..)?.try_into().ok()).collect())
 }
 
-/// The keys of the dead letters that have one of these keys, and of what is remembered with one of them.
+/// The user keys of the dead letters and of the remembered traits that have one of these keys.
 pub async fn user_keys_beside(session: &Session, keys: &[UserKeyHash]) -> Result<Vec<UserKeyHash>, Error> {
     let sql = "SELECT DISTINCT beside.key FROM dead_keys AS own JOIN dead_keys AS beside USING (seq)
                WHERE own.key = ANY ($1) ORDER BY beside.key";
@@ -46,12 +46,12 @@ pub async fn user_keys_beside(session: &Session, keys: &[UserKeyHash]) -> Result
     Ok(beside)
 }
 
-/// Deletes the links of these keys; returns how many there were.
+/// Deletes the links of these keys; returns their number.
 pub async fn delete_links(session: &Session, keys: &[UserKeyHash]) -> Result<u64, Error> {
     session.execute("DELETE FROM links WHERE key = ANY ($1)", &[&link_keys(keys)]).await
 }
 
-/// Erases the bodies and keys of the dead letters with one of these keys; returns how many had a body.
+/// Erases the bodies and user keys of the dead letters with one of these keys; returns how many had a body.
 pub async fn erase_dead_letters(session: &Session, keys: &[UserKeyHash]) -> Result<u64, Error> {
     let rows = session.query("SELECT DISTINCT seq FROM dead_keys WHERE key = ANY ($1)", &[&as_slices(keys)]).await?;
     let letters: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
@@ -61,7 +61,7 @@ pub async fn erase_dead_letters(session: &Session, keys: &[UserKeyHash]) -> Resu
     Ok(erased)
 }
 
-/// The keys of links that these hashes may have, as a `userId` or as an e-mail address.
+/// The possible keys of links of these hashes: as a `userId` and as an e-mail address.
 pub fn link_keys(keys: &[UserKeyHash]) -> Vec<Vec<u8>> {
     keys.iter().flat_map(|key| [USER_ID, EMAIL].map(|tag| with_tag(tag, key).to_vec())).collect()
 }

@@ -1,8 +1,7 @@
-//! Errors of PostgreSQL as errors of the store: transient, corrupt or fatal.
+//! The conversion of PostgreSQL's errors to errors of the store: transient, corrupt or fatal.
 //!
-//! In: an error of tokio-postgres. Out: a [`StoreError`]. Invariants: an error is transient only if the same request can succeed
-//! later without a change of the program or the tables; the text names no value of a row. Deliberately absent: retries, which
-//! are the caller's.
+//! In: an error of tokio-postgres. Out: a [`StoreError`]. Invariants: an error is transient only if the same request can succeed later
+//! without a change of the program or the tables; the text names no value of a row. Deliberately absent: retries, which the caller makes.
 
 use crate::store::StoreError;
 use std::error::Error as _;
@@ -12,9 +11,9 @@ use tokio_postgres::error::SqlState;
 /// Why a job did nothing.
 #[derive(Debug)]
 pub enum JobError {
-    /// It was refused.
+    /// The job was refused.
     Refused(StoreError),
-    /// PostgreSQL failed; what the job wrote is rolled back.
+    /// PostgreSQL failed; the writes of the job are rolled back.
     Failed(Error),
 }
 
@@ -45,7 +44,7 @@ impl From<JobError> for StoreError {
     }
 }
 
-/// The error of the store that stands for this failure.
+/// The error of the store for this failure.
 pub fn store_error(error: &Error) -> StoreError {
     let text = text(error);
     match error.code() {
@@ -59,10 +58,10 @@ pub fn store_error(error: &Error) -> StoreError {
     }
 }
 
-/// Whether the session in which this happened is of no more use.
+/// Whether the session in which this happened cannot be used any more.
 pub fn breaks_session(error: &Error) -> bool {
     match error.code() {
-        // The server is now a standby, is ending the session, or has changed a table that a prepared statement names.
+        // The server has become a standby, ends the session, or has changed a table of a prepared statement.
         Some(code) => {
             *code == SqlState::READ_ONLY_SQL_TRANSACTION
                 || *code == SqlState::FEATURE_NOT_SUPPORTED
@@ -78,7 +77,7 @@ enum Class {
     Fatal,
 }
 
-/// By the class of the SQLSTATE, its first two characters.
+/// The class of error by the class of the SQLSTATE, its first two characters.
 fn class(code: &SqlState) -> Class {
     if *code == SqlState::READ_ONLY_SQL_TRANSACTION || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT {
         return Class::Transient;
@@ -93,7 +92,7 @@ fn class(code: &SqlState) -> Class {
     }
 }
 
-/// What PostgreSQL or the network says, without the details, which may hold values.
+/// The message of PostgreSQL or the network, without the details, which may hold values.
 pub fn text(error: &Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(said), _) => format!("PostgreSQL says: {} ({})", said.message(), said.code().code()),

@@ -1,11 +1,11 @@
-//! Erasure of a user on an operator's request: finds and erases everything that is held of them, except events in flight.
+//! Erasure of a user on an operator's request: it finds and erases all data of the user, except events in flight.
 //!
-//! In: keys of a user, and the number of the account. Out: counts of what was erased. What belongs to the user is decided in
-//! [`crate::store::erasure`]. The log is searched beside all other work; then what was found is erased in one transaction, which locks the
-//! row of the account and first looks at the rows appended since. An erased pending event stays as a dead letter without body and keys. The
-//! moment of the erasure is kept for each key and for each affiliate: neither an event from before nor a page of Refersion's list may bring
-//! the user back. Invariant: up to [`UserSearch::until`] every event of the account had committed when that was read under the lock, and
-//! those that are appended later have a higher seq. Deliberately absent: bodies, which are not read.
+//! In: user keys, and the number of the account. Out: counts of the erasure. [`crate::store::erasure`] decides which data belongs to the
+//! user. The log is searched beside all other work. Then one transaction erases the findings: it locks the row of the account and first
+//! examines the rows appended since. An erased pending event stays as a dead letter without body and user keys. The moment of the erasure
+//! is kept for each user key and for each affiliate, so neither an event from before nor a page of Refersion's list restores the user.
+//! Invariant: when [`UserSearch::until`] was read under the lock, every event of the account up to it had committed, and later events have
+//! a higher seq. Deliberately absent: bodies, which are not read.
 
 use super::compact;
 use super::deletions;
@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use tokio_postgres::{Error, Row};
 
-/// So many rows of the log are scanned by one statement.
+/// The rows of the log that one statement scans.
 const PORTION: i64 = 20_000;
 
 static BEGUN_ELSEWHERE: LazyLock<String> = LazyLock::new(|| {
@@ -38,18 +38,18 @@ static BEGUN_ELSEWHERE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// A search for everything that is held of a user.
+/// A search for all data of a user.
 #[derive(Clone, Debug)]
 pub struct UserSearch {
     /// The number of the account.
     pub account: AccountNumber,
     found: ForgetSearch,
-    /// The log is scanned up to here without the lock.
+    /// The seq up to which the log is scanned without the lock.
     until: Seq,
 }
 
 impl UserSearch {
-    /// A search that begins with these keys. `until`: see [`last_committed`].
+    /// A search that begins with these user keys. `until`: see [`last_committed`].
     pub fn new(account: AccountNumber, users: &[UserKey], until: Seq) -> Self {
         Self { account, found: ForgetSearch::new(users), until }
     }
@@ -62,20 +62,20 @@ impl UserSearch {
         Ok(())
     }
 
-    /// Looks at what was appended since the search was complete; the row of the account is locked. Says whether it still is complete:
-    /// what was appended may lead to new keys.
+    /// Examines the rows appended since the search was complete; the row of the account must be locked. Returns whether the search is still
+    /// complete: the new rows may lead to new keys.
     pub async fn catch_up(&mut self, session: &Session) -> Result<bool, Error> {
         self.search_once(session, Seq(i64::MAX)).await
     }
 
-    /// The log is to be searched again, for all keys known by now. The row of the account is locked.
+    /// Begins the search of the log again, for all known keys. The row of the account must be locked.
     pub async fn restart(&mut self, session: &Session) -> Result<(), Error> {
         self.found.restart();
         self.until = last_committed(session).await?;
         Ok(())
     }
 
-    /// Follows the keys, reads the rest of the log up to `until`, and follows the keys again; returns whether that led to no new ones.
+    /// Follows the keys, reads the rest of the log up to `until`, and follows the keys again; returns whether there were no new ones.
     async fn search_once(&mut self, session: &Session, until: Seq) -> Result<bool, Error> {
         self.follow(session).await?;
         self.scan(session, until).await?;
@@ -106,14 +106,14 @@ impl UserSearch {
         }
     }
 
-    /// Reads the log of the account from where it was read to, up to `until`; the server leaves out other users' rows.
+    /// Reads the rest of the log of the account up to `until`; the server leaves out other users' rows.
     async fn scan(&mut self, session: &Session, until: Seq) -> Result<(), Error> {
         let mut after = self.found.scanned_up_to();
         while after < until {
             let sql = "SELECT seq FROM log WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT 1 OFFSET $3";
             let end = session.query_opt(sql, &[&after.0, &until.0, &(PORTION - 1)]).await?;
             let end = end.map_or(until, |row| Seq(row.get(0)));
-            // An event has one key or two.
+            // An event has one or two user keys.
             let sql = "SELECT seq, keys, outcome IS NULL FROM log WHERE seq > $1 AND seq <= $2 AND account = $3
                        AND (substr(keys, 2, 16) = ANY ($4) OR substr(keys, 19, 16) = ANY ($4)) ORDER BY seq";
             let keys = as_slices(self.found.keys());
@@ -134,7 +134,7 @@ impl UserSearch {
         Ok(rows.iter().map(|row| Seq(row.get(0))).collect())
     }
 
-    /// Counts what was found, as [`erase`] would. `token`: of this process's lease.
+    /// Counts the findings, as [`erase`] would. `token`: the token of this process's lease.
     pub async fn count(
         &self,
         session: &Session,
@@ -166,13 +166,13 @@ fn numbers<'a>(seqs: impl IntoIterator<Item = &'a Seq>) -> Vec<i64> {
     seqs.into_iter().map(|seq| seq.0).collect()
 }
 
-/// The seq up to which every event of the account has committed. The row of the account is locked, so nobody appends to it.
+/// The seq up to which every event of the account has committed. The row of the account must be locked, so that no process appends to it.
 pub async fn last_committed(session: &Session) -> Result<Seq, Error> {
     Ok(Seq(session.query_one("SELECT last_value FROM log_seq", &[]).await?.get(0)))
 }
 
-/// Those of the pending events that may be in flight in another process: one that is alive and owns the account has saved their progress.
-/// Of an event whose progress it did not save, it cannot settle anything once the event has ended. `token`: of this process's lease.
+/// The pending events of this list that may be in flight in another process: a live owner of the account has saved their progress. It
+/// cannot settle an event without saved progress after the event has ended. `token`: the token of this process's lease.
 pub async fn in_flight_elsewhere(
     session: &Session,
     account: AccountNumber,
@@ -184,8 +184,8 @@ pub async fn in_flight_elsewhere(
     Ok(rows.iter().flat_map(|row| followers(row).into_iter().chain([Seq(row.get(0))])).collect())
 }
 
-/// Erases what `search` found, but for `elsewhere` and what is in flight here. The row of the account is locked. The guard is to be
-/// held until this has committed.
+/// Erases the findings of `search`, except `elsewhere` and the events in flight here. The row of the account must be locked. The caller
+/// must hold the guard until this has committed.
 pub async fn erase(
     session: &Session,
     search: &UserSearch,
@@ -193,7 +193,7 @@ pub async fn erase(
     (pending, elsewhere): (&BTreeSet<Seq>, &BTreeSet<Seq>),
     now: Timestamp,
 ) -> Result<(Forgotten, EraseGuard), Error> {
-    compact::exclude(session).await?; // so that no filter is made of the keys that are erased
+    compact::exclude(session).await?; // so that no filter is made of erased keys
     let candidates: Vec<Seq> = pending.difference(elsewhere).copied().collect();
     let guard = in_flight.erase(&candidates);
     let free: BTreeSet<Seq> = guard.seqs.iter().copied().collect();

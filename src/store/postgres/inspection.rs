@@ -1,4 +1,4 @@
-//! Reads for operators: pending events, what became of an event, which accounts there are.
+//! Reads for operators: pending events, records of events, known accounts.
 
 use super::PostgresStore;
 use super::columns::text;
@@ -83,7 +83,7 @@ impl Inspection for PostgresStore {
 
     async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError> {
         let (account, mut scan) = (filter.account.as_deref().map(text), EventScan::new(filter, limit.max(1)));
-        // A session of its own, as for a lookup: no settlement waits for it.
+        // A session of its own, as for a lookup, so that no settlement waits for it.
         let session = self.connector.connect().await?;
         let rows = session.query(&EVENTS, &[&before, &account]).await?;
         for row in &rows {
@@ -99,7 +99,7 @@ impl Inspection for PostgresStore {
     }
 }
 
-/// What became of the event with this seq.
+/// The record of the event with this seq.
 pub async fn record(session: &Session, seq: i64) -> Result<Option<EventRecord>, JobError> {
     let row = session.query_opt(&RECORD, &[&seq]).await?;
     Ok(row.map(|row| event_of(&row)).transpose().map_err(StoreError::from)?)

@@ -1,11 +1,11 @@
-//! The blocks of the log, each with a filter of the ids and keys in it ([`crate::store::user_key_filter`]): how the events of a user, or with
-//! an id, are found.
+//! The blocks of the log, each with a filter of the event ids and user keys in it ([`crate::store::user_key_filter`]), by which a lookup
+//! finds events.
 //!
-//! In: rows of the log, once there are enough for a block. Out: the blocks that may hold an id or a key, and the rows in them that do.
-//! Filters are made with a compaction, by one process at a time. Invariants: blocks do not overlap, and follow each other without a gap; a block is
-//! made once everything up to its end has committed, and seqs of several accounts are committed in any order: so no row is missed; a
-//! block without rows is removed; the filter of a block whose user was forgotten is removed, and made anew. Deliberately absent: a `BRIN`
-//! index with Bloom filters, whose filters only ever fill up where the space of removed rows is used again.
+//! In: rows of the log, when there are enough for a block. Out: the blocks that may hold an id or a user key, and the rows in them that do.
+//! A compaction makes filters, in one process at a time. Invariants: blocks do not overlap, and follow each other without a gap; a block is
+//! made when everything up to its end has committed, since seqs of several accounts commit in any order, so no row is missed; a block
+//! without rows is removed; if a user of a block is forgotten, its filter is removed and made anew. Deliberately absent: a `BRIN` index
+//! with Bloom filters, which only fill up when the space of removed rows is used again.
 
 use super::erase::as_slices;
 use super::session::Session;
@@ -16,7 +16,7 @@ use crate::store::portions::SeqRange;
 use crate::store::user_key_filter::{BLOCK_ROWS, UserKeyFilter};
 use tokio_postgres::Error;
 
-/// So many rows of the log are examined by one statement.
+/// The rows of the log that one statement examines.
 const PORTION: i64 = 20_000;
 
 /// A seq, and the first transaction that began after it was drawn.
@@ -27,14 +27,14 @@ pub struct Horizon {
 }
 
 impl Horizon {
-    /// The seq that was drawn last. The transaction that drew it has a number by then: it has locked the row of an account before.
+    /// The last drawn seq. Its transaction has a number already, because it has locked the row of an account before.
     pub async fn now(session: &Session) -> Result<Self, Error> {
         let seq = session.query_one("SELECT last_value FROM log_seq", &[]).await?.get(0);
-        let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"; // after that seq was read
+        let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"; // after the seq was read
         Ok(Self { seq, transaction: session.query_one(sql, &[]).await?.get(0) })
     }
 
-    /// The seq up to which everything has committed, or never will; none as long as that is not certain.
+    /// The seq up to which everything has committed or never will; none while that is not certain.
     pub async fn passed(self, session: &Session) -> Result<Option<Seq>, Error> {
         let sql = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= $1";
         let passed: bool = session.query_one(sql, &[&self.transaction]).await?.get(0);
@@ -42,8 +42,8 @@ impl Horizon {
     }
 }
 
-/// Makes one filter: of the oldest block that has none (or one without ids, of an earlier release), or else of the next block, if it ends at `until`; says whether there may be more
-/// to make. The row of the process that compacts is locked.
+/// Makes one filter: of the oldest block without one (or with one without ids, of an earlier release), or else of the next block, if it
+/// ends at `until`; returns whether there may be more to make. The lock row must be locked.
 pub async fn build(session: &Session, until: Seq) -> Result<bool, Error> {
     let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL OR NOT with_ids ORDER BY last LIMIT 1";
     if let Some(row) = session.query_opt(sql, &[]).await? {
@@ -63,7 +63,7 @@ pub async fn build(session: &Session, until: Seq) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// The filter of the first rows of a range, how many they are (a block at most), and the seq of the last one.
+/// The filter of the first rows of a range (at most a block), their number, and the seq of the last one.
 async fn filter(session: &Session, SeqRange { first, last }: SeqRange) -> Result<(UserKeyFilter, i64, i64), Error> {
     let sql = "SELECT seq, id, keys FROM log WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT $3";
     let rows = session.query(sql, &[&first, &last, &BLOCK_ROWS]).await?;
@@ -80,7 +80,7 @@ async fn covered_up_to(session: &Session) -> Result<i64, Error> {
     Ok(session.query_one(sql, &[]).await?.get(0))
 }
 
-/// Removes the filters of the blocks with these rows: keys are removed from the rows. The row of the process that compacts is locked.
+/// Removes the filters of the blocks with these rows, whose user keys are removed. The lock row must be locked.
 pub async fn remove_filters(session: &Session, rows: &[i64]) -> Result<(), Error> {
     let sql = "UPDATE key_blocks SET filter = NULL WHERE last IN (
                    SELECT (SELECT last FROM key_blocks WHERE last >= seq ORDER BY last LIMIT 1)
@@ -88,7 +88,7 @@ pub async fn remove_filters(session: &Session, rows: &[i64]) -> Result<(), Error
     session.execute(sql, &[&rows]).await.map(drop)
 }
 
-/// Removes the blocks that have no row any more. These rows were removed. The row of the process that compacts is locked.
+/// Removes the blocks that have no row after these rows were removed. The lock row must be locked.
 pub async fn remove_empty(session: &Session, rows: &[i64]) -> Result<(), Error> {
     let sql = "DELETE FROM key_blocks WHERE last IN (
                    SELECT (SELECT last FROM key_blocks WHERE last >= seq ORDER BY last LIMIT 1)
@@ -97,14 +97,14 @@ pub async fn remove_empty(session: &Session, rows: &[i64]) -> Result<(), Error> 
     session.execute(sql, &[&rows]).await.map(drop)
 }
 
-/// Removes every block that has no row. The row of the process that compacts is locked.
+/// Removes every block without rows. The lock row must be locked.
 pub async fn remove_all_empty(session: &Session) -> Result<(), Error> {
     let sql = "DELETE FROM key_blocks
                WHERE NOT EXISTS (SELECT 1 FROM log WHERE log.seq >= key_blocks.first AND log.seq <= key_blocks.last)";
     session.execute(sql, &[]).await.map(drop)
 }
 
-/// The rows that may have one of these ids or keys, the newest first. It reads every filter: 4 bytes of each event.
+/// The ranges of rows that may have one of these ids or user keys, the newest first. Reads every filter: 4 bytes of each event.
 pub async fn candidates(session: &Session, keys: &[UserKeyHash]) -> Result<Vec<SeqRange>, Error> {
     // The bits of each key, as `UserKeyFilter` sets them.
     let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL OR NOT with_ids OR EXISTS (
@@ -112,7 +112,7 @@ pub async fn candidates(session: &Session, keys: &[UserKeyHash]) -> Result<Vec<S
                        SELECT 1 FROM generate_series(0, 7) AS pair
                        WHERE get_bit(filter, 256 * get_byte(key, 2 * pair) + get_byte(key, 2 * pair + 1)) = 0))
                ORDER BY last DESC";
-    // First the end of the blocks: of a block that is made meanwhile, the rows are read one by one.
+    // The end of the blocks is read first. The rows of a block that is made meanwhile are read one by one.
     let covered = covered_up_to(session).await?;
     let rows = session.query(sql, &[&as_slices(keys)]).await?;
     let blocks = rows.iter().map(|row| SeqRange { first: row.get(0), last: row.get(1) });
@@ -122,7 +122,8 @@ pub async fn candidates(session: &Session, keys: &[UserKeyHash]) -> Result<Vec<S
         .collect())
 }
 
-/// Examines the last rows of a range: those of the account with one of these ids or keys, the newest first, and the rest of the range.
+/// Examines the last rows of a range: returns the rows of the account with one of these ids or user keys, the newest first, and the rest of
+/// the range.
 pub async fn examine(
     session: &Session,
     account: AccountNumber,

@@ -1,8 +1,8 @@
-//! Decides which events for known users alone have a known user, or one that a pending event may make known.
+//! The decision whether the user of an event for known users only is known, or may become known by a pending event.
 //!
-//! In: the calls of a group, whose accounts are locked. Out: an answer for each event. Pending events are read before links, so
-//! that a settlement that commits in between is seen by one or the other. Invariant: if more events are pending than are read, the user
-//! counts as possibly known. Nothing is read for a group without such events, which is nearly every group.
+//! In: the calls of a group, whose accounts are locked. Out: an answer for each event. Pending events are read before links, so one of the
+//! two reads sees a settlement that commits in between. Invariant: if more events are pending than are read, the user counts as possibly
+//! known. Nothing is read for a group without such events, as nearly every group is.
 
 use super::backlogs::Backlogs;
 use super::remembered;
@@ -14,10 +14,10 @@ use futures_util::future::try_join3;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tokio_postgres::Error;
 
-/// So many pending events of an account are looked at.
+/// The most pending events of an account that are examined.
 const EXAMINED: i64 = 1_000;
 
-/// Read by the index of pending events, from one of them on: see [`super::read`].
+/// Reads by the index of pending events, from one of them on: see [`super::read`].
 const PENDING: &str = "SELECT seq, keys FROM log WHERE outcome IS NULL AND (account, seq) > ($1, $2) AND account <= $1
                        ORDER BY account, seq LIMIT $3";
 const LINKED: &str = "SELECT key FROM links WHERE key = ANY ($1)";
@@ -29,7 +29,7 @@ const DEAD: &str = "SELECT DISTINCT key FROM dead_keys JOIN dead_letters USING (
 pub struct KnownUsers<'a> {
     linked: HashSet<Vec<u8>>,
     dead: HashSet<Vec<u8>>,
-    /// Of these anything is remembered, which a delete erases.
+    /// The user keys with remembered traits, which a delete erases.
     remembered: HashSet<Vec<u8>>,
     pending: HashMap<&'a AccountName, PendingPage>,
 }
@@ -37,12 +37,12 @@ pub struct KnownUsers<'a> {
 #[derive(Debug, Default)]
 struct PendingPage {
     events: Vec<(Seq, Vec<u8>)>,
-    /// There are more.
+    /// Whether there are more pending events.
     more: bool,
 }
 
 impl<'a> KnownUsers<'a> {
-    /// Reads what is needed for the events of `group` that are for known users alone.
+    /// Reads the state for the events of `group` that are for known users only.
     pub async fn read(
         session: &Session,
         group: &'a [Vec<NewEvent>],
@@ -82,7 +82,7 @@ impl<'a> KnownUsers<'a> {
         Ok(known)
     }
 
-    /// Whether the user of this event is known, or may be: no event of theirs is pending up to `none_pending_up_to`.
+    /// Whether the user of this event is known, or may be. No event of the user up to `none_pending_up_to` is pending.
     pub fn may_be_known(&self, event: &NewEvent, none_pending_up_to: Option<Seq>) -> bool {
         let is_delete = event.known_users_only.is_some_and(|only| only.deleted_at.is_some());
         let is_known = |key: &UserKey| {

@@ -1,8 +1,8 @@
-//! The leases that this process holds, in memory: one per account that it owns, and what is to become of those that end.
+//! The leases of this process, in memory: one for each account that it owns, and the way in which it ends.
 //!
-//! In: what the database says of owners and tokens. Out: leases for the workers, tokens for the statements of the engine (fencing tokens),
-//! and the accounts that can be given up. Invariants: an account has one lease at a time; a lease that ends stays here until its last clone
-//! was dropped, and until then the account is not held anew; all leases last equally long, since one heartbeat renews them. Deliberately
+//! In: owners and tokens from the database. Out: leases for the workers, tokens for the statements of the engine (fencing tokens), and the
+//! accounts that can be given up. Invariants: an account has one lease at a time; an ending lease stays here until its last clone was
+//! dropped, and until then the account gets no new lease; all leases end at the same time, since one heartbeat renews them. Deliberately
 //! absent: any I/O.
 
 use super::shared::AccountNumber;
@@ -33,7 +33,7 @@ pub struct LeaseToken {
 #[derive(Debug)]
 pub struct Leases {
     state: Mutex<HeldLeases>,
-    /// The last clone of a lease that is to end was dropped.
+    /// Notified when the last clone of an ending lease was dropped.
     unused: Arc<Notify>,
 }
 
@@ -42,7 +42,7 @@ struct HeldLeases {
     held: BTreeMap<AccountName, Held>,
     /// Until when requests may be sent.
     until: Instant,
-    /// The number of the lease that was given out last.
+    /// The number of the latest lease.
     number: u64,
 }
 
@@ -55,25 +55,25 @@ struct Held {
     newest_reported: Seq,
 }
 
-/// What becomes of an account whose lease ends.
+/// The way in which a lease ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseEnd {
-    /// It is given to this process, or to any.
+    /// The account is given to this process, or to any.
     Give(Option<ReplicaId>),
     /// It belongs to another process already, or the server is another one: nothing of it is settled any more.
     Lost,
-    /// It is held anew, by the same token: what was read of it may not be true any more.
+    /// The account gets a new lease with the same token, because the state that was read may be outdated.
     Again,
 }
 
-/// An account of which nothing is in flight and whose lease is to end.
+/// An account whose lease ends and has no clone left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedLease {
     /// Its name.
     pub name: AccountName,
     /// By what it is held.
     pub token: LeaseToken,
-    /// What becomes of it.
+    /// The way in which the lease ends.
     pub ending: LeaseEnd,
 }
 
@@ -84,7 +84,7 @@ impl Leases {
         Self { state: Mutex::new(state), unused: Arc::default() }
     }
 
-    /// The lease on the account, unless it is to end.
+    /// The lease on the account, unless it is ending.
     pub fn lease(&self, account: &AccountName) -> Option<Lease> {
         let state = self.state.lock();
         let held = state.held.get(account).filter(|held| held.ending.is_none())?;
@@ -102,7 +102,8 @@ impl Leases {
         self.state.lock().held.contains_key(account)
     }
 
-    /// This process owns the account from now on, by this token. Does nothing and says so while it has an earlier lease of it.
+    /// Adds a lease: this process owns the account by this token. Does nothing and returns false while there is an earlier lease of the
+    /// account.
     pub fn hold(&self, account: &AccountName, token: LeaseToken) -> bool {
         let mut state = self.state.lock();
         if state.held.contains_key(account) {
@@ -115,7 +116,7 @@ impl Leases {
         true
     }
 
-    /// Requests may be sent until then.
+    /// Extends all leases: requests may be sent until then.
     pub fn renew(&self, until: Instant) {
         let mut state = self.state.lock();
         state.until = until;
@@ -124,8 +125,7 @@ impl Leases {
         }
     }
 
-    /// Nothing new is begun under the lease of the account. Once it was lost, nothing else is to become of it: does nothing then,
-    /// and says so.
+    /// Ends the lease of the account: no delivery begins under it any more. Does nothing and returns false if the lease was lost.
     pub fn end(&self, account: &AccountName, ending: LeaseEnd) -> bool {
         let mut state = self.state.lock();
         let Some(held) = state.held.get_mut(account).filter(|held| held.ending != Some(LeaseEnd::Lost)) else {
@@ -148,19 +148,19 @@ impl Leases {
         true
     }
 
-    /// The same for every account that is not ending yet.
+    /// Ends every lease that is not ending yet.
     pub fn end_all(&self, ending: LeaseEnd) {
         for account in self.accounts(|held| held.ending.is_none()) {
             self.end(&account, ending);
         }
     }
 
-    /// Returns when the last clone of a lease that is to end was dropped.
+    /// Returns when the last clone of an ending lease was dropped.
     pub async fn unused(&self) {
         self.unused.notified().await;
     }
 
-    /// The accounts whose leases are to end and have no clone left.
+    /// The accounts whose ending leases have no clone left.
     pub fn ended(&self) -> Vec<EndedLease> {
         let state = self.state.lock();
         let ended = state.held.iter().filter(|(_, held)| held.term.receiver_count() == 0);
@@ -170,24 +170,24 @@ impl Leases {
         ended.collect()
     }
 
-    /// This process does not hold the account any more.
+    /// Removes the lease of the account.
     pub fn remove(&self, account: &AccountName) {
         self.state.lock().held.remove(account);
     }
 
-    /// Every account that is held, ending or not.
+    /// Every account with a lease, ending or not.
     pub fn held(&self) -> Vec<AccountName> {
         self.accounts(|_| true)
     }
 
-    /// The accounts with a lease that is not to end, and the newest pending event that was reported of each.
+    /// The accounts whose leases are not ending, with the newest pending event that was reported of each.
     pub fn newest_reported(&self) -> Vec<(AccountName, AccountNumber, Seq)> {
         let state = self.state.lock();
         let held = state.held.iter().filter(|(_, held)| held.ending.is_none());
         held.map(|(name, held)| (name.clone(), held.token.account, held.newest_reported)).collect()
     }
 
-    /// This event is pending. Returns the account if that was not reported before.
+    /// Reports a pending event. Returns the account if it was not reported before.
     pub fn report(&self, number: AccountNumber, newest: Seq) -> Option<AccountName> {
         let mut state = self.state.lock();
         let mut held = state.held.iter_mut().filter(|(_, held)| held.token.account == number && held.ending.is_none());
@@ -196,7 +196,7 @@ impl Leases {
         Some(name.clone())
     }
 
-    /// The names of those of these accounts that have a lease.
+    /// The names of the accounts of this list that have a lease.
     pub fn names(&self, numbers: &[AccountNumber]) -> Vec<AccountName> {
         self.accounts(|held| held.ending.is_none() && numbers.contains(&held.token.account))
     }

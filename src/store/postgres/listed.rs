@@ -1,8 +1,7 @@
-//! Affiliates that Refersion's list shows, and how far the list was read: the trait [`AffiliateIndex`] of the engine.
+//! Affiliates of Refersion's list, and the progress of reading it: the trait [`AffiliateIndex`] of the engine.
 //!
-//! Invariants: the row of the account is locked, and has the token of this process's lease; what events have brought stays as it is;
-//! nobody who was deleted is brought back; a page and the progress after it are committed together. The progress stands in the table
-//! `meta`, by the number of the account.
+//! Invariants: the row of the account is locked, and has the token of this process's lease; known affiliates do not change; no deleted user
+//! is restored; a page and the progress after it are committed together. The progress is in the table `meta`, by the number of the account.
 
 use super::PostgresStore;
 use super::affiliates::{self, ToRemember};
@@ -21,7 +20,7 @@ const PROGRESS: &str = "SELECT convert_from(value, 'UTF8') FROM meta WHERE name 
 const SAVE_PROGRESS: &str = "INSERT INTO meta (name, value) VALUES ($1, convert_to($2, 'UTF8'))
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 const OWNED: &str = "SELECT 1 FROM accounts WHERE account = $1 AND token = $2";
-/// Keys without tag, of users and of affiliates: those that are known or were deleted.
+/// The known and the deleted ones of these keys, which are user keys and affiliate keys without tag.
 const KNOWN: &str = "SELECT key FROM affiliates WHERE key = ANY ($1)
     UNION ALL SELECT substr(key, 2) FROM links WHERE key = ANY ($2)
     UNION ALL SELECT key FROM deleted_users WHERE key = ANY ($1)";
@@ -81,7 +80,7 @@ async fn remember(
     session.transaction(work).await
 }
 
-/// Of the affiliates of a page those of which neither the affiliate nor a key is known, and none was deleted.
+/// The affiliates of a page of which neither the affiliate nor a user key is known or was deleted.
 async fn unknown(session: &Session, shared: &Shared, page: &ListedPage) -> Result<Vec<Remember>, Error> {
     let hashes = |affiliate: &Remember| {
         let own = user_keys::affiliate_hash(&shared.hash, &page.account, &affiliate.known.code);

@@ -1,8 +1,8 @@
-//! Hints between the processes that share a database: `NOTIFY`, so that none has to wait for the next time it looks by itself.
+//! Hints between the processes that share a database, by `NOTIFY`, so that no process waits until it polls the next time.
 //!
-//! In: what this process did. Out: what others did. Hints are gathered for [`EVERY`] and sent in a transaction of their own, because
-//! PostgreSQL commits notifying transactions one by one. Invariant: all goes on without hints, only later; a hint that cannot be
-//! read is ignored. Deliberately absent: anything but numbers of accounts.
+//! In: changes by this process. Out: changes by other processes. Hints are gathered for [`EVERY`] and sent in a transaction of their own,
+//! because PostgreSQL commits notifying transactions one by one. Invariants: without hints everything works, only later; a hint that cannot
+//! be read is ignored; a hint has only numbers of accounts.
 
 use super::connection::Connection;
 use super::session::Session;
@@ -19,27 +19,27 @@ use tokio::sync::Notify;
 use tokio_postgres::Error;
 
 const NOTIFY: &str = "SELECT pg_notify($1, $2)";
-/// Hints are sent no more often.
+/// The shortest time between two transactions with hints.
 const EVERY: Duration = Duration::from_millis(50);
-/// At most so many accounts are in one hint, which has to be shorter than 8,000 bytes.
+/// The most accounts in one hint, which must be shorter than 8,000 bytes.
 const MAX_ACCOUNTS: usize = 500;
 
-/// The channel of all hints: one for each schema, since PostgreSQL has one set of channels for a whole database, and the numbers of
-/// accounts are those of a schema.
+/// The channel of all hints: one for each schema. Channels of PostgreSQL are common to a database, but numbers of accounts belong to a
+/// schema.
 pub async fn channel(session: &Session) -> Result<String, Error> {
     let schema = session.query_one("SELECT current_schema()::regnamespace::oid", &[]).await?;
     Ok(format!("refersion_destination_{}", schema.get::<_, u32>(0)))
 }
 
-/// The connection for hints, renewals of leases and outcomes: one like the owner's, on which nothing is settled.
+/// The connection for hints, renewals of leases and outcomes. It is of the same type as the connection that settles, but settles nothing.
 pub type ListenConnection = Connection<Settler>;
 
-/// What another process did.
+/// A change by another process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
     /// It appended events to these accounts, which it does not own.
     Appended(Vec<AccountNumber>),
-    /// It gave an account up, or asks for one.
+    /// It gave up an account, or asks for one.
     Owners,
     /// It stored an API key.
     ApiKeys,
@@ -71,7 +71,7 @@ impl Hint {
     }
 }
 
-/// Hints that are to be sent.
+/// The hints to send.
 #[derive(Debug)]
 pub struct Hints {
     me: ReplicaId,
@@ -92,12 +92,12 @@ impl Hints {
         Self { me, gathered: Mutex::default(), added: Notify::new() }
     }
 
-    /// This process.
+    /// The id of this process.
     pub fn me(&self) -> ReplicaId {
         self.me
     }
 
-    /// Tells the others.
+    /// Adds a hint for the other processes.
     pub fn add(&self, hint: Hint) {
         let mut gathered = self.gathered.lock();
         match hint {
@@ -109,7 +109,7 @@ impl Hints {
         self.added.notify_one();
     }
 
-    /// Sends hints to `channel` as they come. Never returns.
+    /// Sends hints to `channel` when there are some. Never returns.
     pub async fn send(self: Arc<Self>, connection: Arc<ListenConnection>, channel: String) {
         loop {
             self.added.notified().await;
@@ -118,14 +118,14 @@ impl Hints {
                 let sent = connection.run(move |session: &Session| {
                     Box::pin(async move { session.query(NOTIFY, &[&channel, &text]).await })
                 });
-                // Err: the others find out by themselves.
+                // Err: the others notice the change when they poll.
                 let _: Result<_, StoreError> = sent.await;
             }
             tokio::time::sleep(EVERY).await;
         }
     }
 
-    /// Events were appended to these accounts: their owners are notified, where those are other processes.
+    /// Notifies the owners of these accounts, if they are other processes, of appended events.
     pub fn notify_owners<'a>(&self, shared: &Shared, accounts: impl IntoIterator<Item = &'a AccountName>) {
         let elsewhere = accounts.into_iter().filter(|account| shared.leases.token(account).is_none());
         self.add(Hint::Appended(elsewhere.filter_map(|account| shared.known_number(account)).collect()));

@@ -1,8 +1,7 @@
-//! Lookup: what the store holds of a user, or of single events.
+//! The lookup of a user or of single events.
 //!
-//! In: a [`LookupQuery`]. Out: a [`Lookup`]. Affiliates are found by their links, events block by block
-//! ([`super::key_blocks`]). Invariants: it changes nothing; it has a session of its own, so that no settlement waits for it. Deliberately
-//! absent: bodies.
+//! In: a [`LookupQuery`]. Out: a [`Lookup`]. Affiliates are found by their links, events block by block ([`super::key_blocks`]).
+//! Invariants: it changes nothing; it has a session of its own, so no settlement waits for it. Deliberately absent: bodies.
 
 use super::PostgresStore;
 use super::error::JobError;
@@ -88,7 +87,7 @@ async fn user(
     Ok((lookup, reached.keys().to_vec()))
 }
 
-/// The events with one of these ids or keys, the newest first: one more than are wanted, if there are so many.
+/// The events with one of these ids or user keys, the newest first: one more than the limit, if there are so many.
 async fn events_with(
     session: &Session,
     account: AccountNumber,

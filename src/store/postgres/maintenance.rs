@@ -1,7 +1,6 @@
 //! Status, account health and compaction: the trait [`Maintenance`] of the engine.
 //!
-//! Compaction has a session of its own, which is opened when it is first needed: a vacuum takes as long as it takes, and nothing else
-//! waits for it.
+//! Compaction has a session of its own, which is opened when it is first needed: a vacuum may take long, and no other work waits for it.
 
 use super::connect::Connector;
 use super::key_blocks::Horizon;
@@ -19,11 +18,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_postgres::Error;
 
-/// A server that is silent does not keep the process from ending for longer.
+/// How long a silent server can delay the end of the process.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
-/// The settings of the session: it waits for no lock, and its statements have no bound in time. A vacuum pauses as PostgreSQL's own
-/// does, so that others get the disk. Behind a pooler nothing can be set, and the vacuum is left to PostgreSQL.
+/// The settings of the session: it waits for no lock, and its statements have no timeout. A vacuum pauses like PostgreSQL's own, so that
+/// other work gets the disk. Behind a pooler no setting is possible, and PostgreSQL's own vacuum does the work.
 const SETTINGS: &str = "SET lock_timeout = '100ms'; SET statement_timeout = 0; SET vacuum_cost_delay = '2ms'";
 
 #[async_trait]
@@ -91,7 +90,7 @@ impl Maintenance for PostgresStore {
     }
 
     async fn compact(&self, before: Retention) -> Result<(), StoreError> {
-        self.owner.run(|_| Box::pin(async { Ok::<_, Error>(()) })).await?; // the store is open, and the server there
+        self.owner.run(|_| Box::pin(async { Ok::<_, Error>(()) })).await?; // the store is open, and the server is reachable
         let mut compaction = self.compaction.lock().await;
         let compacted = compaction.run(&self.connector, before, &self.remembered_dropped).await;
         if compacted.is_err() {
@@ -122,18 +121,18 @@ impl Maintenance for PostgresStore {
             tracing::warn!("PostgreSQL is silent; other processes take the accounts over when the lease has ended");
         }
         if let Ok(mut compaction) = self.compaction.try_lock() {
-            compaction.session = None; // else it goes on to its end, and changes nothing that is read any more
+            compaction.session = None; // otherwise it runs to its end, without an effect
         }
     }
 }
 
-/// What compaction remembers from one run to the next.
+/// The state of compaction between two runs.
 #[derive(Debug, Default)]
 pub struct Compaction {
     session: Option<Session>,
-    /// How far the last one came through the log.
+    /// The seq up to which the last run examined the log.
     examined_up_to: i64,
-    /// Up to here filters of keys are made, once everything has committed; none before the first run.
+    /// The horizon up to which filters are made when everything has committed; none before the first run.
     horizon: Option<Horizon>,
     vacuum: Vacuum,
 }
@@ -177,7 +176,7 @@ async fn build_filters(session: &Session, horizon: Option<Horizon>) -> Result<Ho
     Horizon::now(session).await
 }
 
-/// Removes what is remembered for too long, or above the limits; counts in `dropped` of how many users for the second reason.
+/// Removes expired remembered traits, and those above the limits. Adds the number of users of the second kind to `dropped`.
 async fn remove_remembered(session: &Session, before: Retention, dropped: &AtomicU64) -> Result<(), Error> {
     while remembered::remove_expired(session, before.traits).await? {}
     loop {
@@ -188,12 +187,13 @@ async fn remove_remembered(session: &Session, before: Retention, dropped: &Atomi
     }
 }
 
-/// Removes settled events received before `before`, from the seq `examined_up_to` on, until there are no more; returns how far it came.
+/// Removes settled events received before `before`, from the seq `examined_up_to` on, until there are no more; returns the seq up to which
+/// it examined the log.
 async fn remove_settled(session: &Session, mut examined_up_to: i64, before: Timestamp) -> Result<i64, Error> {
     let mut empty_portions = 0;
     while empty_portions < MAX_EMPTY_PORTIONS {
         let portion = session.transaction(compact::remove_portion(session, examined_up_to, before));
-        // None: another process is at it.
+        // None: another process compacts.
         let Some(portion) = portion.await? else { break };
         empty_portions += u32::from(portion.removed == 0);
         examined_up_to = portion.next.unwrap_or(0);

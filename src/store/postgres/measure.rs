@@ -1,6 +1,7 @@
-//! Measures the store: the ages of backlogs, dead letters by reason, sizes.
+//! Measurements of the store: the ages of backlogs, dead letters by reason, sizes.
 //!
-//! The room left on the server's disk is not known here, and ids are found in a table: no index of them is in memory.
+//! Deliberately absent: the free space on the server's disk, which is not known here, and the memory of a deduplication index, because ids
+//! are in a table.
 
 use super::remembered;
 use super::session::{Session, Values};
@@ -9,7 +10,7 @@ use crate::store::Measured;
 use futures_util::future::try_join4;
 use tokio_postgres::Error;
 
-/// The first pending event of each of these accounts, from a seq on below which none is pending.
+/// The first pending event of each of these accounts, from its bound on.
 pub const OLDEST: &str = "SELECT wanted.name, (SELECT log.received_at FROM log
         WHERE log.outcome IS NULL AND (log.account, log.seq) >= (accounts.account, wanted.first)
             AND log.account <= accounts.account
@@ -21,7 +22,7 @@ const DEAD_LETTERS: &str = "SELECT accounts.name, dead_letters.code, count(*)
 const SIZE: &str = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint
     FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace";
 
-/// Measures everything at once; `accounts` are those with pending events, and where these begin.
+/// Measures everything at once. `accounts` and `firsts`: the accounts with pending events, and their bounds.
 pub async fn measure(session: &Session, (accounts, firsts): (Vec<String>, Vec<i64>)) -> Result<Measured, Error> {
     session.prepare(&[OLDEST, DEAD_LETTERS, SIZE, remembered::SIZES]).await?;
     let accounts: Values<'_> = &[&accounts, &firsts];

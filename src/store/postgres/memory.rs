@@ -1,7 +1,7 @@
-//! Reads of the affiliate index: what is remembered of events' users, and of an affiliate.
+//! Reads of the affiliate index: the memory of events' users, and the record of an affiliate.
 //!
-//! In: the keys of events, or the key of an affiliate. Out: affiliates, whether they have another owner, when the user was deleted, and
-//! what was said of one who is no affiliate yet. Invariants: everything is found by index; a part that cannot be read is named, and never replaced by a default.
+//! In: the user keys of events, or an affiliate key. Out: affiliates, whether they have another owner, the moment of a deletion, and
+//! remembered traits. Invariants: everything is found by index; a part that cannot be read is named, and never replaced by a default.
 //! Deliberately absent: changes of the index ([`super::affiliates`]).
 
 use super::remembered;
@@ -32,7 +32,7 @@ const BY_KEY: &str = "SELECT code, id, found, sent,
     FROM affiliates WHERE key = $1";
 const LINKS: &str = "SELECT affiliate FROM links WHERE key = ANY ($1)";
 
-/// What is remembered for some keys.
+/// The memories for some user keys.
 #[derive(Debug, Default)]
 pub struct Memories {
     affiliates: HashMap<Vec<u8>, Result<AffiliateRow, Damaged>>,
@@ -57,7 +57,7 @@ impl AffiliateRow {
 }
 
 impl Memories {
-    /// Reads what is remembered of the users with these keys.
+    /// Reads the memories of the users with these keys.
     pub async fn read(session: &Session, users: &HashSet<UserKey>) -> Result<Self, Error> {
         let links: Vec<Vec<u8>> = users.iter().map(|key| user_keys::tagged(key).to_vec()).collect();
         let hashes: Vec<&[u8]> = users.iter().map(|key| key.bytes().as_slice()).collect();
@@ -75,7 +75,7 @@ impl Memories {
         })
     }
 
-    /// What is remembered of the user with these keys.
+    /// The memory of the user with these keys.
     pub fn of(&self, users: &[UserKey]) -> Result<Memory, Damaged> {
         let found = users.iter().map(|key| self.affiliate(key)).collect::<Result<Vec<_>, _>>()?;
         let by_user_id: Vec<i64> = users
@@ -107,7 +107,7 @@ impl Memories {
     }
 }
 
-/// What is remembered of the affiliate with the key `own`, for an event with the keys `users`.
+/// The record of the affiliate with the key `own`, for an event with the user keys `users`.
 pub async fn recall(
     session: &Session,
     own: &[u8; 16],

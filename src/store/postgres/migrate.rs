@@ -1,9 +1,9 @@
 //! Migrations: creates the tables, or brings them to this release's version.
 //!
-//! In: a session. Out: the tables, and the store's hash key. Invariants: one process migrates at a time, under a lock that is asked for
-//! again and again instead of waited for, so that no statement hangs; each migration is one transaction with the version it leads to;
-//! tables that are newer are left alone, and used, unless they say that this release is too old for them. Nothing is written, and no right
-//! to create tables is needed, where there is nothing to migrate.
+//! In: a session. Out: the tables, and the store's hash key. Invariants: one process migrates at a time, under a lock that is tried
+//! repeatedly instead of waited for, so no statement hangs; each migration is one transaction together with its version; newer tables are
+//! used unchanged, unless they state that this release is too old. If there is nothing to migrate, nothing is written, and no right to
+//! create tables is needed.
 
 use super::error::text;
 use super::schema::{META, migrations, version};
@@ -21,7 +21,7 @@ const LOCK: i32 = 0x7265_6665;
 const TRIES: u32 = 1_500;
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
-/// PostgreSQL 14.
+/// The oldest supported server: PostgreSQL 14.
 const OLDEST_SERVER: i32 = 140_000;
 
 /// Why the tables cannot be used.
@@ -30,7 +30,7 @@ pub enum MigrateError {
     /// PostgreSQL failed or refused.
     #[error("{}", text(.0))]
     Failed(#[from] Error),
-    /// Tables of a newer release, which say that this one cannot work with them.
+    /// The tables are of a newer release, and state that this one cannot work with them.
     #[error(
         "its tables were made by a newer release (version {found}), which this one (version {}) cannot work with; \
          start that release instead",
@@ -75,18 +75,18 @@ pub async fn migrate(session: &Session) -> Result<[u8; 32], MigrateError> {
     Err(MigrateError::Locked)
 }
 
-/// The tables of a database, as seen by this release.
+/// The tables of a database, compared with this release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tables {
-    /// There are none.
+    /// There are no tables.
     Absent,
-    /// Those of an earlier release, which a start migrates.
+    /// Tables of an earlier release, which a start migrates.
     Older,
-    /// This release works with them.
+    /// Tables with which this release works.
     Current,
 }
 
-/// What a start would find; an error if it would refuse to start.
+/// The tables that a start would find; an error if it would refuse them.
 pub async fn tables(session: &Session) -> Result<Tables, MigrateError> {
     check_server(session).await?;
     let found = found(session).await?;
@@ -98,7 +98,7 @@ pub async fn tables(session: &Session) -> Result<Tables, MigrateError> {
     })
 }
 
-/// Whether this release can still work with the tables: a newer one may have migrated them.
+/// Whether this release cannot work with the tables any more, because a newer one has migrated them.
 pub async fn is_too_old(session: &Session) -> Result<bool, Error> {
     let found = found(session).await?;
     Ok(found.version > version() && found.oldest_reader > version())
@@ -115,7 +115,7 @@ async fn check_server(session: &Session) -> Result<(), MigrateError> {
     if encoding == "UTF8" { Ok(()) } else { Err(MigrateError::Encoding(encoding)) }
 }
 
-/// What the table `meta` says.
+/// The content of the table `meta`.
 #[derive(Debug, Default)]
 struct MetaTable {
     version: i64,

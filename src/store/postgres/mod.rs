@@ -1,12 +1,12 @@
 //! The PostgreSQL engine: one database for any number of processes.
 //!
-//! Each process has a few long-lived [`connection`]s: one appends, one does everything else. Requests are committed in groups:
-//! [`append`] and [`settle`]. [`read`](mod@read), [`begin`] and [`memory`] read. Invariants: what belongs to an account is changed under
-//! the lock of its row in `accounts`, and what only its owner may change under the token of its lease as well; seqs are drawn under that
-//! lock. Differences to SQLite that follow from several processes: counts of pending events are up to date within about a second
-//! ([`backlogs`]), and an error of append does not say that nothing was appended, since a connection may break while PostgreSQL commits:
-//! the event is then a duplicate when it is sent again. Deliberately absent: any rule about users, order, retries or coalescing; several
-//! statements where one SQL function could do, since a database has no version control.
+//! Each process has a few long-lived [`connection`]s: one appends, one does everything else. Requests are committed in groups: [`append`]
+//! and [`settle`]. [`read`](mod@read), [`begin`] and [`memory`] read. Invariants: data of an account is changed under the lock of its row
+//! in `accounts`, and data that only its owner may change also under the token of its lease; seqs are drawn under that lock. Two
+//! differences from SQLite follow from several processes: counts of pending events are up to date within about a second ([`backlogs`]);
+//! after an error of append the events may be appended, since a connection may break while PostgreSQL commits, and are duplicates when they
+//! are sent again. Deliberately absent: any rule about users, order, retries or coalescing; and SQL functions, since a database has no
+//! version control.
 
 mod account_gone;
 mod affiliates;
@@ -88,7 +88,7 @@ use std::sync::atomic::AtomicU64;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-/// The connection on which events are settled, and everything else is done.
+/// The connection for settlements and everything else except appends.
 type Owner = Connection<Settler>;
 
 /// A store in a PostgreSQL database.
@@ -102,7 +102,7 @@ pub struct PostgresStore {
     listen: Arc<ListenConnection>,
     replica: Replica,
     outcomes: Arc<Outcomes>,
-    /// End with the store.
+    /// The tasks, which end with the store.
     _tasks: JoinSet<()>,
     in_flight: Arc<InFlightEvents>,
     compaction: Mutex<Compaction>,
@@ -122,7 +122,7 @@ impl PostgresStore {
         self.owner.commit(Settle { account: account.clone(), token, unit: unit.clone(), update, changes }).await
     }
 
-    /// The names of these accounts as they are stored, and seqs below which none of their events is pending.
+    /// The names of these accounts as stored, and their bounds: seqs below which none of their events is pending.
     fn first_pending(&self, accounts: &[AccountName]) -> (Vec<String>, Vec<i64>) {
         let first = |account| (columns::text(AccountName::as_str(account)), self.shared.backlogs.first(account).0);
         accounts.iter().map(first).unzip()
@@ -168,7 +168,7 @@ impl EventLog for PostgresStore {
         let begin = self.owner.run(move |session| {
             Box::pin(async move {
                 let begun = begin::begin(session, number, &units).await?;
-                // Erasures run on this connection as well, so none is under way.
+                // Erasures run on this connection, too, so none is running now.
                 let seqs = begun.iter().flatten().flat_map(Begun::seqs).collect();
                 Ok::<_, JobError>((begun, in_flight.begin(seqs)))
             })
@@ -213,7 +213,7 @@ impl EventLog for PostgresStore {
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
         let settled = self.update(account, unit, AttemptUpdate::End(settlement), changes).await;
-        // After a failure they stay in flight: the worker settles them again.
+        // After a failure they stay in flight, because the worker settles them again.
         if matches!(settled, Ok(()) | Err(StoreError::NotPending | StoreError::NotOwner)) {
             self.in_flight.release(&unit.seqs().collect::<Vec<_>>());
         }

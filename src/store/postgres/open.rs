@@ -1,4 +1,4 @@
-//! Opening the store: connects, migrates the tables, and counts what is in them.
+//! Opening the store: it connects, migrates the tables, and counts their rows.
 
 use super::append::Appender;
 use super::backlogs::Backlogs;
@@ -37,7 +37,7 @@ pub enum PostgresOpenError {
     Connect {
         /// The hosts and the database.
         place: String,
-        /// What the network or the server says.
+        /// The errors of the hosts.
         source: ConnectError,
     },
     /// The tables cannot be used.
@@ -66,7 +66,7 @@ struct OpenDatabase {
 }
 
 impl OpenDatabase {
-    /// Connects to it; creates the tables if there are none, and migrates them if they are of an earlier release.
+    /// Connects to the database. Creates the tables if there are none, and migrates them if they are of an earlier release.
     async fn open(url: &PostgresUrl) -> Result<Self, PostgresOpenError> {
         let connector = Connector::new(url)?;
         let connect = |source| PostgresOpenError::Connect { place: url.place(), source };
@@ -86,7 +86,7 @@ impl PostgresStore {
     /// Opens the database, beside other processes that may have it open; creates the tables if there are none, and migrates them
     /// if they are of an earlier release.
     ///
-    /// `lease`: after so long without a sign of life, other processes take this one's accounts over; at least two seconds.
+    /// `lease`: the time without a heartbeat after which other processes take over the accounts of this one; at least two seconds.
     pub async fn open(url: &PostgresUrl, limits: Limits, lease: Duration) -> Result<Self, PostgresOpenError> {
         let OpenDatabase { connector, session, hash_key } = OpenDatabase::open(url).await?;
         let (connector, published) = (Arc::new(connector), Arc::<Published>::default());

@@ -1,7 +1,7 @@
-//! Dead letters, erasure and API keys: the traits that operators' requests go through.
+//! The traits for operators' requests: dead letters, erasure and API keys.
 //!
-//! They run on the connection that settles, whose counts therefore stay exact. The log is searched for a user in a session of its own,
-//! beside the settlements.
+//! They run on the connection that settles, so its counts stay exact. The search of the log for a user has a session of its own, beside the
+//! settlements.
 
 use super::dead_letters::{self, From};
 use super::error::JobError;
@@ -98,8 +98,8 @@ impl DeadLetters for PostgresStore {
     }
 }
 
-/// Replays dead letters, or refuses all of them because so many do not fit into the backlog of an account. Returns also the accounts
-/// to which events were appended.
+/// Replays dead letters, or refuses all of them if they do not fit into the backlog of an account. Returns also the accounts to which
+/// events were appended.
 async fn replay(
     session: &Session,
     shared: Arc<Shared>,

@@ -1,9 +1,9 @@
-//! Outcomes of events that another process delivers and a request here waits for, and the health of their accounts.
+//! The wait of a request here for the outcome of an event that another process delivers.
 //!
-//! In: events that are waited for. Out: how each ended, as the log says it, or that its owner has saved another health of the account:
-//! it may be paused or halted. While a request waits, the tables are asked for all of them every [`POLL_EVERY`], by their keys; nothing
-//! is written for the waiters, and the owner does not know them. Invariant: a wait ends when its caller drops it, and nothing is kept
-//! for a caller that has gone. Deliberately absent: remarks in words, which only the owner knows, and what a health means.
+//! In: awaited events. Out: the outcome of each from the log, or a new health of its account, which may be paused or halted. While requests
+//! wait, one query every [`POLL_EVERY`] reads all awaited rows by their primary keys; nothing is written for the waiters, and the owner
+//! does not know them. Invariant: a wait ends when its caller drops it, and leaves nothing behind. Deliberately absent: remarks in words,
+//! which only the owner knows, and the meaning of a health.
 
 use super::error::JobError;
 use super::listen::ListenConnection;
@@ -30,7 +30,7 @@ const HEALTH: &str = "SELECT name, health FROM accounts WHERE name = ANY ($1) AN
 #[derive(Debug, Default)]
 pub struct Outcomes {
     waiting: Mutex<HashMap<Seq, Waiting>>,
-    /// There is a waiter.
+    /// Notified when there is a waiter.
     asked: Notify,
 }
 
@@ -42,14 +42,14 @@ struct Waiting {
     done: oneshot::Sender<DoneElsewhere>,
 }
 
-/// What the tables hold of them.
+/// The rows of awaited events.
 struct PolledOutcomes {
     outcomes: HashMap<Seq, DoneElsewhere>,
     health: HashMap<AccountName, String>,
 }
 
 impl Outcomes {
-    /// Returns once the event is settled, or another health of its account is saved than `health`.
+    /// Returns when the event is settled, or when a health of its account is saved that differs from `health`.
     pub async fn done(&self, account: &AccountName, seq: Seq, health: Option<&str>) -> DoneElsewhere {
         let (sender, done) = oneshot::channel();
         let waiting = Waiting { account: account.clone(), health: health.map(str::to_owned), done: sender };
@@ -57,12 +57,12 @@ impl Outcomes {
         self.asked.notify_one();
         match done.await {
             Ok(done) => done,
-            // The store is closed, or another request waits for the same event.
+            // Err: the store is closed, or another request waits for the same event.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Queries the tables as long as a request waits. Never returns.
+    /// Queries the tables while a request waits. Never returns.
     pub async fn poll(self: Arc<Self>, connection: Arc<ListenConnection>) {
         loop {
             self.asked.notified().await;
@@ -72,7 +72,7 @@ impl Outcomes {
                 if seqs.is_empty() {
                     break;
                 }
-                // Err: it is asked again, and the caller waits for no longer than it wants.
+                // Err: the next query may succeed, and the caller has its own timeout.
                 if let Ok(found) = read(&connection, seqs, accounts).await {
                     self.notify_waiters(&found);
                 }
@@ -89,12 +89,12 @@ impl Outcomes {
         let ended: Vec<_> = waiting.iter().filter_map(|(seq, one)| Some((*seq, done(seq, one)?))).collect();
         for (seq, done) in ended {
             if let Some(waiting) = waiting.remove(&seq) {
-                let _ = waiting.done.send(done); // Err: the caller has gone
+                let _ = waiting.done.send(done); // Err: the caller no longer waits
             }
         }
     }
 
-    /// The events, and the names of their accounts.
+    /// The awaited events, and the names of their accounts.
     fn waited_for(&self) -> (Vec<i64>, Vec<String>) {
         let mut waiting = self.waiting.lock();
         waiting.retain(|_, one| !one.done.is_closed());

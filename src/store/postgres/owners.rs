@@ -1,8 +1,8 @@
-//! The statements of [`super::ownership`] about the tables `accounts` and `replicas`: which process owns which account.
+//! The statements of [`super::ownership`] on the tables `accounts` and `replicas`.
 //!
-//! In: what a process is about to do. Out: rows, and what was done. Invariants: rows of `accounts` are locked in the order of their
-//! numbers before they are changed, so no deadlock can arise; an account is taken only while the row of its dead owner is
-//! locked, so that the owner cannot come back meanwhile. Deliberately absent: any decision.
+//! In: the moves of a process. Out: rows, and the moves that succeeded. Invariants: rows of `accounts` are locked in the order of their
+//! numbers before they are changed, so no deadlock can arise; an account is taken only while the row of its dead owner is locked, so the
+//! owner cannot renew its heartbeat meanwhile. Deliberately absent: any decision.
 
 use super::leases::LeaseToken;
 use super::session::Session;
@@ -20,12 +20,12 @@ const ADD: &str = "INSERT INTO accounts (name)
 const HEARTBEAT: &str = "INSERT INTO replicas (replica, until) VALUES ($1, now() + $2 * interval '1 millisecond')
     ON CONFLICT (replica) DO UPDATE SET until = excluded.until RETURNING pg_postmaster_start_time()";
 const LIVE: &str = "SELECT replica FROM replicas WHERE until > now()";
-/// Those that concern this process, or all.
+/// The accounts that concern this process, or all.
 const ACCOUNTS: &str = "SELECT accounts.account, accounts.name, accounts.token, accounts.asked_by, accounts.owner,
         coalesce(replicas.until > now(), false)
     FROM accounts LEFT JOIN replicas ON replicas.replica = accounts.owner
     WHERE $2 OR accounts.owner = $1 OR accounts.owner IS NULL OR coalesce(replicas.until <= now(), true)";
-/// A row is locked, and looked at again under the lock: its process may have come back.
+/// Locks a row and checks it again under the lock: its process may have renewed its heartbeat.
 const STILL_DEAD: &str =
     "SELECT replica FROM replicas WHERE replica = ANY ($1) AND until <= now() ORDER BY replica FOR UPDATE";
 const UNKNOWN: &str = "SELECT replica FROM unnest($1::uuid[]) AS owners (replica)
@@ -79,19 +79,19 @@ impl AccountRow {
         self.token.map(|token| LeaseToken { account: self.number, token, server })
     }
 
-    /// What is known of its ownership.
+    /// The ownership of the account.
     pub fn owned(&self, was_orphaned: bool) -> Owned {
         let owner = self.owner.filter(|_| self.is_owner_alive).map(replica);
         Owned { owner, asked_by: self.asked_by, was_orphaned }
     }
 }
 
-/// The process with this name.
+/// The id of the process with this UUID.
 pub fn replica(id: Uuid) -> ReplicaId {
     ReplicaId(id.as_u128())
 }
 
-/// The name of the process.
+/// The UUID of the process.
 pub fn uuid(replica: ReplicaId) -> Uuid {
     Uuid::from_u128(replica.0)
 }
@@ -127,7 +127,7 @@ pub async fn heartbeat(
     Ok(Seen { server, live, accounts: accounts.iter().map(AccountRow::read).collect() })
 }
 
-/// Takes accounts without an owner, and those whose owners, among these, are still dead; returns which.
+/// Takes accounts without an owner, and accounts whose owners in this list are still dead; returns the taken ones.
 pub async fn take(
     session: &Session,
     me: Uuid,
@@ -149,7 +149,7 @@ pub async fn ask(session: &Session, me: Uuid, accounts: &[AccountNumber], owners
     session.execute(ASK, &[&me, &accounts, &owners]).await
 }
 
-/// Gives accounts, held by these tokens, to these owners or to nobody, with another `token`.
+/// Gives accounts with these tokens to these owners or to nobody, with a new `token`.
 pub async fn give(
     session: &Session,
     (me, token): (Uuid, Uuid),
@@ -161,7 +161,7 @@ pub async fn give(
     session.execute(GIVE, &[&token, &me, &accounts, &owners, &tokens]).await.map(drop)
 }
 
-/// Of each of these accounts the newest pending event above that seq, if there is one.
+/// The newest pending event of each of these accounts above its seq, if there is one.
 pub async fn newest(
     session: &Session,
     accounts: &[AccountNumber],
@@ -171,12 +171,12 @@ pub async fn newest(
     Ok(rows.iter().filter_map(|row| Some((row.get(0), Seq(row.get::<_, Option<i64>>(1)?)))).collect())
 }
 
-/// Removes the process from the list, if it owns nothing.
+/// Removes the process from the table `replicas`, if it owns no account.
 pub async fn deregister(session: &Session, me: Uuid) -> Result<(), Error> {
     session.execute(DEREGISTER, &[&me]).await.map(drop)
 }
 
-/// The database's clock.
+/// The time of the database's clock.
 pub async fn time(session: &Session) -> Result<Timestamp, Error> {
     Ok(Timestamp(session.query_one(TIME, &[]).await?.get(0)))
 }

@@ -1,17 +1,17 @@
 //! Ownership of accounts in the tables `accounts` and `replicas`: one owner per account, by a token.
 //!
-//! In: renewals by the caller, and hints of other processes. Out: leases. One heartbeat, the row of this process in `replicas`, keeps
-//! all its leases alive. All moments in the tables are the database's; the leases of this process count on its own monotonic
-//! clock from before the heartbeat was sent. Invariants:
+//! In: renewals by the caller, and hints of other processes. Out: leases. One heartbeat, the row of this process in `replicas`, renews all
+//! its leases. All moments in the tables are of the database's clock; the leases of this process count on its own monotonic clock from
+//! before the heartbeat was sent. Invariants:
 //! - Each takeover draws another random fencing token. It is no number that counts up: one could be drawn twice after the failover to a
 //!   standby that lags.
 //! - Whoever settles an event compares the token with the locked row of the account. The token of an old owner (a zombie) no longer
 //!   matches, so its writes fail, and there is no split brain.
-//! - After every reconnect each account is held anew, so that its scheduler is rebuilt. If the server is another one by then, or was
+//! - After every reconnect each account gets a new lease, so its scheduler is rebuilt. If the server is another one by then, or was
 //!   started again (behind a pooler nothing else shows it), what is in flight is not settled: it may be unknown there, and its seq that
 //!   of another event. It is interrupted, as by a crash.
 //!
-//! Deliberately absent: statements ([`super::owners`]), and which process is to own an account
+//! Deliberately absent: statements ([`super::owners`]), and the assignment of accounts
 //! ([`Owned::next_move`](crate::scheduling::Owned::next_move)).
 
 use super::PostgresStore;
@@ -31,12 +31,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// All accounts are looked at whenever a process came or went, and every so many renewals.
+/// The renewals after which all accounts are examined. They are examined also when a process started or ended.
 const LOOK_AT_ALL: u32 = 16;
-/// At most so many accounts are taken or given in one transaction.
+/// The most accounts that are taken or given in one transaction.
 const PORTION: usize = 500;
 
-/// After how long without a heartbeat a process counts as dead, and what follows from that.
+/// The time without a heartbeat after which a process counts as dead, and the times that are derived from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseTimes(pub Duration);
 
@@ -46,13 +46,13 @@ impl LeaseTimes {
         self.0 / 8
     }
 
-    /// For so long after a heartbeat was sent, requests may be sent to Refersion. The margin, three eighths of the lease, is for requests
-    /// that were sent just before: they have had their effect before another process can take the account over.
+    /// How long after a heartbeat requests may be sent to Refersion. The margin, three eighths of the lease, is for requests that were sent
+    /// just before: they have their effect before another process can take the account over.
     fn send_for(self) -> Duration {
         self.0 * 5 / 8
     }
 
-    /// In milliseconds, as the database takes it.
+    /// The lease in milliseconds, for the database.
     fn millis(self) -> f64 {
         self.0.as_secs_f64() * 1_000.0
     }
@@ -64,16 +64,16 @@ pub struct Replica {
     times: LeaseTimes,
     connection: Arc<ListenConnection>,
     shared: Arc<Shared>,
-    /// What it tells the others.
+    /// Its hints for other processes.
     pub hints: Arc<Hints>,
     heard: Mutex<UnboundedReceiver<String>>,
     last: Mutex<LastRenewal>,
 }
 
-/// What was seen at the last renewal.
+/// The state at the last renewal.
 #[derive(Default)]
 struct LastRenewal {
-    /// The owner's connection, by the number of its sessions so far.
+    /// The number of sessions of the owner's connection.
     sessions: u64,
     /// When the server was started.
     server: Option<SystemTime>,
@@ -84,7 +84,7 @@ struct LastRenewal {
 }
 
 impl Replica {
-    /// This process, which owns nothing yet. `heard` has the texts of notifications.
+    /// This process, without accounts. `heard` receives the texts of notifications.
     pub fn new(
         times: LeaseTimes,
         connection: Arc<ListenConnection>,
@@ -96,7 +96,7 @@ impl Replica {
         Self { me, times, connection, shared, hints, heard: Mutex::new(heard), last: Mutex::default() }
     }
 
-    /// As [`Ownership::renew`]. `sessions` is how many sessions the owner's connection has had.
+    /// Implements [`Ownership::renew`]. `sessions`: the number of sessions of the owner's connection so far.
     pub async fn renew(
         &self,
         candidates: &BTreeSet<AccountName>,
@@ -131,7 +131,7 @@ impl Replica {
         self.newest().await
     }
 
-    /// Returns when another process did something, or an account can be given up.
+    /// Returns when there is a hint of another process, or an account can be given up.
     pub async fn changed(&self) -> Change {
         let mut heard = self.heard.lock().await;
         loop {
@@ -161,7 +161,7 @@ impl Replica {
         Ok(now.after(asked.elapsed() / 2))
     }
 
-    /// Renews the heartbeat, and reads which processes are alive, and the accounts that concern this process, or all.
+    /// Renews the heartbeat, and reads the live processes and the accounts that concern this process, or all.
     async fn heartbeat(
         &self,
         last: &LastRenewal,
@@ -190,7 +190,7 @@ impl Replica {
         }
     }
 
-    /// Ends the leases of accounts that belong to another process by now, and holds those that this process was given.
+    /// Ends the leases of accounts that belong to another process by now, and adds leases of accounts that this process was given.
     fn compare(&self, seen: &Seen) {
         let leases = &self.shared.leases;
         let mine = seen.accounts.iter().filter(|row| row.owner.map(replica) == Some(self.me));
@@ -219,7 +219,7 @@ impl Replica {
                     last.free.insert(row.number);
                 }
                 Move::Stay => {}
-                Move::Take if self.shared.leases.is_held(&row.name) => {} // an earlier lease of it has not ended yet
+                Move::Take if self.shared.leases.is_held(&row.name) => {} // an earlier lease of the account has not ended yet
                 Move::Take => moves.take.push(row.clone()),
                 Move::Ask => moves.ask.extend(row.owner.map(|owner| (row.number, owner))),
                 Move::Give(to) => {
@@ -230,7 +230,7 @@ impl Replica {
         moves
     }
 
-    /// Takes accounts over, if their owners are still dead.
+    /// Takes accounts over if their owners are still dead.
     async fn take(&self, rows: &[AccountRow], server: SystemTime) -> Result<(), StoreError> {
         for portion in rows.chunks(PORTION) {
             let (me, token) = (uuid(self.me), Uuid::from_u128(rand::random()));
@@ -263,7 +263,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Gives up the accounts of which nothing is in flight any more; those that are to be held anew are.
+    /// Gives up the accounts whose ending leases have no clone left, or gives them a new lease.
     async fn give_up_ended(&self) -> Result<(), StoreError> {
         let (mut given, leases) = (Vec::new(), &self.shared.leases);
         for ended in leases.ended() {
@@ -294,7 +294,7 @@ impl Replica {
         Ok(())
     }
 
-    /// Gives up every account of which nothing is in flight. Other processes take the others over when the lease has ended.
+    /// Gives up every account without events in flight. Other processes take over the others when the lease has ended.
     pub async fn resign(&self) -> Result<(), StoreError> {
         self.shared.leases.end_all(LeaseEnd::Give(None));
         self.give_up_ended().await?;
@@ -304,13 +304,13 @@ impl Replica {
         Ok(())
     }
 
-    /// This process owns nothing and will not.
+    /// Removes this process, which owns no account and will own none.
     async fn deregister(&self) -> Result<(), StoreError> {
         let me = uuid(self.me);
         self.connection.run(move |session| Box::pin(async move { owners::deregister(session, me).await })).await
     }
 
-    /// The accounts owned here that have pending events which were not reported yet.
+    /// The owned accounts with pending events that were not reported yet.
     async fn newest(&self) -> Result<Vec<AccountName>, StoreError> {
         let reported = self.shared.leases.newest_reported().into_iter();
         let first = |name: &AccountName| self.shared.backlogs.first(name).0;
@@ -353,7 +353,7 @@ impl Ownership for PostgresStore {
     }
 }
 
-/// What this process is about to do.
+/// The moves of this process.
 #[derive(Debug, Default)]
 struct Moves {
     take: Vec<AccountRow>,

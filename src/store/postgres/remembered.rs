@@ -1,8 +1,9 @@
-//! What is remembered of users who are no affiliates yet: rows by the key of the `userId`, found by that of the e-mail address, too.
+//! Remembered traits of users who are no affiliates yet: rows by the user key of the `userId`, which are found by that of the e-mail
+//! address, too.
 //!
-//! In: changes that settlements bring, and keys to erase. Out: the rows of events' users. Invariants: a row is written and erased in the
-//! transaction of the settlement, under the lock of its account; one that was erased meanwhile does not come back; compaction waits for
-//! no row. Deliberately absent: what the bytes mean.
+//! In: changes of settlements, and user keys to erase. Out: the rows of events' users. Invariants: a row is written and erased in the
+//! transaction of the settlement, under the lock of its account; a row that was erased meanwhile is not written again; compaction waits for
+//! no row. Deliberately absent: the meaning of the bytes.
 
 use super::columns::text;
 use super::compact;
@@ -17,10 +18,10 @@ use tokio_postgres::{Error, Row};
 
 /// The columns of [`rows::remembered::sealed`](crate::store::rows::remembered::sealed), and the key.
 pub const OF_USERS: &str = "SELECT sealed, expires_at, key FROM remembered_traits WHERE key = ANY ($1)";
-/// A key of a user, and the key of the row that it leads to: the events with keys that lead to one row are of one user.
+/// A user key, and the key of the row that it leads to. Events with keys that lead to one row are of one user.
 pub const SHARED_LANES: &str = "SELECT key, key FROM remembered_traits WHERE key = ANY ($1) AND email IS NOT NULL
     UNION ALL SELECT email, key FROM remembered_traits WHERE email = ANY ($1)";
-/// Those of these keys with which anything is remembered.
+/// The user keys of this list with remembered traits.
 pub const KNOWN: &str = "SELECT key FROM remembered_traits WHERE key = ANY ($1)
     UNION ALL SELECT email FROM remembered_traits WHERE email = ANY ($1)";
 pub const SIZES: &str = "SELECT accounts.name, count(*), sum(size)::bigint
@@ -35,10 +36,10 @@ const KEEP: &str = "INSERT INTO remembered_traits (key, account, email, expires_
         names = excluded.names, sealed = excluded.sealed";
 const ERASE_USED: &str = "DELETE FROM remembered_traits WHERE key = ANY ($1)";
 
-/// So many rows are removed in one transaction.
+/// The rows that are removed in one transaction.
 const PORTION: i64 = 2_000;
 
-/// Makes the changes of several settlements, no two of them of the same user.
+/// Makes the changes of several settlements. No two of them may be of the same user.
 pub async fn apply(session: &Session, changes: &[(AccountNumber, &TraitsChange)]) -> Result<(), Error> {
     let (mut kept, mut used): (Vec<(AccountNumber, &KeptTraits)>, Vec<&[u8]>) = (Vec::new(), Vec::new());
     for (account, change) in changes {
@@ -65,19 +66,19 @@ pub async fn apply(session: &Session, changes: &[(AccountNumber, &TraitsChange)]
     session.execute(KEEP, values).await.map(drop)
 }
 
-/// Erases what is remembered under these keys, or with these addresses; returns of how many users.
+/// Erases the remembered traits with one of these user keys; returns the number of users.
 pub async fn erase(session: &Session, keys: &[UserKeyHash]) -> Result<u64, Error> {
     let keys = as_slices(keys);
     session.execute("DELETE FROM remembered_traits WHERE key = ANY ($1) OR email = ANY ($1)", &[&keys]).await
 }
 
-/// Of how many users anything is remembered under these keys, or with these addresses.
+/// The number of users with remembered traits among these user keys.
 pub async fn count(session: &Session, keys: &[UserKeyHash]) -> Result<u64, Error> {
     let sql = "SELECT count(*) FROM remembered_traits WHERE key = ANY ($1) OR email = ANY ($1)";
     Ok(session.query_one(sql, &[&as_slices(keys)]).await?.get::<_, i64>(0).unsigned_abs())
 }
 
-/// The keys in the rows of these keys, or with these addresses.
+/// The user keys in the rows with one of these keys.
 pub async fn user_keys_beside(session: &Session, keys: &[UserKeyHash]) -> Result<Vec<UserKeyHash>, Error> {
     let sql = "SELECT key, email FROM remembered_traits WHERE key = ANY ($1) OR email = ANY ($1) ORDER BY key";
     let rows = session.query(sql, &[&as_slices(keys)]).await?;
@@ -85,7 +86,7 @@ pub async fn user_keys_beside(session: &Session, keys: &[UserKeyHash]) -> Result
     Ok(rows.iter().flat_map(both).flatten().filter_map(|key| key.try_into().ok()).collect())
 }
 
-/// What is remembered under a key of a user, with the key of its row.
+/// The remembered traits of a user key, with the key of its row.
 pub async fn look_up(session: &Session, key: &UserKey, by: FoundBy) -> Result<Vec<(UserKeyHash, FoundTraits)>, Error> {
     let sql = match key {
         UserKey::UserId(_) => "SELECT key, names, expires_at FROM remembered_traits WHERE key = $1",
@@ -99,7 +100,7 @@ pub async fn look_up(session: &Session, key: &UserKey, by: FoundBy) -> Result<Ve
     Ok(rows.iter().filter_map(found).collect())
 }
 
-/// How much is remembered, by account.
+/// The size of the remembered traits, by account.
 pub fn sizes(rows: &[Row]) -> BTreeMap<String, TraitsSize> {
     let size = |row: &Row| {
         let number = |column| row.get::<_, i64>(column).unsigned_abs();
@@ -108,7 +109,7 @@ pub fn sizes(rows: &[Row]) -> BTreeMap<String, TraitsSize> {
     rows.iter().map(size).collect()
 }
 
-/// Removes a portion of what has expired; returns whether there may be more.
+/// Removes a portion of the expired traits; returns whether there may be more.
 pub async fn remove_expired(session: &Session, before: Timestamp) -> Result<bool, Error> {
     let sql = "DELETE FROM remembered_traits WHERE key = ANY (ARRAY(
                    SELECT key FROM remembered_traits WHERE expires_at < $1 ORDER BY expires_at LIMIT $2
@@ -116,8 +117,8 @@ pub async fn remove_expired(session: &Session, before: Timestamp) -> Result<bool
     Ok(session.execute(sql, &[&before.0, &PORTION]).await? == PORTION.unsigned_abs())
 }
 
-/// Removes a portion of what accounts hold above the limits, the oldest first; returns of how many users. `None`: another process is at
-/// it. It runs in a transaction.
+/// Removes a portion of the traits above the limits of accounts, the oldest first; returns the number of users. `None`: another process
+/// compacts. It runs in a transaction.
 pub async fn remove_surplus(session: &Session, limits: TraitsLimits) -> Result<Option<u64>, Error> {
     if !compact::lock(session).await? {
         return Ok(None);

@@ -1,38 +1,38 @@
-//! The tables of the PostgreSQL engine, and the changes that lead to them.
+//! The tables of the PostgreSQL engine, and their migrations.
 //!
-//! The tables are those of the SQLite engine with PostgreSQL's types. They hold keyed hashes where SQLite's do, and no personal
-//! data in plain text but in bodies, which are packed as SQLite's are. Differences: `ids` is the deduplication index (in memory
-//! with SQLite, which has one process), an affiliate is found by `affiliates.key` instead of by a link with a tag of its own, and
-//! `accounts` says which process owns an account. Invariants: a row of `accounts` is locked by every transaction that changes events of its
-//! account, and appending never updates it (the versions of a row that is updated all the time cannot be removed while a backup
-//! runs); a change of the tables is expanded first, so that the release before can go on beside it, and contracted one release
-//! later, when `oldest_reader` is raised. Deliberately absent: foreign keys and triggers, which would decide something.
+//! The tables are those of the SQLite engine with PostgreSQL's types. They have the same keyed hashes, and personal data in plain text only
+//! in bodies, which are packed in the same way. Differences: `ids` is the deduplication index (in memory with SQLite, which has one
+//! process), an affiliate is found by `affiliates.key` instead of by a link with its own tag, and `accounts` has the owner of each account.
+//! Invariants: a row of `accounts` is locked by every transaction that changes events of its account, and appending never updates it (the
+//! versions of a row that is updated all the time cannot be removed while a backup runs); a change of the tables is expanded first, so that
+//! the previous release can run beside it, and contracted one release later, when `oldest_reader` is raised. Deliberately absent: foreign
+//! keys and triggers, which would make decisions.
 
 use crate::failpoint;
 
-/// From one version of the tables to the next one.
+/// A migration from one version of the tables to the next.
 #[derive(Clone, Debug)]
 pub struct Migration {
     /// The version it leads to.
     pub version: i64,
-    /// Releases whose [`version`] is below this one cannot work with the tables any more.
+    /// The oldest [`version`] of a release that can still work with the tables.
     pub oldest_reader: i64,
     /// The statements.
     pub sql: &'static str,
 }
 
-/// Every migration, in order. One that was released is never changed.
+/// Every migration, in order. A released migration is never changed.
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, oldest_reader: 1, sql: TABLES },
-    // A release of version 1 makes no blocks, and removes none: it may leave some without rows, and filters of forgotten keys.
+    // A release of version 1 neither makes nor removes blocks: it may leave blocks without rows, and filters of forgotten user keys.
     Migration { version: 2, oldest_reader: 1, sql: KEY_BLOCKS },
-    // A release before makes filters without ids of events, removes entries of the ledger once the deduplication window has passed, remembers
-    // nothing of users who are no affiliates yet, and erases none of it.
+    // An earlier release makes filters without event ids, removes entries of the ledger when the deduplication window has passed, and
+    // neither remembers nor erases traits of users who are no affiliates yet.
     Migration { version: 3, oldest_reader: 1, sql: LEDGER_AND_REMEMBERED_TRAITS },
 ];
 
-/// The migrations that this process knows. A test makes it one of the next release, which has one more: it `expands` the tables, so that
-/// this release can go on, or it `contracts` them.
+/// The migrations that this process knows. A test makes it a process of the next release, which has one more: it `expands` the tables, so
+/// that this release can still run, or it `contracts` them.
 pub fn migrations() -> Vec<Migration> {
     let mut known = MIGRATIONS.to_vec();
     if let (Some(effect), Some(last)) = (failpoint::argument("store::next_release"), known.last()) {

@@ -1,12 +1,12 @@
 //! A session: one connection to PostgreSQL, its settings, and its prepared statements.
 //!
-//! In: statements with values. Out: rows. Statements are sent when their future is first polled, so several of them joined
-//! (`try_join!`) travel in one packet, in that order, provided that they were prepared ([`Session::prepare`]) before. Invariants: a
-//! statement is prepared once in a session, and planned once: its plan depends on no value; every commit is synced, whatever
-//! the server's default; no statement and no transaction lasts longer than [`SETTINGS`] say, so that a process that freezes
-//! holds up no other for longer. Behind PgBouncer in transaction mode each transaction may be in another session of the server, so nothing is
-//! kept in one: the settings are those that PgBouncer makes, and are only checked; a statement is sent whole each time, and of preparing it,
-//! only the types of its values are kept. Deliberately absent: reconnecting ([`super::connection`]).
+//! In: statements with values. Out: rows. Statements are sent when their future is first polled, so several of them joined (`try_join!`)
+//! travel in one packet, in that order, provided that they were prepared ([`Session::prepare`]) before. Invariants: a statement is prepared
+//! once in a session, and planned once: its plan depends on no value; every commit is synced, whatever the server's default; no statement
+//! and no transaction lasts longer than [`SETTINGS`] permit, so a frozen process does not delay another for longer. Behind PgBouncer in
+//! transaction mode each transaction may be in another session of the server, so nothing is kept in a session: PgBouncer makes the
+//! settings, and they are only checked; a statement is sent as a whole each time, and only the types of its values are kept. Deliberately
+//! absent: reconnecting ([`super::connection`]).
 
 use super::shared::AccountNumber;
 use futures_util::future::try_join;
@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 /// The values of a statement.
 pub type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// The settings of a session. Without the first ones, plans made while the tables were empty join everything with everything:
-/// rows are found by index, from the few that the statement names. They do not suffice for a table of which PostgreSQL believes that it has
-/// hardly any row, as `bodies` after a vacuum: to read it whole for a join seems to be cheap, but it may have millions of outdated rows
-/// that an old transaction keeps. So statements on the path of events look its rows up one by one: `LATERAL (… LIMIT 1)`, or a
-/// subquery for a single value, neither of which is ever planned as a join. A process that is frozen holds its locks for a second.
+/// The settings of a session. The first ones make plans find rows by index, from the few that the statement names; without them, plans that
+/// were made while the tables were empty would join whole tables. They are not sufficient for a table that has few rows by PostgreSQL's
+/// statistics, such as `bodies` after a vacuum: reading it as a whole for a join seems to be cheap, but it may have millions of outdated
+/// rows that an old transaction keeps. So statements on the path of events look its rows up one by one, by `LATERAL (… LIMIT 1)` or a
+/// subquery for a single value, neither of which is ever planned as a join. A frozen process holds its locks for a second.
 const SETTINGS: &str = "
     SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off;
@@ -56,7 +56,7 @@ const CHECK_SETTINGS: &str = "DO $$
         END IF;
     END $$";
 
-/// The name by which a statement is prepared for a moment, to learn the types of its values.
+/// The name of a statement that is prepared only to get the types of its values.
 const FOR_TYPES: &str = "refersion_destination_types";
 
 /// `NO KEY`: as strong as an update of any other column, and no stronger.
@@ -71,7 +71,7 @@ pub struct Session {
     ended: CancellationToken,
 }
 
-/// What is kept of a statement.
+/// The cached part of a statement.
 #[derive(Clone)]
 enum Prepared {
     /// It was prepared in this session.
@@ -87,12 +87,12 @@ impl Session {
         Ok(Self { client, is_pooled, statements: Mutex::default(), ended })
     }
 
-    /// Whether each transaction may be in another session of the server: nothing may be set for the session then.
+    /// Whether each transaction may be in another session of the server. Then no setting of the session is possible.
     pub fn is_pooled(&self) -> bool {
         self.is_pooled
     }
 
-    /// Prepares statements that are to be sent together.
+    /// Prepares statements that will be sent together.
     pub async fn prepare(&self, statements: &[&'static str]) -> Result<(), Error> {
         for sql in statements {
             self.prepared(sql).await?;
@@ -108,12 +108,12 @@ impl Session {
         }
     }
 
-    /// The same for at most one row.
+    /// Runs a statement and returns its row, if there is one.
     pub async fn query_opt(&self, sql: &'static str, values: Values<'_>) -> Result<Option<Row>, Error> {
         Ok(self.query(sql, values).await?.into_iter().next())
     }
 
-    /// The same for exactly one row.
+    /// Runs a statement and returns its only row.
     pub async fn query_one(&self, sql: &'static str, values: Values<'_>) -> Result<Row, Error> {
         match self.prepared(sql).await? {
             Prepared::InSession(statement) => self.client.query_one(&statement, values).await,
@@ -121,7 +121,7 @@ impl Session {
         }
     }
 
-    /// Runs a statement and returns how many rows it changed.
+    /// Runs a statement and returns the number of rows that it changed.
     pub async fn execute(&self, sql: &'static str, values: Values<'_>) -> Result<u64, Error> {
         match self.prepared(sql).await? {
             Prepared::InSession(statement) => self.client.execute(&statement, values).await,
@@ -129,13 +129,13 @@ impl Session {
         }
     }
 
-    /// Runs statements without values and results, which may be several. They are not prepared.
+    /// Runs one or more statements without values and results. They are not prepared.
     pub async fn run_statements(&self, sql: &str) -> Result<(), Error> {
         self.client.batch_execute(sql).await
     }
 
-    /// Runs `work` in a transaction: committed if it succeeds, rolled back if it fails. `work` uses this session, and passes on
-    /// every error of PostgreSQL: after one, nothing would be committed.
+    /// Runs `work` in a transaction: committed if it succeeds, rolled back if it fails. `work` uses this session, and must return every
+    /// error of PostgreSQL: after an error, nothing would be committed.
     pub async fn transaction<T, E: From<Error>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         self.run_statements("BEGIN").await?;
         match work.await {
@@ -158,7 +158,7 @@ impl Session {
     /// Begins a transaction, and locks the rows of these accounts.
     pub async fn begin_locked(&self, accounts: &[AccountNumber]) -> Result<(), Error> {
         self.prepare(&[LOCK]).await?;
-        // One packet: each of them sends its statement when it is first polled, in this order.
+        // One packet: each future sends its statement when it is first polled, in this order.
         let begun = try_join(self.run_statements("BEGIN"), self.lock(accounts)).await;
         if begun.is_err() {
             self.roll_back().await;
@@ -168,7 +168,7 @@ impl Session {
 
     /// Ends the transaction without its changes.
     pub async fn roll_back(&self) {
-        // Err: the session is gone, and the transaction with it.
+        // Err: the session has ended, and the transaction with it.
         let _ = self.run_statements("ROLLBACK").await;
     }
 
@@ -196,7 +196,7 @@ impl Session {
         Ok(prepared)
     }
 
-    /// The types of the values of a statement. All of it is one message, so a pooler leaves it in one session.
+    /// The types of the values of a statement. It is one message, so a pooler sends it to one session.
     async fn types(&self, sql: &str) -> Result<Vec<Type>, Error> {
         let ask = format!(
             "PREPARE {FOR_TYPES} AS {sql}; SELECT array_to_string(parameter_types::oid[], ' ') FROM pg_prepared_statements

@@ -25,10 +25,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use tokio_postgres::{Error, Row};
 
-/// A group has at most so many requests.
+/// The most requests in a group.
 const MAX_GROUP: usize = 256;
 
-/// The tokens are read after the lock was taken.
+/// Reads the tokens, after the lock was taken.
 const TOKENS: &str = "SELECT account, token, pg_postmaster_start_time() FROM accounts
     WHERE account = ANY ($1) AND token IS NOT NULL";
 const EVENTS: &str = "SELECT seq, account, received_at, outcome FROM log WHERE seq = ANY ($1)";
@@ -36,12 +36,12 @@ const EVENTS: &str = "SELECT seq, account, received_at, outcome FROM log WHERE s
 pub const ATTEMPTS: &str = "SELECT begun, followers, progress, failures, failing_for, wait, noted_at, history, seq
     FROM attempts WHERE seq = ANY ($1)";
 
-/// What an attempt came to.
+/// The result of an attempt.
 #[derive(Debug)]
 pub enum AttemptUpdate {
-    /// It goes on, with this progress.
+    /// The attempt continues, with this progress.
     Progress(Progress),
-    /// It ended.
+    /// The attempt ended.
     End(Settlement),
 }
 
@@ -54,9 +54,9 @@ pub struct Settle {
     pub token: LeaseToken,
     /// The unit.
     pub unit: Unit,
-    /// What the attempt came to.
+    /// The result of the attempt.
     pub update: AttemptUpdate,
-    /// What changes in the affiliate index.
+    /// The changes of the affiliate index.
     pub changes: AffiliateChanges,
 }
 
@@ -70,7 +70,7 @@ impl Settle {
         self.unit.seqs().chain(done.iter().map(|(seq, _)| *seq))
     }
 
-    /// Whether it reads what it erases.
+    /// Whether it erases data, which it has to read before.
     fn erases(&self) -> bool {
         !self.changes.forget.is_empty() || !self.changes.erase.is_empty() || self.changes.deleted_at.is_some()
     }
@@ -162,7 +162,7 @@ fn accounts(group: &[Settle]) -> Vec<AccountNumber> {
     accounts.into_iter().collect()
 }
 
-/// What is read in the second round trip.
+/// The rows of the second round trip.
 struct SettleReading {
     /// Of the owners, as this server says.
     tokens: HashSet<LeaseToken>,
@@ -210,7 +210,7 @@ impl SettleReading {
         received.max().unwrap_or_default()
     }
 
-    /// Adds what an accepted request writes.
+    /// Adds the rows of an accepted request.
     fn write_into(&self, rows: &mut SettledRows, settle: &Settle) {
         let head = settle.unit.head;
         let Some((number, _)) = self.events.get(&head) else { return };
@@ -235,7 +235,7 @@ impl SettleReading {
         }
     }
 
-    /// Keeps an event as a dead letter. A row of its attempts that is damaged counts as empty: that was reported when it was begun.
+    /// Keeps an event as a dead letter. A damaged row of its attempts counts as empty, because it was reported when the event was begun.
     fn keep(&self, rows: &mut SettledRows, head: Seq, outcome: OutcomeCode, (reason, at): (&str, Timestamp)) {
         let record = self.attempts.get(&head).cloned().flatten().unwrap_or_default();
         rows.keep_dead(head, outcome, reason, at, record.attempts.failures, record.history.as_deref());

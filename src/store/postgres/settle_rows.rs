@@ -1,7 +1,7 @@
 //! The rows that settlements of one transaction write: attempts, outcomes, dead letters.
 //!
-//! In: one call for each thing that changes. Out: one statement for each table, however many events there are. Invariants: an event is
-//! in it once; a dead letter is made from the row of the log and the body before these change.
+//! In: one call for each change. Out: one statement for each table, however many events there are. Invariants: an event is in it once; a
+//! dead letter is made from the row of the log and the body before these change.
 
 use super::columns::text;
 use super::session::{Session, Values};
@@ -29,11 +29,12 @@ const KEEP_DEAD: &str = "INSERT INTO dead_letters
             AS dead (seq, code, reason, failures, died_at, history)
         CROSS JOIN LATERAL (SELECT log.*, (SELECT body FROM bodies WHERE bodies.seq = log.seq)
             FROM log WHERE log.seq = dead.seq LIMIT 1) AS log";
-/// Of these dead letters: each has one key or two.
+/// Inserts the user keys of these dead letters, each of which has one or two.
 const DEAD_KEYS: &str = "INSERT INTO dead_keys (key, seq) SELECT of_user.key, dead_letters.seq
     FROM dead_letters CROSS JOIN LATERAL (VALUES (substr(keys, 2, 16)), (substr(keys, 19, 16))) AS of_user (key)
     WHERE dead_letters.seq = ANY ($1) AND of_user.key <> '' ON CONFLICT (key, seq) DO NOTHING";
-/// One statement, since each costs both sides a wake-up. The seqs rise, so `width_bucket` says which of them one is.
+/// Ends events in one statement, since each statement costs both sides a wake-up. The seqs rise, so `width_bucket` finds the position of
+/// one.
 const END: &str =
     "WITH erased AS (DELETE FROM bodies WHERE seq = ANY ($1)), ended AS (DELETE FROM attempts WHERE seq = ANY ($1))
     UPDATE log SET outcome = ($2::smallint[])[width_bucket(log.seq, $1::bigint[])] WHERE log.seq = ANY ($1)";
@@ -41,7 +42,7 @@ const END: &str =
 /// The statements that are sent together.
 pub const STATEMENTS: &[&str] = &[SAVE_ATTEMPTS, DELETE_ATTEMPTS, KEEP_DEAD, DEAD_KEYS, END];
 
-/// What is written.
+/// The rows to write.
 #[derive(Debug, Default)]
 pub struct SettledRows {
     saved: Vec<(Seq, AttemptColumns)>,
@@ -62,7 +63,7 @@ struct Dead {
 }
 
 impl SettledRows {
-    /// The attempts at a pending event; `None`: the row is damaged, and stays as it is.
+    /// Saves the attempts of a pending event; `None`: the row is damaged, and stays as it is.
     pub fn save_attempts(&mut self, seq: Seq, record: Option<AttemptRecord>) {
         match record.map(AttemptRecord::columns) {
             Some(Some(columns)) => self.saved.push((seq, columns)),
@@ -71,7 +72,7 @@ impl SettledRows {
         }
     }
 
-    /// A pending event ends.
+    /// Ends a pending event.
     pub fn end(&mut self, seq: Seq, outcome: OutcomeCode) {
         self.ended.entry(seq).or_insert(outcome);
     }
@@ -81,7 +82,7 @@ impl SettledRows {
         self.ended.contains_key(&seq)
     }
 
-    /// A pending event is kept as a dead letter, with what it went through before.
+    /// Keeps a pending event as a dead letter, with its history.
     pub fn keep_dead(
         &mut self,
         seq: Seq,
@@ -97,12 +98,12 @@ impl SettledRows {
         self.dead.push(Dead { seq, code: outcome.as_str(), reason: text(reason), failures, died_at: at, history });
     }
 
-    /// How many dead letters are added.
+    /// The number of added dead letters.
     pub fn dead_letters(&self) -> i64 {
         i64::try_from(self.dead.len()).unwrap_or(i64::MAX)
     }
 
-    /// Writes everything. The statements are sent when this is first polled.
+    /// Writes everything. Sends the statements when it is first polled.
     pub async fn write(&self, session: &Session) -> Result<(), Error> {
         let attempts = try_join(self.delete_attempts(session), self.write_attempts(session));
         let dead = try_join(self.write_dead(session), self.write_dead_keys(session));

@@ -15,31 +15,31 @@ use tokio_util::sync::CancellationToken;
 /// The number of an account in the tables.
 pub type AccountNumber = i32;
 
-/// Adds those of these accounts that are missing, and returns all of them, but for those that another process is adding.
+/// Adds the missing accounts of this list, and returns all of the list, except accounts that another process is adding.
 const NUMBERS: &str =
     "WITH added AS (INSERT INTO accounts (name) SELECT wanted.name FROM unnest($1::text[]) AS wanted (name)
         WHERE (SELECT accounts.account FROM accounts WHERE accounts.name = wanted.name) IS NULL
         ON CONFLICT (name) DO NOTHING RETURNING name, account)
     SELECT name, account FROM added UNION ALL SELECT name, account FROM accounts WHERE name = ANY ($1)";
 
-/// Shared by the connections.
+/// The shared state.
 #[derive(Debug)]
 pub struct Shared {
-    /// The key of this store's hashes.
+    /// The hash key of this store.
     pub hash: HashKey,
-    /// How many events of one account may be pending.
+    /// The most pending events of one account.
     pub max_backlog: u64,
-    /// An event may have its former id: this store was filled from one of an earlier release.
+    /// Whether an event may have its former id, because this store was filled from one of an earlier release.
     pub has_former_ids: bool,
-    /// How many events are pending.
+    /// The numbers of pending events.
     pub backlogs: Backlogs,
     /// The accounts that this process owns.
     pub leases: Leases,
     /// Receives every commit.
     pub observer: CommitObserver,
-    /// Events that were answered without being appended, until they are written.
+    /// The events that were answered without being appended and are not written yet.
     pub ledger: LedgerBuffer,
-    /// A newer release has migrated the tables so far that this one has to end.
+    /// Cancelled when a newer release has migrated the tables so far that this one has to end.
     pub too_old: CancellationToken,
     numbers: Mutex<HashMap<AccountName, AccountNumber>>,
 }
@@ -57,7 +57,7 @@ impl Shared {
         self.numbers.lock().get(name).copied()
     }
 
-    /// This is the number of an account.
+    /// Records the number of an account.
     pub fn know_number(&self, name: &AccountName, number: AccountNumber) {
         self.numbers.lock().insert(name.clone(), number);
     }

@@ -1,8 +1,8 @@
-//! TLS to PostgreSQL: which certificates of the server are believed.
+//! TLS to PostgreSQL: the verification of the server's certificate.
 //!
-//! In: what is to be verified, and the trusted roots. Out: a connector for the driver. As with libpq, `sslmode=require` alone
-//! verifies nothing, `verify-ca` the authority, `verify-full` the authority and the host. Invariant: signatures of the handshake
-//! are verified in every mode. Deliberately absent: client certificates.
+//! In: the mode of verification, and the trusted roots. Out: a connector for the driver. As with libpq, `sslmode=require` alone verifies
+//! nothing, `verify-ca` the authority, `verify-full` the authority and the host. Invariant: signatures of the handshake are verified in
+//! every mode. Deliberately absent: client certificates.
 
 use super::url::Verification;
 use rustls::client::WebPkiServerVerifier;
@@ -31,7 +31,7 @@ pub enum TlsError {
     System(String),
 }
 
-/// A connector that verifies this much, against the certificates in `roots` or those of the system.
+/// A connector that verifies in this mode, with the certificates in `roots` or those of the system.
 pub fn connector(verification: Verification, roots: Option<&Path>) -> Result<MakeRustlsConnect, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let system = |error: rustls::Error| TlsError::System(error.to_string());
@@ -63,12 +63,12 @@ fn authorities(roots: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<A
     Ok(verifier.map_err(|error| refused(error.to_string()))?)
 }
 
-/// Verifies what the mode asks for.
+/// The verifier of one mode.
 #[derive(Debug)]
 struct Verifier {
-    /// `None`: any certificate will do.
+    /// The trusted authorities. `None`: any certificate is accepted.
     authorities: Option<Authorities>,
-    /// A certificate of another host will do, too.
+    /// Whether a certificate of another host is accepted, too.
     any_host: bool,
     provider: Arc<CryptoProvider>,
 }

@@ -1,8 +1,8 @@
 //! A PostgreSQL store as the [`TransferSource`] or the [`TransferTarget`] of a transfer: its tables as rows of plain values.
 //!
-//! Invariants: the tables `accounts` and `replicas` are locked meanwhile, so no service appends, settles or starts; a live replica is
-//! refused. The source is read as of one moment; everything is written in one transaction. The index of ids is made of the log.
-//! Deliberately absent: owners, tokens and replicas, which are of one run.
+//! Invariants: the tables `accounts` and `replicas` are locked meanwhile, so no service appends, settles or starts; a database with a live
+//! replica is refused. The source is read as of one moment; everything is written in one transaction. The index of ids is made from the
+//! log. Deliberately absent: owners, tokens and replicas, which belong to one run.
 
 use super::columns::text;
 use super::compact;
@@ -27,9 +27,9 @@ pub struct PostgresSource(Session);
 /// A database to which a store is moved.
 pub struct PostgresTarget(Session);
 
-/// A transfer takes as long as it takes.
+/// The settings of the session: a transfer has no timeout.
 const SETTINGS: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
-/// A transaction that changes events locks rows of `accounts`, and a process that starts writes to `replicas`.
+/// Locks out services: a transaction that changes events locks rows of `accounts`, and a process that starts writes to `replicas`.
 const LOCK: &str = "LOCK TABLE accounts, replicas IN EXCLUSIVE MODE NOWAIT";
 
 impl PostgresSource {
@@ -54,7 +54,7 @@ impl PostgresTarget {
     }
 }
 
-/// Begins a transaction that keeps every service out.
+/// Begins a transaction that locks out every service.
 async fn begin(session: &Session, begin: &str) -> Result<(), StoreError> {
     let in_use = |by: &str| Err(StoreError::Fatal(format!("the database is in use by {by} of this service")));
     match lock(session, begin).await {
@@ -66,7 +66,7 @@ async fn begin(session: &Session, begin: &str) -> Result<(), StoreError> {
     }
 }
 
-/// Locks the tables in a transaction; returns how many processes of this service were alive within the last seconds.
+/// Locks the tables in a transaction; returns the number of live processes of this service.
 async fn lock(session: &Session, begin: &str) -> Result<i64, Error> {
     for sql in [SETTINGS, begin, LOCK] {
         session.run_statements(sql).await?;
@@ -166,7 +166,7 @@ impl TransferSource for PostgresSource {
     }
 }
 
-/// As a parameter of a statement. PostgreSQL takes no text with the character NUL; what Refersion said may hold one.
+/// As a parameter of a statement. PostgreSQL accepts no text with the character NUL, which a message of Refersion may have.
 impl ToSql for ColumnValue {
     fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         match self {
@@ -181,7 +181,7 @@ impl ToSql for ColumnValue {
     to_sql_checked!();
 }
 
-/// The values of a row; their types are those of the statement.
+/// The values of a row, whose types the statement determines.
 fn values(table: &Table, row: &Row) -> Vec<ColumnValue> {
     let value = |(n, (_, kind)): (usize, &(&str, ColumnKind))| match kind {
         ColumnKind::Integer | ColumnKind::Flag => {
@@ -211,19 +211,19 @@ impl TransferTarget for PostgresTarget {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         self.0.run_statements("COMMIT").await?;
         let tables: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
-        // Err: PostgreSQL does it by itself, later.
+        // Err: PostgreSQL analyzes the tables itself, later.
         let _ = self.0.run_statements(&format!("ANALYZE {}, ids", tables.join(", "))).await;
         Ok(())
     }
 }
 
-/// Makes what the engine derives: the index of ids, the next seq, the next numbers of accounts and affiliates.
+/// Makes the derived data: the index of ids, the next seq, the next numbers of accounts and affiliates.
 async fn complete(session: &Session, identity: &Identity) -> Result<(), Error> {
     let sql = "INSERT INTO ids (id, seq, former) SELECT id, max(seq), bool_or(seq < $1) FROM log
                WHERE NOT answered AND (seq > $2 OR outcome IS NULL OR seq IN (SELECT seq FROM dead_letters)) GROUP BY id";
     session.execute(sql, &[&identity.former_ids_below, &identity.ids_forgotten_up_to]).await?;
     compact::set_ids_forgotten_up_to(session, identity.ids_forgotten_up_to).await?;
-    // Whether any is former is read once, when the store is opened.
+    // The store reads once, when it is opened, whether there are former ids.
     let sql = "INSERT INTO meta (name, value) SELECT 'former_ids', '' WHERE EXISTS (SELECT 1 FROM ids WHERE former)";
     session.execute(sql, &[]).await?;
     session.execute("UPDATE meta SET value = $1 WHERE name = 'hash_key'", &[&identity.hash_key]).await?;

@@ -1,34 +1,34 @@
-//! `STORE_URL=postgres://…`: what the driver can parse, and the three parameters that it cannot.
+//! The URL of a PostgreSQL store (`STORE_URL=postgres://…`), with three parameters that the driver does not know.
 //!
-//! In: a URL in libpq's format, with one host or several. Out: the driver's configuration, how the server's certificate is
-//! verified (`sslmode`), against which roots (`sslrootcert`), and whether sessions are those of a pooler (`pgbouncer`). Invariant: no error
-//! and no output shows the password.
+//! In: a URL in libpq's format, with one host or several. Out: the driver's configuration, the verification of the server's certificate
+//! (`sslmode`), the trusted roots (`sslrootcert`), and whether there is a pooler (`pgbouncer`). Invariant: no error and no output shows the
+//! password.
 
 use std::path::PathBuf;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
-/// Where the store is, and how it is reached.
+/// The address of the store, and the way to connect to it.
 #[derive(Clone)]
 pub struct PostgresUrl {
-    /// Everything that the driver knows.
+    /// The driver's configuration.
     pub config: Config,
-    /// What is verified.
+    /// The mode of verification.
     pub verification: Verification,
     /// A file with the certificates (PEM) that are trusted; `None`: those of the system.
     pub root_certificates: Option<PathBuf>,
-    /// The host is PgBouncer in transaction mode: nothing is kept in a session of the server.
+    /// Whether the host is PgBouncer in transaction mode, so nothing may be kept in a session of the server.
     pub is_pooled: bool,
 }
 
-/// What is verified of the server's certificate, if TLS is used.
+/// The mode of verification of the server's certificate, if TLS is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verification {
-    /// Nothing: the connection is encrypted, but the server may be another one.
+    /// Nothing is verified: the connection is encrypted, but the server may be another one.
     Nothing,
-    /// That a trusted authority issued it, for whatever host.
+    /// A trusted authority must have issued it, for any host.
     Authority,
-    /// That a trusted authority issued it for this host.
+    /// A trusted authority must have issued it for this host.
     AuthorityAndHost,
 }
 
@@ -41,12 +41,12 @@ pub enum UrlError {
     /// A value of `pgbouncer` that does not exist.
     #[error("pgbouncer={0} is not known; it is true, for PgBouncer in transaction mode, or false")]
     Pgbouncer(String),
-    /// The driver refuses it.
+    /// The driver refuses the URL.
     #[error(
         "not a URL of PostgreSQL ({0}); it has the form postgres://user:password@host:5432/database?sslmode=verify-full"
     )]
     Driver(String),
-    /// No host is named.
+    /// The URL names no host.
     #[error("names no host; it has the form postgres://user:password@host:5432/database?sslmode=verify-full")]
     NoHost,
 }
@@ -73,7 +73,7 @@ impl PostgresUrl {
         let (ssl_mode, verification) = match mode.as_deref() {
             Some("disable") => (SslMode::Disable, Verification::Nothing),
             None | Some("allow" | "prefer") => (SslMode::Prefer, Verification::Nothing),
-            // As libpq does: a URL that names the authority wants the server verified.
+            // Like libpq: a URL that names the authority requests verification of the server.
             Some("require") if root_certificates.is_some() => (SslMode::Require, Verification::Authority),
             Some("require") => (SslMode::Require, Verification::Nothing),
             Some("verify-ca") => (SslMode::Require, Verification::Authority),
@@ -95,8 +95,8 @@ impl PostgresUrl {
         Ok(Self { config, verification, root_certificates, is_pooled })
     }
 
-    /// The driver's configuration for each host alone, in their order. The driver tries several hosts one after the other, too, but waits
-    /// without end for one that accepts a connection and is silent then.
+    /// A configuration of the driver for each host, in their order. The driver itself can try several hosts, but waits without end for a
+    /// host that accepts a connection and is silent then.
     pub fn each_host(&self) -> Vec<Config> {
         let (names, addresses) = (self.config.get_hosts(), self.config.get_hostaddrs());
         let ports = self.config.get_ports();
@@ -134,7 +134,7 @@ pub fn host_names(config: &Config) -> String {
     hosts.chain(addresses).collect::<Vec<_>>().join(",")
 }
 
-/// Hosts, addresses and ports belong together by their places.
+/// Checks the numbers of hosts, addresses and ports, which belong together by their positions.
 fn check_numbers(config: &Config) -> Result<(), UrlError> {
     let (names, addresses, ports) = (config.get_hosts().len(), config.get_hostaddrs().len(), config.get_ports().len());
     let differ = |what, number| UrlError::Driver(format!("{number} {what} for {} hosts", names.max(addresses)));
@@ -147,7 +147,7 @@ fn check_numbers(config: &Config) -> Result<(), UrlError> {
     Ok(())
 }
 
-/// Everything of a configuration but the hosts.
+/// A configuration without its hosts.
 fn without_hosts(config: &Config) -> Config {
     let mut rest = Config::new();
     rest.ssl_mode(config.get_ssl_mode()).ssl_negotiation(config.get_ssl_negotiation());

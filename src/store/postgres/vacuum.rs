@@ -1,11 +1,11 @@
-//! The service's own vacuum: returns the space of deleted and outdated rows to their tables, so that a store through which ten
-//! million events went is no larger than after five. It overwrites nothing: see promise 9 of [`crate::store`].
+//! The service's own vacuum: it frees the space of deleted and outdated rows within their tables, so that a store does not grow with the
+//! number of events that went through it. It overwrites nothing: see promise 9 of [`crate::store`].
 //!
-//! PostgreSQL vacuums a table by itself once a fifth of it is outdated. Here every event leaves an outdated row of `log`, a deleted
-//! row of `bodies` and entries of indexes, of which nearly all are outdated within seconds. In: the counts that PostgreSQL keeps of each
-//! table. Out: which tables are due, and their vacuum. Invariants: a vacuum waits for no lock, and holds up nobody; while an old
-//! transaction (a dump, say) keeps outdated rows from being removed, a table is vacuumed again only once it has twice as
-//! many of them. Deliberately absent: `VACUUM FULL`, which locks a table, and giving space back to the system.
+//! PostgreSQL itself vacuums a table when a fifth of it is outdated. Every event leaves an outdated row of `log`, a deleted row of `bodies`
+//! and entries of indexes, nearly all within seconds. In: the counts that PostgreSQL keeps of each table. Out: the vacuum of tables that
+//! are due. Invariants: a vacuum waits for no lock, and delays no other work; while an old transaction (for instance a dump) prevents the
+//! removal of outdated rows, a table is vacuumed again only when it has twice as many of them. Deliberately absent: `VACUUM FULL`, which
+//! locks a table, and returning space to the system.
 
 use super::session::Session;
 use std::collections::HashMap;
@@ -36,15 +36,15 @@ const TABLES: [(&str, i64); 14] = [
 
 const LIVE_PER_OUTDATED: i64 = 50;
 
-/// Which tables are due for a vacuum.
+/// The vacuum of the tables that are due.
 #[derive(Debug, Default)]
 pub struct Vacuum {
-    /// How many outdated rows a table still had after its last vacuum.
+    /// The outdated rows of each table after its last vacuum.
     left: HashMap<&'static str, i64>,
 }
 
 impl Vacuum {
-    /// Vacuums the tables that are due. The session has no bound on the time of a statement.
+    /// Vacuums the tables that are due. The session must have no timeout of statements.
     pub async fn run(&mut self, session: &Session) -> Result<(), Error> {
         let before = outdated(session).await?;
         let is_due = |(table, least): &&(&'static str, i64)| self.is_due(table, *least, before.get(*table));

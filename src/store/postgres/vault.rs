@@ -1,4 +1,4 @@
-//! API keys of accounts that are not configured, as they were sealed; and the saved health of accounts. Both are opaque here.
+//! Sealed API keys of accounts that are not configured, and the saved health of accounts. Both are opaque here.
 
 use super::columns::text;
 use super::leases::LeaseToken;
@@ -6,9 +6,9 @@ use super::session::Session;
 use crate::domain::{AccountName, SealedApiKey};
 use tokio_postgres::Error;
 
-/// Keeps these keys, all of them or none; each replaces an earlier one of its account.
+/// Stores these API keys, all of them or none. Each replaces an earlier one of its account.
 pub async fn keep_api_keys(session: &Session, keys: &[SealedApiKey]) -> Result<(), Error> {
-    // Of several keys of one account, the last one counts.
+    // If there are several keys of one account, the last one counts.
     let sql = "INSERT INTO sealed_keys (account, sealed)
                SELECT DISTINCT ON (account) account, sealed
                FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS new (account, sealed, place)
@@ -19,7 +19,7 @@ pub async fn keep_api_keys(session: &Session, keys: &[SealedApiKey]) -> Result<(
     session.execute(sql, &[&accounts, &sealed]).await.map(drop)
 }
 
-/// Every key that is kept.
+/// Every stored API key.
 pub async fn kept_api_keys(session: &Session) -> Result<Vec<SealedApiKey>, Error> {
     let rows = session.query("SELECT account, sealed FROM sealed_keys ORDER BY account", &[]).await?;
     let key = |row: &tokio_postgres::Row| SealedApiKey {
@@ -29,13 +29,13 @@ pub async fn kept_api_keys(session: &Session) -> Result<Vec<SealedApiKey>, Error
     Ok(rows.iter().map(key).collect())
 }
 
-/// Removes the key of an account; returns whether there was one.
+/// Removes the API key of an account; returns whether there was one.
 pub async fn remove_api_key(session: &Session, account: &AccountName) -> Result<bool, Error> {
     let (name, sql) = (text(account.as_str()), "DELETE FROM sealed_keys WHERE account = $1");
     Ok(session.execute(sql, &[&name]).await? > 0)
 }
 
-/// What was last saved of the account's health.
+/// The saved health of the account.
 pub async fn health(session: &Session, account: &AccountName) -> Result<Option<String>, Error> {
     let row = session.query_opt("SELECT health FROM accounts WHERE name = $1", &[&account.as_str()]).await?;
     Ok(row.and_then(|row| row.get(0)))
@@ -47,7 +47,7 @@ pub async fn save_health(session: &Session, held: LeaseToken, health: &str) -> R
     Ok(session.execute(sql, &[&held.account, &held.token, &health]).await? > 0)
 }
 
-/// Writes something, so that the commit proves the store writable.
+/// Writes a small change, whose commit shows that the store can be written.
 pub async fn probe(session: &Session) -> Result<(), Error> {
     let sql = "INSERT INTO meta (name, value) VALUES ('probe', '') ON CONFLICT (name) DO UPDATE SET value = ''";
     session.execute(sql, &[]).await.map(drop)

@@ -1,8 +1,8 @@
-//! The affiliate index: what is remembered of an affiliate, and of the user of an event.
+//! Rows of the affiliate index: the record of an affiliate, and the memory of an event's user.
 //!
-//! In: rows of `affiliates`, and what was found for each key of a user. Out: [`Known`] affiliates and [`Memory`]; and the columns
-//! to write. Invariants: an affiliate has one e-mail address, so an earlier one leads to it no longer when a new one is linked;
-//! an affiliate is owned once a `userId` leads to it.
+//! In: rows of `affiliates`, and the findings for each user key. Out: [`Known`] affiliates and [`Memory`]; and the columns to write.
+//! Invariants: an affiliate has one e-mail address, so an earlier one no longer leads to it when a new one is linked; an affiliate is owned
+//! if a `userId` leads to it.
 
 use super::{Columns, Damaged, number, words};
 use crate::delivery::{Known, Memory, Origin};
@@ -13,7 +13,7 @@ use crate::store::user_keys::{self, EMAIL, TaggedKey};
 /// The columns that [`known`] reads, in this order.
 pub const COLUMNS: &str = "affiliates.code, affiliates.id, affiliates.found, affiliates.sent";
 
-/// What is known of an affiliate.
+/// Reads the record of an affiliate.
 pub fn known(row: &impl Columns, at: usize) -> Result<Known, Damaged> {
     let code = AffiliateCode(words(row, at, "affiliates.code")?);
     let id = affiliate_id(row, at + 1)?;
@@ -28,23 +28,23 @@ fn affiliate_id(row: &impl Columns, column: usize) -> Result<Option<AffiliateId>
     id.map(|id| u64::try_from(id).map(AffiliateId).map_err(|_| Damaged("affiliates.id"))).transpose()
 }
 
-/// The columns of an affiliate as they are written, but for its account.
+/// The columns of an affiliate to write, without its account.
 #[derive(Debug)]
 pub struct AffiliateColumns {
     /// The alphanumeric code.
     pub code: String,
-    /// The numeric id. One that is stored is never replaced by none.
+    /// The numeric id. None never replaces a stored id.
     pub id: Option<i64>,
-    /// It existed before this service met it.
+    /// Whether it existed before this service met it.
     pub found: bool,
     /// See [`SentAttributes`].
     pub sent: Vec<u8>,
-    /// Its e-mail address could not be changed, because another affiliate has the new one.
+    /// Whether its e-mail address could not be changed, because another affiliate has the new one.
     pub email_conflict: bool,
 }
 
 impl AffiliateColumns {
-    /// What is written of an affiliate.
+    /// The columns of `known`.
     pub fn of(known: &Known) -> Self {
         Self {
             code: known.code.0.clone(),
@@ -56,30 +56,30 @@ impl AffiliateColumns {
     }
 }
 
-/// The columns that [`email_conflict`] reads, in this order. The first is the row's own number, by which the list is ordered.
+/// The columns that [`email_conflict`] reads, in this order. The first is the number of the row, by which the list is ordered.
 pub const EMAIL_CONFLICT_COLUMNS: &str = "affiliates.affiliate, accounts.name, affiliates.code, affiliates.id";
 
-/// An affiliate whose e-mail address could not be changed.
+/// Reads an affiliate whose e-mail address could not be changed.
 pub fn email_conflict(row: &impl Columns) -> Result<EmailConflict, Damaged> {
     let place = number(row, 0, "affiliates.affiliate")?;
     let (account, code) = (words(row, 1, "accounts.name")?, AffiliateCode(words(row, 2, "affiliates.code")?));
     Ok(EmailConflict { place, account, code, id: affiliate_id(row, 3)? })
 }
 
-/// What is stored for one key of an event's user.
+/// The stored data for one user key of an event.
 #[derive(Debug)]
 pub struct UserKeyMemory {
-    /// The key.
+    /// The user key.
     pub key: UserKey,
     /// The affiliate it leads to.
     pub known: Option<Known>,
-    /// That affiliate is owned, and by another user ([`has_other_owner`]).
+    /// Whether another user owns that affiliate ([`has_other_owner`]).
     pub has_other_owner: bool,
     /// When the user with this key was deleted last.
     pub deleted_at: Option<Timestamp>,
 }
 
-/// What is remembered of a user, from what is stored for each of their keys.
+/// The memory of a user, from the stored data for each user key.
 pub fn memory(keys: impl IntoIterator<Item = UserKeyMemory>) -> Memory {
     let mut memory = Memory::default();
     for UserKeyMemory { key, known, has_other_owner, deleted_at } in keys {
@@ -94,13 +94,13 @@ pub fn memory(keys: impl IntoIterator<Item = UserKeyMemory>) -> Memory {
     memory
 }
 
-/// Whether an affiliate has another owner than the user of an event: `userId`s lead to it (`is_owned`), but not that of the
-/// event (`is_own`).
+/// Whether an affiliate has another owner than the user of an event: `userId`s lead to it (`is_owned`), but not the `userId` of the event
+/// (`is_own`).
 pub fn has_other_owner(is_owned: bool, is_own: bool) -> bool {
     is_owned && !is_own
 }
 
-/// Of the e-mail keys that lead to an affiliate, those that no longer do once the affiliate is remembered with `users`.
+/// The e-mail keys in `linked` that no longer lead to an affiliate when it is remembered with `users`.
 pub fn earlier_emails(linked: Vec<TaggedKey>, users: &[UserKey]) -> Vec<TaggedKey> {
     let new: Vec<TaggedKey> = users.iter().map(user_keys::tagged).filter(|key| key[0] == EMAIL).collect();
     linked.into_iter().filter(|key| key[0] == EMAIL && !new.is_empty() && !new.contains(key)).collect()

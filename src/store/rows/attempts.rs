@@ -1,8 +1,8 @@
 //! The table `attempts`: the progress of pending events, the followers that were begun with them, and their failures.
 //!
-//! In: a row, and what happens to the event: it is begun, or an attempt is settled. Out: the row afterwards. Invariants: an
-//! event without progress, followers, failure and history has no row; a row that cannot be read is left as it is, so that the event is
-//! found damaged again when it is begun. Deliberately absent: events that end, whose row is deleted.
+//! In: a row, and a change: the event is begun, or an attempt is settled. Out: the row afterwards. Invariants: an event without progress,
+//! followers, failure and history has no row; a row that cannot be read stays as it is, so the event is found damaged again when it is
+//! begun. Deliberately absent: events that end, whose row is deleted.
 
 use super::{Columns, Damaged};
 use crate::delivery::Progress;
@@ -15,13 +15,13 @@ use std::time::Duration;
 pub const COLUMNS: &str = "attempts.begun, attempts.followers, attempts.progress, attempts.failures, \
                            attempts.failing_for, attempts.wait, attempts.noted_at";
 
-/// The column behind [`COLUMNS`] that [`AttemptRecord::read`] reads as well.
+/// The column after [`COLUMNS`] that [`AttemptRecord::read`] reads, too.
 pub const HISTORY: &str = "attempts.history";
 
-/// A row, but for its history.
+/// A row, without its history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
-    /// Its progress was saved, and it was not settled since.
+    /// Whether its progress was saved and it was not settled since.
     pub begun: bool,
     /// The events that were begun together with it.
     pub followers: Vec<Seq>,
@@ -29,7 +29,7 @@ pub struct Attempts {
     pub progress: Progress,
     /// How many attempts failed.
     pub failures: u32,
-    /// For how long it has been failing.
+    /// How long it has been failing.
     pub failing_for: Duration,
     /// The wait after the last failure, if the event was not begun since.
     pub retry: Option<RetryWait>,
@@ -57,7 +57,7 @@ impl Attempts {
         })
     }
 
-    /// Whether the event was begun before, as far as the scheduler is concerned: a history alone (of a replay) does not count.
+    /// Whether the event was begun before, for the scheduler: a history alone (of a replay) does not count.
     pub fn attempted(&self) -> bool {
         *self != Self::default()
     }
@@ -66,13 +66,13 @@ impl Attempts {
 /// A whole row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttemptRecord {
-    /// The columns but one.
+    /// The columns except the history.
     pub attempts: Attempts,
     /// The history, as it is stored.
     pub history: Option<String>,
 }
 
-/// The columns of an [`AttemptRecord`] as they are written, in the order of [`COLUMNS`], with [`HISTORY`].
+/// The columns of an [`AttemptRecord`] to write, in the order of [`COLUMNS`], with [`HISTORY`].
 #[derive(Debug)]
 pub struct AttemptColumns {
     /// 1: its progress was saved, and it was not settled since.
@@ -100,20 +100,20 @@ impl AttemptRecord {
         Ok(Self { attempts: Attempts::read(row, at)?, history })
     }
 
-    /// The record of an event that was replayed: only what it went through before. Its progress is left out, also a `new` whose answer
-    /// was lost: if that one created an affiliate, the replay's `new` is answered "taken", and the affiliate is found by its e-mail as one
-    /// that existed before, so `DELIVERY_ON_EXISTING` applies to it.
+    /// The record of a replayed event: only its history. Its progress is left out, also a `new` whose answer was lost. If that `new`
+    /// created an affiliate, the `new` of the replay is answered "taken", and the affiliate is found by its e-mail as one that existed
+    /// before, so `DELIVERY_ON_EXISTING` applies to it.
     pub fn of_replayed(history: Option<String>) -> Self {
         Self { history, ..Self::default() }
     }
 
-    /// The record once `unit` is begun with this progress: earlier followers are not marked any more.
+    /// The record when `unit` is begun with this progress. Earlier followers are no longer marked.
     pub fn begun(self, unit: &Unit, progress: &Progress) -> Self {
         let (followers, progress) = (unit.followers.clone(), progress.clone());
         Self { attempts: Attempts { begun: true, followers, progress, retry: None, ..self.attempts }, ..self }
     }
 
-    /// The record after a settlement of the event `head`. One that ends the event leaves none.
+    /// The record after a settlement of the event `head`. A settlement that ends the event leaves no record.
     pub fn settled(mut self, head: Seq, settlement: &Settlement) -> Self {
         match settlement {
             Settlement::Retry { wait, progress, failures, failing_for, attempt } => {
@@ -164,8 +164,8 @@ impl AttemptRecord {
 /// The columns that [`failures_and_history`] reads.
 pub const FAILURES_AND_HISTORY: &str = "attempts.failures, attempts.history";
 
-/// How many attempts failed, and the history, for a dead letter. A damaged column counts as empty: it was reported when the
-/// event was begun, and must not keep it from becoming a dead letter.
+/// The number of failed attempts, and the history, for a dead letter. A damaged column counts as empty: it was reported when the event was
+/// begun, and must not prevent the dead letter.
 pub fn failures_and_history(row: &impl Columns, at: usize) -> (u32, Option<String>) {
     let failures = row.integer(at, "attempts.failures").ok().flatten();
     let history = row.text(at + 1, HISTORY).ok().flatten().map(str::to_owned);

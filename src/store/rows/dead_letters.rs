@@ -1,13 +1,13 @@
-//! Rows of dead letters: as operators see them, and what a replay makes of them.
+//! Rows of dead letters: for operators, and for a replay.
 //!
-//! In: rows of `dead_letters`. Out: [`DeadLetter`]s, the end of a page, and the event that is appended anew or why none is.
+//! In: rows of `dead_letters`. Out: [`DeadLetter`]s, the end of a page, and the event to append anew, or why there is none.
 
 use super::{Columns, Damaged, event_id, number, report, timestamp, words};
 use crate::domain::{EventId, Seq, Timestamp, UserKey};
 use crate::store::body::unpack;
 use crate::store::{DeadLetter, DeadLetterPage, Replay, history, user_keys};
 
-/// A page examines at most so many dead letters, so that a filter that fits none takes no long transaction.
+/// The most dead letters that a page examines, so that a filter without matches takes no long transaction.
 pub const EXAMINED: i64 = 400;
 
 /// The reason of a dead letter whose user was erased while it was pending.
@@ -16,12 +16,12 @@ pub const ERASED: &str = "its user was erased while it waited";
 /// The reason of a dead letter of an account that is gone.
 pub const ACCOUNT_GONE: &str = "its account is gone: set aside by an operator";
 
-/// The columns that [`on_page`] reads, in this order, before whether the body was erased. Behind that [`whole`] reads the history and the
+/// The columns that [`on_page`] reads, in this order, before whether the body was erased. After that [`whole`] reads the history and the
 /// body, which each engine keeps in its own way.
 pub const COLUMNS: &str = "dead_letters.seq, accounts.name, dead_letters.id, dead_letters.code, dead_letters.reason, \
                            dead_letters.failures, dead_letters.received_at, dead_letters.died_at";
 
-/// A dead letter without history and body.
+/// Reads a dead letter without history and body.
 pub fn on_page(row: &impl Columns) -> Result<DeadLetter, Damaged> {
     let failures = number(row, 5, "dead_letters.failures")?;
     Ok(DeadLetter {
@@ -39,7 +39,7 @@ pub fn on_page(row: &impl Columns) -> Result<DeadLetter, Damaged> {
     })
 }
 
-/// A dead letter with its history and its body. A history or a body that cannot be read is left out, and logged.
+/// Reads a dead letter with its history and its body. A history or a body that cannot be read is left out, and logged.
 pub fn whole(row: &impl Columns) -> Result<DeadLetter, Damaged> {
     let letter = on_page(row)?;
     let history = history::read(Seq(letter.id), row.text(9, "dead_letters.history")?);
@@ -53,8 +53,7 @@ pub fn whole(row: &impl Columns) -> Result<DeadLetter, Damaged> {
     Ok(DeadLetter { history, body: body.map(|body| String::from_utf8_lossy(&body).into_owned()), ..letter })
 }
 
-/// A page of the `letters` found when up to `limit` were asked for. `examined_up_to` is the id up to which rows were examined; none
-/// if that was all.
+/// A page of `letters`, with up to `limit` of them. `examined_up_to` is the id up to which rows were examined; none if all were.
 pub fn page(letters: Vec<DeadLetter>, limit: usize, examined_up_to: Option<i64>, last: i64) -> DeadLetterPage {
     let full = letters.last().filter(|_| letters.len() == limit).map(|last| last.id);
     DeadLetterPage { next: full.or(examined_up_to), last, letters }
@@ -71,7 +70,7 @@ pub struct ToReplay {
     pub account: i64,
     /// Its identity.
     pub id: EventId,
-    /// Its user's keys.
+    /// The user keys.
     pub users: Vec<UserKey>,
     /// When it was received.
     pub received_at: Timestamp,
@@ -87,7 +86,7 @@ impl From<Damaged> for Replay {
     }
 }
 
-/// What is appended anew, or why nothing is. Whether the same event is pending ([`Replay::SentAgain`]) is left to the caller.
+/// Reads the event to append anew, or why there is none. The caller checks whether the same event is pending ([`Replay::SentAgain`]).
 pub fn to_replay(row: &impl Columns) -> Result<ToReplay, Replay> {
     let body = row.blob(5, "dead_letters.body")?.ok_or(Replay::Erased)?;
     let users = row.blob(2, "dead_letters.keys")?.and_then(user_keys::from_blob).ok_or(Replay::KeysMissing)?;

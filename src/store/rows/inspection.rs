@@ -1,7 +1,7 @@
-//! Rows as operators look at them: pending events, page by page, and what became of an event.
+//! Rows for operators: pending events and events of the ledger, page by page, and the record of an event.
 //!
-//! In: rows of `log`, `attempts` and `dead_letters`. Out: [`BacklogPage`]s, [`EventPage`]s and [`EventRecord`]s. A part that cannot be read is left out:
-//! when the event is begun, it is found damaged.
+//! In: rows of `log`, `attempts` and `dead_letters`. Out: [`BacklogPage`]s, [`EventPage`]s and [`EventRecord`]s. A part that cannot be read
+//! is left out. The event is found damaged when it is begun.
 
 use super::{Columns, Damaged, event_id, number, timestamp, words};
 use crate::delivery::OutcomeCode;
@@ -11,13 +11,13 @@ use crate::store::{
     BacklogFilter, BacklogPage, EventFilter, EventPage, EventRecord, EventState, LedgerStatus, PendingEvent, user_keys,
 };
 
-/// A page examines at most so many pending events, so that a filter that fits none takes no long transaction.
+/// The most pending events that a page examines, so that a filter without matches takes no long transaction.
 pub const EXAMINED: usize = 1_000;
 
 /// The columns that [`BacklogScan::examine`] reads, in this order.
 pub const BACKLOG_COLUMNS: &str = "log.seq, log.id, log.keys, log.received_at, attempts.failures";
 
-/// A page examines at most so many events of the log.
+/// The most events of the log that a page examines.
 pub const EXAMINED_EVENTS: usize = 10_000;
 
 /// The columns that [`record`] reads, in this order, of [`RECORD_TABLES`].
@@ -38,8 +38,8 @@ pub struct BacklogScan<'a> {
 }
 
 impl<'a> BacklogScan<'a> {
-    /// A page of up to `limit` events that fit `filter`, after the seq `after`. An engine examines pending events of the account after
-    /// that seq in log order, up to [`EXAMINED`] of them, until one says that the page is full.
+    /// A page of up to `limit` events that match `filter`, after the seq `after`. An engine examines pending events of the account after
+    /// that seq in log order, up to [`EXAMINED`] of them, until the page is full.
     pub fn new(filter: &'a BacklogFilter, after: i64, limit: usize) -> Self {
         Self { filter, limit, examined: 0, last: after, events: Vec::new() }
     }
@@ -70,15 +70,15 @@ pub struct EventScan<'a> {
     filter: &'a EventFilter,
     limit: usize,
     examined: usize,
-    /// Whether an event was late enough for the filter: the log is in the order of receipt, but for replayed dead letters.
+    /// Whether an event was late enough for the filter. The log is in the order of receipt, except for replayed dead letters.
     in_time: bool,
     last: i64,
     events: Vec<EventRecord>,
 }
 
 impl<'a> EventScan<'a> {
-    /// A page of up to `limit` events that fit `filter`. An engine examines events of the account, from the newest on, up to
-    /// [`EXAMINED_EVENTS`] of them, until one says that the page is full.
+    /// A page of up to `limit` events that match `filter`. An engine examines events of the account, from the newest on, up to
+    /// [`EXAMINED_EVENTS`] of them, until the page is full.
     pub fn new(filter: &'a EventFilter, limit: usize) -> Self {
         Self { filter, limit, examined: 0, in_time: false, last: 0, events: Vec::new() }
     }
@@ -101,13 +101,13 @@ impl<'a> EventScan<'a> {
     }
 }
 
-/// What became of an event of the log.
+/// Reads the record of an event of the log.
 pub fn record(row: &impl Columns) -> Result<EventRecord, Damaged> {
     let users = row.blob(2, "log.keys").ok().flatten().and_then(user_keys::from_blob).unwrap_or_default();
     let [user_id_hash, email_hash] = printed_hashes(&users);
     let (ended, answered) = (row.integer(4, "log.outcome")?, number(row, 6, "log.answered")? != 0);
     let letter = row.text(8, "dead_letters.code")?;
-    // A code of a newer release has no name here.
+    // A code of a newer release is unknown here.
     let code = ended.map(|number| OutcomeCode::from_number(number).unwrap_or(OutcomeCode::Unrecorded));
     let name = code.filter(|code| Some(code.number()) == ended).map(OutcomeCode::as_str);
     let state = match (ended, letter) {
@@ -131,7 +131,7 @@ pub fn record(row: &impl Columns) -> Result<EventRecord, Damaged> {
     })
 }
 
-/// The event's id in the second column; zeros if it cannot be read.
+/// Reads the id of the event in the second column; zeros if it cannot be read.
 fn id(row: &impl Columns, part: &'static str) -> EventId {
     event_id(row, 1, part).unwrap_or(EventId([0; 16]))
 }

@@ -1,9 +1,8 @@
-//! Rows as every engine stores them: from columns to the store's types, and back.
+//! The format of rows, which every engine shares: from columns to the store's types, and back.
 //!
-//! In: a row of an engine, as [`Columns`], in the order that a constant `COLUMNS` beside each function states. Out: entries, begun
-//! events, affiliates, dead letters; and what an engine writes. Invariants: a column that cannot be read is named, never
-//! replaced by a default; no name holds content, which may be personal data. Deliberately absent: SQL but for the names of
-//! columns, and transactions.
+//! In: a row of an engine, as [`Columns`], in the order that a constant `COLUMNS` beside each function states. Out: entries, begun events,
+//! affiliates, dead letters; and columns to write. Invariants: a column that cannot be read is named, never replaced by a default; a name
+//! holds no content, which may be personal data. Deliberately absent: transactions, and SQL except the names of columns.
 
 pub mod affiliates;
 pub mod attempts;
@@ -19,7 +18,7 @@ use crate::domain::{EventId, Seq, Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged(pub &'static str);
 
-/// A page of the engine's files that cannot be read: whatever part of the row it holds.
+/// The damage of a whole page of the engine's files.
 pub const DAMAGED_PAGE: Damaged = Damaged("a page of the file");
 
 impl From<Damaged> for StoreError {
@@ -28,7 +27,7 @@ impl From<Damaged> for StoreError {
     }
 }
 
-/// Writes one line to the logs: this part of the row `seq` is damaged.
+/// Logs that this part of the row `seq` is damaged.
 pub fn report(seq: Seq, part: &str) {
     tracing::error!(%seq, part, "a row of the store is damaged");
 }
@@ -68,7 +67,7 @@ fn words(row: &impl Columns, column: usize, part: &'static str) -> Result<String
 
 #[cfg(test)]
 pub mod testing {
-    //! A row in memory, for tests of what is read from rows.
+    //! A row in memory, for tests of the readers of rows.
 
     use super::{Columns, Damaged};
 

@@ -1,8 +1,8 @@
-//! Rows of pending events: as the scheduler reads them, and as they are begun.
+//! Rows of pending events: for the scheduler, and for the beginning of a unit.
 //!
-//! In: rows of `log` with their body and attempts. Out: [`Entry`]s and [`Begun`] events. Invariants: a part that cannot be read is
-//! named in the result and in one line of the logs; what is read for the scheduler leaves it out, and the event is found damaged when it
-//! is begun. Deliberately absent: the affiliates that keys lead to, which an engine looks up.
+//! In: rows of `log` with their body and attempts. Out: [`Entry`]s and [`Begun`] events. Invariants: a part that cannot be read is named in
+//! the result and in one line of the logs; entries for the scheduler leave it out, and the event is found damaged when it is begun.
+//! Deliberately absent: the affiliates that user keys lead to, which an engine looks up.
 
 use super::attempts::Attempts;
 use super::{Columns, DAMAGED_PAGE, Damaged, event_id, report, timestamp};
@@ -14,8 +14,8 @@ use crate::store::{Begun, Follower, body, user_keys};
 /// The columns that [`entry`] reads, in this order, before those of [`Attempts::read`].
 pub const ENTRY_COLUMNS: &str = "log.id, log.keys";
 
-/// The entry at `seq`, as far as its own row tells: the affiliates that its keys lead to are to be added
-/// ([`add_affiliate`]), and its followers that are not pending any more to be left out.
+/// Reads the entry at `seq` from its own row. The caller adds the affiliates that its user keys lead to ([`add_affiliate`]), and removes
+/// followers that are no longer pending.
 pub fn entry(seq: Seq, row: &impl Columns) -> Entry {
     let users = row.blob(1, "log.keys").ok().flatten().and_then(user_keys::from_blob).unwrap_or_default();
     let attempts = Attempts::read(row, 2);
@@ -31,12 +31,12 @@ pub fn entry(seq: Seq, row: &impl Columns) -> Entry {
     }
 }
 
-/// An entry of which only the seq can be read. It runs in a lane of its own, and is found damaged when it is begun.
+/// An entry with only its seq. It runs in a lane of its own, and is found damaged when it is begun.
 pub fn unreadable_entry(seq: Seq) -> Entry {
     Entry { seq, id: EventId([0; 16]), lane_keys: Vec::new(), attempted: true, followers: Vec::new(), retry: None }
 }
 
-/// A key of the entry leads to this affiliate: all events whose keys do are of one user.
+/// Adds an affiliate that a user key of the entry leads to. All events whose keys lead to it are of one user.
 pub fn add_affiliate(entry: &mut Entry, affiliate: AffiliateKey) {
     let key = LaneKey::Affiliate(affiliate);
     if !entry.lane_keys.contains(&key) {
@@ -50,9 +50,9 @@ pub fn user_keys_of(entry: &Entry) -> Vec<UserKey> {
     entry.lane_keys.iter().filter_map(user).collect()
 }
 
-/// The followers of a head have at most so many bytes of bodies (unpacked).
+/// The most bytes of the bodies (unpacked) of the followers of a head.
 pub const MAX_FOLLOWERS_BYTES: usize = 128 * 1024;
-/// No further unit is begun once the bodies (unpacked) of those before it have so many bytes.
+/// The bytes of bodies (unpacked) after which no further unit is begun at once.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// The columns that [`Head::read`] reads, in this order, before those of [`Attempts::read`].
@@ -93,12 +93,12 @@ impl Head {
         }
     }
 
-    /// Its user's keys, as far as they can be read.
+    /// The user keys, as far as they can be read.
     pub fn user_keys(&self) -> &[UserKey] {
         self.keys.as_deref().unwrap_or_default()
     }
 
-    /// The followers that `unit` is to be begun with: those of its mark, if it has one, whatever joined the lane since.
+    /// The followers to begin with `unit`: those of its mark, if it has one, whatever joined the lane since.
     pub fn followers(&self, unit: &Unit) -> Followers {
         let marked = self.attempts.as_ref().map_or(&[][..], |attempts| &attempts.followers);
         let is_marked = !marked.is_empty();
@@ -106,8 +106,7 @@ impl Head {
         Followers { seqs: seqs.to_vec(), room: (!is_marked).then_some(MAX_FOLLOWERS_BYTES) }
     }
 
-    /// The begun event at `seq`, without followers. `memory`: what is remembered of its user, or the part of that which is
-    /// damaged.
+    /// The begun event at `seq`, without followers. `memory`: the memory of its user, or its damaged part.
     pub fn begun(self, seq: Seq, memory: Result<Memory, String>) -> Begun {
         let Self { id, keys, received_at, body, attempts } = self;
         let damaged = [id.as_ref().err(), keys.as_ref().err(), received_at.as_ref().err(), attempts.as_ref().err()];
@@ -125,7 +124,7 @@ impl Head {
             user_keys: keys.unwrap_or_default(),
             memory: memory.unwrap_or_default(),
             progress: attempts.progress,
-            interrupted: attempts.begun, // its progress was saved and it was not settled since
+            interrupted: attempts.begun, // its progress was saved, and it was not settled since
             failures: attempts.failures,
             failing_for: attempts.failing_for,
             received_at: received_at.unwrap_or_default(),
@@ -134,18 +133,17 @@ impl Head {
     }
 }
 
-/// The followers of a head that are to be begun with it.
+/// The followers of a head to begin with it.
 #[derive(Debug)]
 pub struct Followers {
-    /// Which, in log order.
+    /// Their seqs, in log order.
     pub seqs: Vec<Seq>,
-    /// How many bytes their bodies may still have. None: events that were begun together before are begun together
-    /// again, however large.
+    /// The remaining bytes for their bodies. None: events that were begun together before are begun together again, however large.
     room: Option<usize>,
 }
 
 impl Followers {
-    /// Adds a follower, the next one in order; returns whether it fits in. The first one that does not is the end.
+    /// Adds the next follower; returns whether it fits. After the first that does not fit, no further one is added.
     pub fn add(&mut self, begun: &mut Begun, follower: Follower) -> bool {
         if let Some(room) = &mut self.room {
             let Some(rest) = room.checked_sub(follower.body.len()) else { return false };
@@ -159,7 +157,7 @@ impl Followers {
 /// The columns that [`follower`] reads, in this order.
 pub const FOLLOWER_COLUMNS: &str = "log.id, log.received_at, bodies.body";
 
-/// A follower. One whose row is damaged is left out: it is found damaged when it is the head.
+/// Reads a follower. A follower with a damaged row is left out, and found damaged when it is the head.
 pub fn follower(seq: Seq, row: &impl Columns) -> Result<Follower, Damaged> {
     let (id, received_at) = (event_id(row, 0, "log.id")?, timestamp(row, 1, "log.received_at")?);
     Ok(Follower { seq, id, body: read_body(row, 2)?, received_at })

@@ -1,9 +1,9 @@
-//! What is remembered of a user who is no affiliate yet: the columns of a row that a delivery reads.
+//! Rows of remembered traits: the columns that a delivery reads.
 
 use super::{Columns, Damaged, timestamp};
 use crate::delivery::SealedTraits;
 
-/// The sealed bytes and until when they count, in this order.
+/// Reads the sealed bytes and the moment from which they no longer count, in this order.
 pub fn sealed(row: &impl Columns, at: usize) -> Result<SealedTraits, Damaged> {
     let damaged = Damaged("remembered_traits.sealed");
     let sealed = row.blob(at, damaged.0)?.ok_or(damaged)?.to_vec();

@@ -1,8 +1,8 @@
-//! Events of an account that nobody delivers for any more: its pending events become dead letters, and dead letters go to another account.
+//! Events of an account without a worker: its pending events become dead letters, and dead letters move to another account.
 //!
 //! Invariants: each call is one transaction, so an event is in one place, and in one only; a pending event that is in flight stays where it
-//! is; events go to another account in the order of their ids, each after all that is pending there. Deliberately absent: whether the
-//! account is gone, and what another account makes of an event, which the caller knows.
+//! is; events move to another account in the order of their ids, after all pending events there. Deliberately absent: the check that the
+//! account has no worker, and mapping an event for another account, which the caller does.
 
 use super::append;
 use super::attempts;
@@ -21,8 +21,8 @@ use rusqlite::params;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Makes up to `limit` pending events of the account dead letters. The guard, which has them, is to be held until this has committed.
-/// `None`: the account never had an event.
+/// Turns up to `limit` pending events of the account into dead letters. The caller must hold the guard, which has these events, until this
+/// has committed. `None`: the account never had an event.
 pub fn set_aside(
     tx: &mut WriteTx<'_>,
     in_flight: &Arc<InFlightEvents>,
@@ -58,7 +58,7 @@ pub fn move_dead_letters(
     moved.iter().map(|letter| Ok(ReplayResult::new(letter.id, move_one(tx, letter)?))).collect()
 }
 
-/// Appends a dead letter to another account, with its history; the new seq, or why it stays where it is.
+/// Appends a dead letter to another account, with its history. Returns the new seq, or why the dead letter stays.
 fn move_one(tx: &mut WriteTx<'_>, moved: &MovedDeadLetter) -> Result<Result<Seq, Replay>, StoreError> {
     let (id, event) = (Seq(moved.id), &moved.event);
     let sql = "SELECT erased, history FROM dead_letters WHERE seq = ?1";

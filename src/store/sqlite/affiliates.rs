@@ -1,8 +1,7 @@
-//! The affiliate index: affiliates remembered, the keys that lead to them, and what is remembered of an event's user.
+//! The affiliate index: affiliates, the user keys that lead to them, and the memory of an event's user.
 //!
-//! Invariants: everything is found by index; each affiliate has one link of its own (tag 3), by which its row is found; an
-//! affiliate has one e-mail address, so an earlier one leads to it no longer when a new one is linked; a numeric id is never lost
-//! again.
+//! Invariants: everything is found by index; each affiliate has a link with its affiliate key (tag 3), by which its row is found; an
+//! affiliate has one e-mail address, so an earlier one no longer leads to it when a new one is linked; a known numeric id is never lost.
 
 use super::erase;
 use super::query::Query;
@@ -35,18 +34,18 @@ fn links(
     connection.all(sql, params![affiliate, from.as_slice(), until.as_slice()], |row| Ok(row.get(0)?))
 }
 
-/// The keys of users that lead to an affiliate.
+/// The user keys that lead to an affiliate.
 pub fn user_links(connection: &Connection, affiliate: i64) -> Result<Vec<TaggedKey>, StoreError> {
     links(connection, affiliate, USER_ID..=EMAIL)
 }
 
-/// The key of an affiliate itself: all users whose keys lead to it are one user.
+/// The affiliate key of an affiliate: all users whose keys lead to it are one user.
 pub fn own_affiliate_key(connection: &Connection, affiliate: i64) -> Result<Option<AffiliateKey>, StoreError> {
     let own = links(connection, affiliate, AFFILIATE..=AFFILIATE)?;
     Ok(own.first().map(|key| AffiliateKey(std::array::from_fn(|i| key[i + 1]))))
 }
 
-/// Applies `changes`, learned from the events of `unit`.
+/// Applies `changes` of the events of `unit`.
 pub fn apply(
     tx: &mut WriteTx<'_>,
     account: &AccountName,
@@ -68,7 +67,7 @@ pub fn apply(
     }
     keys.extend(own);
     if let Some(deleted_at) = changes.deleted_at {
-        // As received with the last event of the unit.
+        // The receipt of the last event of the unit counts.
         let last = unit.seqs().last().unwrap_or(unit.head);
         let sql = "SELECT max(received_at) FROM log WHERE seq IN (?1, ?2)";
         let values = [unit.head.0, last.0];
@@ -81,7 +80,7 @@ pub fn apply(
     changes.remember.as_ref().map_or(Ok(()), |remember| save(tx, account, number, remember))
 }
 
-/// Deletes an affiliate and its links; returns the keys of users that led to it.
+/// Deletes an affiliate and its links; returns the user keys that led to it.
 pub fn delete(connection: &Connection, affiliate: i64) -> Result<Vec<TaggedKey>, StoreError> {
     let linked = user_links(connection, affiliate)?;
     connection.run("DELETE FROM links WHERE affiliate = ?1", [affiliate])?;
@@ -94,7 +93,7 @@ pub fn unlink(connection: &Connection, key: &TaggedKey) -> Result<bool, StoreErr
     Ok(connection.run("DELETE FROM links WHERE key = ?1", [key.as_slice()])? > 0)
 }
 
-/// Remembers an affiliate, and links its keys to it.
+/// Saves an affiliate, and links its user keys to it.
 pub fn save(
     tx: &WriteTx<'_>,
     account: &AccountName,
@@ -128,8 +127,7 @@ fn link(connection: &Connection, key: &TaggedKey, affiliate: i64) -> Result<(), 
     connection.run(sql, params![key.as_slice(), affiliate]).map(drop)
 }
 
-/// What is remembered of the user with these keys: the affiliates they lead to, when the user was deleted, and what was said of one
-/// who is no affiliate yet.
+/// The memory of the user with these keys: the affiliates they lead to, the moment of the user's deletion, and the remembered traits.
 pub fn memory(connection: &Connection, users: &[UserKey]) -> Result<Memory, StoreError> {
     let of_key = |key: &UserKey| {
         let found = find(connection, &user_keys::tagged(key))?;
@@ -144,20 +142,20 @@ pub fn memory(connection: &Connection, users: &[UserKey]) -> Result<Memory, Stor
     Ok(Memory { traits: remembered::find(connection, users)?, ..memory })
 }
 
-/// What is remembered of the affiliate that `key` leads to, for an event with the keys `users`.
+/// The record of the affiliate that `key` leads to, for an event with the user keys `users`.
 pub fn recall(connection: &Connection, key: &TaggedKey, users: &[UserKey]) -> Result<Option<Recalled>, StoreError> {
     let Some((known, affiliate)) = find(connection, key)? else { return Ok(None) };
     Ok(Some(Recalled { known, has_other_owner: has_other_owner(connection, affiliate, users)? }))
 }
 
-/// What is known of the affiliate that a key leads to, and its row.
+/// The record of the affiliate that a key leads to, and its row.
 fn find(connection: &Connection, key: &TaggedKey) -> Result<Option<(Known, i64)>, StoreError> {
     let columns = rows::COLUMNS;
     let sql = format!("SELECT {columns}, affiliate FROM links JOIN affiliates USING (affiliate) WHERE key = ?1");
     connection.one(&sql, [key.as_slice()], |row| Ok((rows::known(row, 0)?, row.get(4)?)))
 }
 
-/// What is known of the affiliate in this row.
+/// The record of the affiliate in this row.
 pub fn known_of(connection: &Connection, affiliate: i64) -> Result<Option<Known>, StoreError> {
     let sql = format!("SELECT {} FROM affiliates WHERE affiliate = ?1", rows::COLUMNS);
     connection.one(&sql, [affiliate], |row| Ok(rows::known(row, 0)?))
@@ -175,7 +173,7 @@ fn has_other_owner(connection: &Connection, affiliate: i64, users: &[UserKey]) -
     Ok(rows::has_other_owner(is_owned, is_own))
 }
 
-/// Up to `limit` affiliates after the row `after` whose e-mail address could not be changed; of `account`, or of all accounts.
+/// Up to `limit` affiliates after the row `after` whose e-mail address could not be changed, of `account` or of all accounts.
 pub fn email_conflicts(
     connection: &Connection,
     account: Option<&AccountName>,

@@ -1,7 +1,7 @@
-//! Appending events to the log. What is decided of each: [`decide`].
+//! Appending events to the log; [`decide`] decides about each.
 //!
-//! In: a call's events. Out: one answer per event. Invariants: a call that does not fit appends none of its events; an
-//! event whose user is unknown leaves no trace but, if it is a delete, its moment.
+//! In: a call's events. Out: one answer per event. Invariants: a call that does not fit appends none of its events; an event whose user is
+//! unknown leaves no trace, except the moment of a delete.
 
 use super::bodies;
 use super::erase;
@@ -27,7 +27,7 @@ pub fn append(tx: &mut WriteTx<'_>, events: &[NewEvent], max_backlog: u64) -> Re
     Ok(appended)
 }
 
-/// What the store knows of an event.
+/// Looks up an event to append.
 pub fn look_up(tx: &WriteTx<'_>, event: &NewEvent) -> Result<EventLookup, StoreError> {
     let has_former_id = || event.former_id.map_or(Ok(false), |id| tx.has_former_id(id, &event.user_keys));
     let is_repeat = tx.find_id(event.id)?.is_some() || has_former_id()?;
@@ -38,8 +38,7 @@ pub fn look_up(tx: &WriteTx<'_>, event: &NewEvent) -> Result<EventLookup, StoreE
     Ok(EventLookup { is_repeat, may_be_known })
 }
 
-/// Whether the user of an event is known, or may become known through a pending event. To a delete a user is known of whom anything is
-/// remembered.
+/// Whether the user of an event is known, or may become known by a pending event. For a delete, a user with any stored data is known.
 fn may_be_known(tx: &WriteTx<'_>, event: &NewEvent, only: KnownUsersOnly) -> Result<bool, StoreError> {
     if tx.state.log.may_be_pending(&event.account, &event.user_keys, only.none_pending_up_to) {
         return Ok(true);
@@ -75,7 +74,7 @@ fn apply(tx: &mut WriteTx<'_>, event: &NewEvent, decision: AppendDecision) -> Re
     }
 }
 
-/// Appends a row, whatever its id; its body is packed.
+/// Appends a row without a check of its id. The body must be packed.
 pub fn insert(
     tx: &mut WriteTx<'_>,
     account: AccountNumber,

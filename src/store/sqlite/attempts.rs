@@ -1,4 +1,4 @@
-//! The table `attempts`: reads and writes the record of a pending event. What it holds: [`crate::store::rows::attempts`].
+//! The table `attempts`: reads and writes the record of a pending event ([`crate::store::rows::attempts`]).
 
 use super::query::Query;
 use crate::domain::Seq;
@@ -7,7 +7,7 @@ use crate::store::log_state::AccountNumber;
 use crate::store::rows::attempts::{AttemptRecord, COLUMNS, FAILURES_AND_HISTORY, HISTORY, failures_and_history};
 use rusqlite::{Connection, params};
 
-/// Changes the record of an event; refuses if it is not pending in the account. A record that cannot be read stays as it is.
+/// Changes the record of an event; an error if the event is not pending in the account. A record that cannot be read is not changed.
 pub fn change(
     connection: &Connection,
     account: AccountNumber,
@@ -25,7 +25,7 @@ pub fn change(
     }
 }
 
-/// Writes the record of a pending event, or deletes the row of one that needs none.
+/// Writes the record of a pending event, or deletes the row if it needs none.
 pub fn write(connection: &Connection, seq: Seq, record: AttemptRecord) -> Result<(), StoreError> {
     let Some(row) = record.columns() else { return delete(connection, seq) };
     let sql = "INSERT INTO attempts (seq, begun, followers, progress, failures, failing_for, wait, noted_at, history)
@@ -43,7 +43,7 @@ pub fn delete(connection: &Connection, seq: Seq) -> Result<(), StoreError> {
     connection.run("DELETE FROM attempts WHERE seq = ?1", [seq.0]).map(drop)
 }
 
-/// How many attempts at the event failed, and its history as it is stored.
+/// The number of failed attempts at the event, and its stored history.
 pub fn of_dead_letter(connection: &Connection, seq: Seq) -> Result<(u32, Option<String>), StoreError> {
     let sql = format!("SELECT {FAILURES_AND_HISTORY} FROM attempts WHERE seq = ?1");
     Ok(connection.one(&sql, [seq.0], |row| Ok(failures_and_history(row, 0)))?.unwrap_or_default())

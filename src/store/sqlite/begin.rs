@@ -1,7 +1,7 @@
 //! Beginning units: reads the bodies, known affiliates and progress of pending events.
 //!
-//! In: units of an account. Out: one [`Begun`] for each whose head is pending. Invariant: a damaged page costs the units on it
-//! alone. What becomes of damaged parts: [`crate::store::rows::pending`].
+//! In: units of an account. Out: one [`Begun`] for each whose head is pending. Invariant: a damaged page affects only the units on it.
+//! [`crate::store::rows::pending`] handles damaged parts.
 
 use super::affiliates;
 use super::bodies;

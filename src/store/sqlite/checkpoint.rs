@@ -1,10 +1,10 @@
-//! Checkpoints: writes the pages of the write-ahead log (WAL) into the file in the background, so that no commit waits for it.
+//! Checkpoints: they write the pages of the write-ahead log (WAL) into the file in the background, so that no commit waits for that.
 //!
-//! In: the size of the WAL after each commit. When it is large, a thread with a connection of its own, made for it, writes its pages
-//! into the file; then the writer copies the few pages that were committed meanwhile, after which SQLite begins the WAL anew.
-//! Invariant: a WAL that grows faster than the thread can follow is copied by the writer itself, so that its size is bounded.
-//! The exception is a WAL that a reader in another process needs: it grows, and a warning says so. Deliberately absent: when the
-//! WAL is emptied of erased content ([`super::maintenance`]).
+//! In: the size of the WAL after each commit. When it is large, a thread is started, with a connection of its own, which writes its pages
+//! into the file. Then the writer copies the few pages that were committed meanwhile, and SQLite begins the WAL anew. Invariant: the writer
+//! itself copies a WAL that grows faster than the thread can follow, so its size is bounded. The exception is a WAL that a reader in
+//! another process needs: it grows, and a warning reports it. Deliberately absent: emptying the WAL of erased content
+//! ([`super::maintenance`]).
 
 use super::{reader, schema};
 use rusqlite::Connection;
@@ -14,25 +14,24 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// How many pages the WAL may hold (4 MiB) before they are written into the file: a page that many commits changed is written
-/// once.
+/// The pages of the WAL (4 MiB) at which they are written into the file: a page that many commits changed is written once.
 const WAL_PAGES: i32 = 1_000;
-/// With so many pages (32 MiB) the writer does it itself.
+/// The pages (32 MiB) at which the writer copies them itself.
 const MAX_WAL_PAGES: i32 = 8 * WAL_PAGES;
-/// A WAL of so many pages (128 MiB) that cannot be copied is reported: a reader holds it.
+/// The pages (128 MiB) at which a WAL that cannot be copied is reported: a reader holds it.
 const HELD_WAL_PAGES: i32 = 4 * MAX_WAL_PAGES;
 
-/// Checkpoints, as the writer sees them.
+/// The writer's state of checkpoints.
 #[derive(Debug)]
 pub struct Checkpoints {
     path: PathBuf,
     /// The size of the WAL as of the last commit.
     pages: Arc<AtomicI32>,
-    /// Copies what the WAL holds, or has done so, and the writer has not followed up yet.
+    /// The thread that copies the WAL, until the writer has completed the checkpoint.
     thread: Option<JoinHandle<()>>,
-    /// From how many pages on a WAL that cannot be copied is reported.
+    /// The pages at which a WAL that cannot be copied is reported.
     held_pages: i32,
-    /// It was reported.
+    /// Whether it was reported.
     held: bool,
 }
 
@@ -45,7 +44,7 @@ impl Checkpoints {
             size.store(pages, Ordering::Relaxed);
             Ok(())
         };
-        // It replaces SQLite's own hook, which writes checkpoints within commits.
+        // This replaces SQLite's own hook, which writes checkpoints within commits.
         writer.wal_hook(Some(hook))?;
         Ok(Self { path: path.to_owned(), pages, thread: None, held_pages: HELD_WAL_PAGES, held: false })
     }
@@ -60,17 +59,17 @@ impl Checkpoints {
                 tracing::info!("the write-ahead log was emptied again");
             }
         } else if has_copied || pages >= MAX_WAL_PAGES {
-            self.pages.store(0, Ordering::Relaxed); // until the next commit says otherwise
+            self.pages.store(0, Ordering::Relaxed); // until the next commit
             let copied = write(writer)?;
             self.report(pages, copied);
         } else if self.thread.is_none() {
             let path = self.path.clone();
             let copy = move || {
                 if let Err(error) = reader::connect(&path).and_then(|connection| write(&connection)) {
-                    tracing::debug!(%error, "cannot write a checkpoint"); // the writer does it, and says so if it cannot
+                    tracing::debug!(%error, "cannot write a checkpoint"); // the writer does it, and reports if it cannot
                 }
             };
-            // Err: no thread can be made; the writer does it once the WAL is large.
+            // Err: no thread can be started. The writer copies the WAL when it is large.
             self.thread = Builder::new().name("store-checkpoint".to_owned()).spawn(copy).ok();
         }
         Ok(())
@@ -98,12 +97,12 @@ impl Drop for Checkpoints {
     }
 }
 
-/// Writes the pages of the WAL into the file, as far as no reader needs the older ones; how many are written now.
+/// Writes the pages of the WAL into the file, as far as no reader needs the older ones; returns the number of written pages.
 pub fn write(connection: &Connection) -> rusqlite::Result<i32> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))
 }
 
-/// Empties the WAL, which still holds what was deleted; says whether it is empty now. It is not if another process reads.
+/// Empties the WAL, which still has deleted content; returns whether it is empty now. It is not if another process reads.
 pub fn empty_wal(connection: &Connection) -> rusqlite::Result<bool> {
     connection.busy_timeout(Duration::ZERO)?; // the writer must not wait for another process
     let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));

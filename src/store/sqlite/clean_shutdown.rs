@@ -1,9 +1,9 @@
 //! The mark of an open file, by which a copy without its write-ahead log is recognised at the start.
 //!
-//! While a store is open, what was committed last is in the WAL alone. An orderly end removes the mark and then the WAL; a crash
-//! leaves both. So a marked file without a WAL was copied while the store was open, or its WAL was deleted. The mark must be in the
-//! file itself: it is committed and at once written there by a checkpoint. Invariant: only an orderly end empties and removes the
-//! WAL of a marked file, because no other connection does so when it closes ([`super::schema`]).
+//! While a store is open, the latest commits are only in the WAL. An orderly end removes the mark and then the WAL; a crash leaves both. So
+//! a marked file without a WAL was copied while the store was open, or its WAL was deleted. The mark must be in the file itself, so a
+//! checkpoint writes it there right after its commit. Invariant: only an orderly end empties and removes the WAL of a marked file, because
+//! no other connection does so when it closes ([`super::schema`]).
 
 use super::{checkpoint, schema};
 use rusqlite::Connection;
@@ -12,7 +12,7 @@ use std::path::Path;
 /// The name of the mark in `meta`.
 const OPEN: &str = "open";
 
-/// Marks the file `path` as open. Warns if it is marked already and had no WAL before this process opened it.
+/// Marks the file `path` as open. Warns if it was marked already and had no WAL before this process opened it.
 pub fn mark_open(connection: &Connection, path: &Path, had_wal: bool) -> rusqlite::Result<()> {
     if schema::meta(connection, OPEN)? == 0 {
         schema::set_meta(connection, OPEN, 1)?;

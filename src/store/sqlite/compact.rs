@@ -1,8 +1,8 @@
-//! Compaction of the file, one portion at a time: forgets ids whose deduplication window has passed, removes settled events that the
-//! ledger keeps no longer, and returns free pages to the file system.
+//! Compaction of the file, one portion at a time: it forgets ids whose deduplication window has passed, removes settled events that the
+//! ledger no longer keeps, and returns free pages to the file system.
 //!
-//! Invariants: a portion occupies the writer for some milliseconds at most; an event stays in the log while it is pending and
-//! while its dead letter is kept, and so does its id. Deliberately absent: when it is done ([`super::maintenance`]).
+//! Invariants: a portion occupies the writer for some milliseconds at most; an event and its id stay in the log while the event is pending
+//! and while its dead letter is kept. Deliberately absent: the time of compaction ([`super::maintenance`]).
 
 use super::key_blocks;
 use super::older_ids;
@@ -13,22 +13,22 @@ use crate::domain::{EventId, Seq, Timestamp};
 use crate::store::StoreError;
 use rusqlite::{Connection, Row, params};
 
-/// So many rows are examined in one read.
+/// The rows that one read examines.
 const EXAMINED: i64 = 5_000;
 
-/// So many rows are removed in one transaction.
+/// The rows that are removed in one transaction.
 pub const PORTION: usize = 500;
 
-/// So many pages are returned at once.
+/// The pages that are returned at once.
 const PAGES: u32 = 100;
 
-/// The events that are to be removed.
+/// The events to remove.
 const REMOVABLE: &str = "outcome IS NOT NULL AND received_at < ?2
                          AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.seq = log.seq)";
 
-/// Forgets the ids of the next events received before `before`, up to the first one that was received later: they leave the index in
-/// memory and the table `older_ids`. Says whether there may be more. An event that is pending or a dead letter keeps its id, until its
-/// dead letter is discarded or its row is removed.
+/// Forgets the ids of the next events received before `before`, up to the first one that was received later: they leave the index in memory
+/// and the table `older_ids`. Returns whether there may be more. A pending event or a dead letter keeps its id, until the dead letter is
+/// discarded or its row is removed.
 pub fn forget_ids(tx: &mut WriteTx<'_>, before: Timestamp) -> Result<bool, StoreError> {
     let after = meta(tx.connection, IDS_FORGOTTEN_UP_TO)?;
     let sql = "SELECT seq, id, received_at < ?2, answered = 0 AND outcome IS NOT NULL
@@ -52,7 +52,7 @@ pub fn forget_ids(tx: &mut WriteTx<'_>, before: Timestamp) -> Result<bool, Store
     Ok(past.len() == PORTION)
 }
 
-/// Forgets the id of an event that is kept as a dead letter no longer, if its window has passed meanwhile.
+/// Forgets the id of an event that is no longer a dead letter, if its window has passed.
 pub fn forget_id_of(tx: &mut WriteTx<'_>, seq: Seq) -> Result<(), StoreError> {
     let sql = "SELECT id FROM log WHERE seq = ?1 AND seq <= ?2";
     let values = [seq.0, meta(tx.connection, IDS_FORGOTTEN_UP_TO)?];
@@ -71,7 +71,8 @@ fn forget_id(tx: &mut WriteTx<'_>, id: EventId, seq: Seq) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Examines the rows after the seq `after`: those to remove, and the seq after which to go on; none at the end of the log.
+/// Examines the rows after the seq `after`: returns the ones to remove, and the seq after which the next read begins; none at the end of
+/// the log.
 pub fn examine(connection: &Connection, after: i64, before: Timestamp) -> Result<(Vec<Seq>, Option<i64>), StoreError> {
     let sql = "SELECT seq FROM log WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2";
     let next: Option<i64> = connection.one(sql, [after, EXAMINED - 1], |row| Ok(row.get(0)?))?;
@@ -80,7 +81,7 @@ pub fn examine(connection: &Connection, after: i64, before: Timestamp) -> Result
     Ok((connection.all(&sql, values, |row| Ok(Seq(row.get(0)?)))?, next))
 }
 
-/// Removes these rows, which are in the order of their seqs, and their ids, except rows that must stay by now.
+/// Removes these rows, which must be in the order of their seqs, and their ids, except rows that must stay by now.
 pub fn remove(tx: &mut WriteTx<'_>, seqs: &[Seq], before: Timestamp) -> Result<(), StoreError> {
     let sql = format!("DELETE FROM log WHERE seq = ?1 AND {REMOVABLE} RETURNING id");
     for seq in seqs {
@@ -90,12 +91,12 @@ pub fn remove(tx: &mut WriteTx<'_>, seqs: &[Seq], before: Timestamp) -> Result<(
         }
     }
     key_blocks::remove_empty(tx.connection, seqs)?;
-    // The rows that are left do not tell which seqs were assigned.
+    // The remaining rows do not show which seqs were assigned.
     Ok(set_meta(tx.connection, NEXT_SEQ, tx.state.log.next_seq())?)
 }
 
-/// Returns a portion of the free pages to the file system; says whether more remain and can be returned: a file that was not
-/// created by this service (but from a dump, say) may not be able to shrink.
+/// Returns a portion of the free pages to the file system; returns whether more remain and can be returned. A file that this service did
+/// not create (for instance from a dump) may not be able to shrink.
 pub fn return_free_pages(connection: &Connection) -> rusqlite::Result<bool> {
     let free = || connection.pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
     let before = free()?;

@@ -1,10 +1,10 @@
-//! Compaction of the table `bodies`: removes blank rows, and moves bodies out of parts of the table that are mostly blank.
+//! Compaction of the table `bodies`: it removes blank rows, and moves bodies out of parts of the table that are mostly blank.
 //!
-//! In: the rows of a portion, in order. Out: which bodies to move, and which blank rows to remove. When SQLite removes a row, it may
-//! rearrange the rows of its page and of up to two pages next to it. Invariant: these pages hold blank rows alone, so that no copy of a
-//! body is left in the unused space of a page. Therefore a row is removed only if blank rows of at least [`MARGIN_PAGES`] pages lie
-//! between it and every body, and between it and the end of the table, where the next body is written. Of blank rows no more stay
-//! than these, and as many bytes again as bodies have ([`plan`]). Deliberately absent: when it is done ([`super::maintenance`]).
+//! In: the rows of a portion, in order. Out: the bodies to move, and the blank rows to remove. When SQLite removes a row, it may rearrange
+//! the rows of its page and of up to two neighbouring pages. Invariant: these pages have only blank rows, so no copy of a body is left in
+//! the unused space of a page. Therefore a row is removed only if blank rows of at least [`MARGIN_PAGES`] pages are between it and every
+//! body, and between it and the end of the table, where the next body is written. Only these blank rows stay, and at most as many bytes
+//! more as bodies have ([`plan`]). Deliberately absent: the time of compaction ([`super::maintenance`]).
 
 use super::bodies;
 use super::query::Query;
@@ -12,16 +12,16 @@ use super::write_tx::WriteTx;
 use crate::store::StoreError;
 use rusqlite::{Connection, params};
 
-/// So many pages at most are rearranged when a row is removed: its own and two of those next to it (`NB` in SQLite's `btree.c`).
+/// The most pages that SQLite rearranges when it removes a row: its own and two neighbouring ones (`NB` in SQLite's `btree.c`).
 const MARGIN_PAGES: i64 = 3;
 
-/// Rows of so many pages stay where they are if more than half of their bytes are of bodies.
+/// The pages of a chunk. The rows of a chunk stay where they are if bodies have more than half of its bytes.
 const CHUNK_PAGES: i64 = 16;
 
-/// So many rows are examined in one read.
+/// The rows that one read examines.
 pub const EXAMINED: i64 = 5_000;
 
-/// So many bodies are moved, or rows removed, in one transaction: fewer, if theirs are more bytes than these.
+/// The most bodies that are moved, or rows that are removed, in one transaction, and the most bytes of them.
 const PORTION: usize = 500;
 const PORTION_BYTES: i64 = 1024 * 1024;
 
@@ -37,8 +37,8 @@ pub struct BodyRow {
 }
 
 impl BodyRow {
-    /// The bytes that it takes at least on its page, which has so many bytes. The rest of a long body has pages of its own: SQLite's file
-    /// format says how much ("cell payload overflow pages"). Its place, its length and a pointer take 4 bytes more.
+    /// The minimum of bytes of the row on its page, which has `page` bytes. The rest of a long body has pages of its own, by SQLite's file
+    /// format ("cell payload overflow pages"). Its place, its length and a pointer take 4 bytes more.
     fn bytes_on_page(&self, page: i64) -> i64 {
         // The header of a row has from 4 to 16 bytes.
         let (row, header_varies_by) = (self.length + 4, 12);
@@ -48,33 +48,33 @@ impl BodyRow {
     }
 }
 
-/// How far compaction came through the table.
+/// The position of compaction in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The last row that was decided upon.
+    /// The last row about which was decided.
     pub after: i64,
     /// The bytes of the blank rows that stay between the last body and the next row.
     blank: i64,
 }
 
 impl Cursor {
-    /// The beginning of the table: there is no body before it.
+    /// The beginning of the table, without a body before it.
     pub const START: Self = Self { after: 0, blank: i64::MAX };
 
-    /// After so many places more, of which nothing is known.
+    /// The cursor after a damaged part, whose rows are not known.
     pub fn skip(self) -> Self {
         Self { after: self.after + EXAMINED, blank: 0 }
     }
 }
 
-/// What is to be done with a portion.
+/// The plan for a portion.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PortionPlan {
-    /// The places of bodies to move to the end of the table, those of each transaction. To be done first.
+    /// The places of bodies to move to the end of the table, by transaction. They are moved first.
     pub moved: Vec<Vec<i64>>,
-    /// The places of blank rows to remove, in order, those of each transaction: rows that follow each other.
+    /// The places of blank rows to remove, in order, by transaction. The rows of one transaction are consecutive.
     pub removed: Vec<Vec<i64>>,
-    /// Where to go on; none at the end of the table.
+    /// The position of the next portion; none at the end of the table.
     pub next: Option<Cursor>,
 }
 
@@ -89,7 +89,7 @@ pub fn examine(connection: &Connection, cursor: Cursor) -> Result<PortionPlan, S
     Ok(plan(rows, cursor, page, is_end))
 }
 
-/// What to do with these rows, which follow the cursor; `is_end`: no row follows them.
+/// Plans these rows, which follow the cursor. `is_end`: no row follows them.
 fn plan(mut rows: Vec<BodyRow>, cursor: Cursor, page: i64, is_end: bool) -> PortionPlan {
     let (moved, in_chunks) = move_from_blank_chunks(&mut rows, page);
     if !is_end && in_chunks > 0 {
@@ -110,7 +110,7 @@ fn plan(mut rows: Vec<BodyRow>, cursor: Cursor, page: i64, is_end: bool) -> Port
                 _ => removed.push(vec![*row]),
             }
         } else if last_body.is_none_or(|last| last < n) {
-            break; // the next portion tells what follows
+            break; // the next portion decides about the rest
         }
         next.after = row.place;
     }
@@ -134,7 +134,7 @@ fn portions(rows: &[BodyRow]) -> Vec<Vec<i64>> {
     portions
 }
 
-/// Counts the bodies of chunks that are blank for at least a half as blank, and returns them; and how many rows are in chunks.
+/// Marks the bodies of chunks that are at least half blank as blank, and returns these bodies, and the number of rows in chunks.
 fn move_from_blank_chunks(rows: &mut [BodyRow], page: i64) -> (Vec<BodyRow>, usize) {
     let (mut moved, mut first, mut bytes) = (Vec::new(), 0, 0);
     for end in 1..=rows.len() {
@@ -169,7 +169,7 @@ pub fn move_bodies(tx: &mut WriteTx<'_>, places: &[i64]) -> Result<(), StoreErro
     places.iter().try_for_each(|place| bodies::move_to_end(tx, *place))
 }
 
-/// Removes these rows, which were found to be removable; no row lies between them that was not.
+/// Removes these rows, which must be removable, together with all rows between them.
 pub fn remove(connection: &Connection, places: &[i64]) -> Result<(), StoreError> {
     let range = params![places.first(), places.last()];
     connection.run("DELETE FROM bodies WHERE seq >= ?1 AND seq <= ?2", range).map(drop)

@@ -1,7 +1,7 @@
 //! Dead letters: keeping, listing, replaying and discarding them.
 //!
-//! Invariants: the body of a dead letter stays where that of the pending event was; the keys of a dead letter are in `dead_keys` exactly
-//! as long as its body is kept.
+//! Invariants: the body of a dead letter stays where the body of the pending event was; the user keys of a dead letter are in `dead_keys`
+//! exactly while its body is kept.
 
 use super::append;
 use super::attempts;
@@ -22,8 +22,8 @@ use crate::store::{Attempt, DeadLetter, DeadLetterPage, Filter, Replay, ReplayRe
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Keeps the pending event `seq` as a dead letter. Its body stays where it is; without one that can be read it counts as erased. Returns
-/// what is to become of its rows.
+/// Keeps the pending event `seq` as a dead letter. Its body stays where it is; a body that cannot be read counts as erased. Returns how its
+/// rows are cleaned up.
 pub fn keep(
     tx: &mut WriteTx<'_>,
     seq: Seq,
@@ -44,7 +44,7 @@ pub fn keep(
     Ok(rows)
 }
 
-/// Keeps a pending event whose user is erased as a dead letter without body and keys. Its body is still to be erased.
+/// Keeps a pending event whose user is erased as a dead letter without body and user keys. The caller erases its body.
 pub fn keep_erased(tx: &mut WriteTx<'_>, seq: Seq, at: Timestamp) -> Result<(), StoreError> {
     let attempts = attempts::of_dead_letter(tx.connection, seq)?;
     insert(tx, seq, (OutcomeCode::Erased, ERASED, at), attempts, true)
@@ -71,8 +71,8 @@ fn insert(
     Ok(())
 }
 
-/// Up to `limit` dead letters with an id above `after`, without history and body; and the id after which to go on. `last_seq`
-/// was assigned last.
+/// Up to `limit` dead letters with an id above `after`, without history and body; and the id after which the next page begins. `last_seq`:
+/// the last assigned seq.
 pub fn page(
     connection: &Connection,
     filter: &Filter,
@@ -95,7 +95,7 @@ pub fn page(
     Ok(page_of(letters, limit, bound, last_seq))
 }
 
-/// The same, the newest first, with an id below `before`.
+/// Like [`page`], the newest first, with an id below `before`.
 pub fn newest_page(
     connection: &Connection,
     filter: &Filter,
@@ -150,7 +150,7 @@ pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Re
     ids.iter().map(|id| Ok(ReplayResult::new(*id, replay_one(tx, Seq(*id))?))).collect()
 }
 
-/// Appends a dead letter as a new event of its user, with its history; the new seq, or why it stays a dead letter.
+/// Appends a dead letter as a new event of its user, with its history. Returns the new seq, or why it stays a dead letter.
 fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> Result<Result<Seq, Replay>, StoreError> {
     let sql = format!("SELECT {REPLAY_COLUMNS}, {} FROM dead_letters WHERE seq = ?1", body_of_letter());
     let letter = tx.connection.one(&sql, [seq.0], |row| Ok(to_replay(row)))?;

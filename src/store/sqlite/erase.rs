@@ -1,11 +1,11 @@
-//! Erasure after a delete event (that on an operator's request is [`super::forget`]): removes a user's links, what is remembered of them,
-//! and the bodies and keys of their dead letters, found by index alone; and the moments of deletions, so that an event from before brings
-//! nobody back.
+//! Erasure after a delete event ([`super::forget`] is the erasure on an operator's request): it removes a user's links, remembered traits,
+//! and the bodies and user keys of dead letters, which it finds by index only. It also keeps the moments of deletions, so that no event
+//! from before restores the user.
 //!
-//! In: keys of the user, whose affiliate is forgotten already. The keys beside them in dead letters and in what is remembered are added,
-//! and so on, but for keys that lead to an affiliate: that one is another user's. Invariants: with a moment only keyed hashes are kept; a
-//! key keeps its latest moment, for as long as the latest event that deleted it is to be remembered. Deliberately absent: pending events
-//! ([`super::forget`]), affiliates ([`super::affiliates`]), and what follows from a moment ([`crate::delivery`]).
+//! In: user keys of the user, whose affiliate is forgotten already. The search adds the keys beside them in dead letters and in remembered
+//! traits, and so on, except keys that lead to an affiliate, which belongs to another user. Invariants: a moment is stored with keyed
+//! hashes only; a key has its latest moment, until the retention of the latest event that deleted it has passed. Deliberately absent:
+//! pending events ([`super::forget`]), affiliates ([`super::affiliates`]), and the effect of a moment ([`crate::delivery`]).
 
 use super::affiliates::{find_affiliate, unlink};
 use super::bodies;
@@ -18,10 +18,10 @@ use crate::store::rows::timestamp;
 use crate::store::user_keys::{EMAIL, USER_ID, with_tag};
 use rusqlite::{Connection, params};
 
-/// So many moments are removed in one transaction.
+/// The moments that are removed in one transaction.
 const PORTION: u16 = 500;
 
-/// Erases the links, the dead letters and what is remembered of `keys`, and of the keys beside them; returns all these keys.
+/// Erases the links, the dead letters and the remembered traits of `keys`, and of the keys beside them; returns all these keys.
 pub fn erase(connection: &Connection, keys: Vec<UserKeyHash>) -> Result<Vec<UserKeyHash>, StoreError> {
     let mut reached = Reached::from(keys);
     loop {
@@ -49,7 +49,7 @@ pub fn affiliates_of(connection: &Connection, key: &UserKeyHash) -> Result<Vec<i
     found.into_iter().filter_map(Result::transpose).collect()
 }
 
-/// The keys of the dead letters that have one of these keys, and of what is remembered with one of them.
+/// The user keys of the dead letters and of the remembered traits that have one of these keys.
 pub fn user_keys_beside(connection: &Connection, keys: &[UserKeyHash]) -> Result<Vec<UserKeyHash>, StoreError> {
     let sql = "SELECT beside.key FROM dead_keys AS own JOIN dead_keys AS beside USING (seq) WHERE own.key = ?1";
     let mut beside: Vec<UserKeyHash> = Vec::new();
@@ -66,13 +66,13 @@ pub fn dead_letters_with_body(connection: &Connection, key: &UserKeyHash) -> Res
     connection.all(sql, [key.as_slice()], |row| Ok(row.get(0)?))
 }
 
-/// Deletes the links of a key; returns how many there were.
+/// Deletes the links of a key; returns their number.
 pub fn delete_links(connection: &Connection, key: &UserKeyHash) -> Result<u64, StoreError> {
     let links = [USER_ID, EMAIL].map(|tag| unlink(connection, &with_tag(tag, key)));
     links.into_iter().try_fold(0, |sum, unlinked| Ok(sum + u64::from(unlinked?)))
 }
 
-/// Erases the bodies and keys of the dead letters with this key; returns how many had a body.
+/// Erases the bodies and user keys of the dead letters with this key; returns how many had a body.
 pub fn erase_dead_letters(connection: &Connection, key: &UserKeyHash) -> Result<u64, StoreError> {
     let letters = dead_letters_with_body(connection, key)?;
     for seq in &letters {
@@ -84,7 +84,7 @@ pub fn erase_dead_letters(connection: &Connection, key: &UserKeyHash) -> Result<
     Ok(letters.len() as u64)
 }
 
-/// Keeps that the users with these keys were deleted at `at`, as an event received at `received_at` says.
+/// Saves that the users with these keys were deleted at `at`, by an event received at `received_at`.
 pub fn keep_moment(
     connection: &Connection,
     keys: &[UserKeyHash],

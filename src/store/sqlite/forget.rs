@@ -1,10 +1,10 @@
-//! Erasure of a user on an operator's request (the right to be forgotten; that after a delete event is [`super::erase`]): finds and erases
-//! everything that is held of them, except events in flight.
+//! Erasure of a user on an operator's request (the right to be forgotten; [`super::erase`] is the erasure after a delete event): it finds
+//! and erases all data of the user, except events in flight.
 //!
-//! In: a [`ForgetSearch`]. Out: counts of what was erased. Keys are followed by index, and the narrow rows of the log are scanned in
-//! portions. What was found is erased in one transaction, which first looks at the rows appended since. An erased pending event stays as a
-//! dead letter without body and keys. The moment of the erasure is kept for each key and for each affiliate, as a keyed hash: neither an
-//! event from before nor a page of Refersion's list may bring the user back. Deliberately absent: bodies, which are not read.
+//! In: a [`ForgetSearch`]. Out: counts of the erasure. User keys are followed by index, and the narrow rows of the log are scanned in
+//! portions. One transaction erases the findings; it first examines the rows appended since. An erased pending event stays as a dead letter
+//! without body and user keys. The moment of the erasure is kept for each user key and for each affiliate, as a keyed hash, so neither an
+//! event from before nor a page of Refersion's list restores the user. Deliberately absent: bodies, which are not read.
 
 use super::affiliates::{delete as delete_affiliate, find_affiliate, own_affiliate_key, user_links};
 use super::dead_letters;
@@ -27,11 +27,11 @@ use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// So many rows of the log are scanned in one transaction.
+/// The rows of the log that are scanned in one transaction.
 const PORTION: i64 = 5_000;
 
-/// Scans the next portion of the log. Says whether the search is complete; if not, the next call goes on with the next
-/// portion, or from the start where there are new keys.
+/// Scans the next portion of the log. Returns whether the search is complete; if not, the next call continues with the next portion, or
+/// from the start if there are new keys.
 pub fn scan_portion(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, StoreError> {
     follow_user_keys(search, connection)?;
     if !scan(search, connection)? {
@@ -44,7 +44,7 @@ pub fn scan_portion(search: &mut ForgetSearch, connection: &Connection) -> Resul
     Ok(complete)
 }
 
-/// Scans the rows that were appended since the search was complete. Says whether it still is: they may lead to new keys.
+/// Scans the rows that were appended since the search was complete. Returns whether it is still complete: the rows may lead to new keys.
 pub fn catch_up(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, StoreError> {
     while !scan(search, connection)? {}
     end_of_log(search, connection)
@@ -56,7 +56,7 @@ fn end_of_log(search: &mut ForgetSearch, connection: &Connection) -> Result<bool
     Ok(search.is_complete())
 }
 
-/// Scans a portion; says whether it was the last one.
+/// Scans a portion; returns whether it was the last one.
 fn scan(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, StoreError> {
     let sql = "SELECT seq, keys, outcome IS NULL FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
@@ -89,7 +89,7 @@ fn follow_user_keys(search: &mut ForgetSearch, connection: &Connection) -> Resul
     }
 }
 
-/// Counts what `search` found, as [`erase`] would.
+/// Counts the findings of `search`, as [`erase`] would.
 pub fn count(
     search: &ForgetSearch,
     connection: &Connection,
@@ -118,7 +118,7 @@ pub fn count(
     })
 }
 
-/// Erases what `search` found, except pending events that are in flight. The guard is to be held until this has committed.
+/// Erases the findings of `search`, except pending events that are in flight. The caller must hold the guard until this has committed.
 pub fn erase(
     tx: &mut WriteTx<'_>,
     search: &ForgetSearch,

@@ -1,4 +1,4 @@
-//! Reads for operators: pending events, what became of an event, which accounts there are.
+//! Reads for operators: pending events, records of events, known accounts.
 
 use super::query::Query;
 use super::{SqliteStore, dead_letters};
@@ -103,7 +103,7 @@ fn events(connection: &Connection, filter: &EventFilter, before: i64, limit: usi
     Ok(scan.page())
 }
 
-/// What became of the event with this seq.
+/// The record of the event with this seq.
 pub fn record(connection: &Connection, seq: i64) -> Result<Option<EventRecord>, StoreError> {
     let sql = format!("SELECT {RECORD_COLUMNS} FROM {RECORD_TABLES} WHERE log.seq = ?1");
     connection.one(&sql, [seq], |row| Ok(event_of(row)?))

@@ -9,11 +9,11 @@ use tokio::sync::oneshot;
 
 /// A job of any result type.
 pub trait Job: Send {
-    /// Runs it within the current transaction. May be called again after that was rolled back. Err: what it wrote is to be rolled
-    /// back; a refusal, before it wrote anything, is a result.
+    /// Runs the job within the current transaction. May be called again after a rollback. Err: the caller must roll back the writes of the
+    /// job. A refusal before any write is a result, no error.
     fn run(&mut self, tx: &mut WriteTx<'_>) -> Result<(), StoreError>;
 
-    /// The transaction has committed, or failed for this reason: sends the result.
+    /// Sends the result: the transaction has committed, or failed for this reason.
     fn reply(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -25,7 +25,7 @@ pub struct ClosureJob<T, F> {
 }
 
 impl<T, F> ClosureJob<T, F> {
-    /// Sends the result of `work` to `reply`.
+    /// A job that sends the result of `work` to `reply`.
     pub fn new(work: F, reply: oneshot::Sender<Result<T, StoreError>>) -> Self {
         Self { work, result: None, reply }
     }
@@ -37,7 +37,7 @@ where
     F: FnMut(&mut WriteTx<'_>) -> Result<T, StoreError> + Send,
 {
     fn run(&mut self, tx: &mut WriteTx<'_>) -> Result<(), StoreError> {
-        self.result = None; // of an earlier run: guards in it are released before they are taken again
+        self.result = None; // guards in the result of an earlier run are released before they are taken again
         match (self.work)(tx) {
             Err(failed @ (StoreError::Transient(_) | StoreError::Corrupt(_) | StoreError::Fatal(_))) => Err(failed),
             result => {
@@ -50,7 +50,7 @@ where
     fn reply(self: Box<Self>, committed: Result<(), StoreError>) {
         let Self { work, result, reply } = *self;
         drop(work);
-        // Err: the caller has gone.
+        // Err: the caller has stopped waiting.
         let _ = reply.send(committed.and_then(|()| result.unwrap_or(Err(StoreError::Closed))));
     }
 }

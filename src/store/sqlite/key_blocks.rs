@@ -1,10 +1,10 @@
-//! The blocks of the log, each with a filter of the ids and keys in it ([`crate::store::user_key_filter`]): how the events of a user, or with
-//! an id, are found.
+//! The blocks of the log, each with a filter of the event ids and user keys in it ([`crate::store::user_key_filter`]), by which a lookup
+//! finds events.
 //!
-//! In: rows of the log, once there are enough for a block. Out: the blocks that may hold an id or a key, and the rows in them that do.
-//! Invariants: blocks do not overlap, and follow each other without a gap; rows after the last block are read one by one (those of the
-//! last seconds: [`build`] runs with every compaction); a block without rows is removed; the filter of a block whose user was forgotten
-//! is removed, and made anew. Deliberately absent: who asks ([`super::lookup`]).
+//! In: rows of the log, when there are enough for a block. Out: the blocks that may hold an id or a user key, and the rows in them that do.
+//! Invariants: blocks do not overlap, and follow each other without a gap; rows after the last block, which are of the last seconds because
+//! [`build`] runs with every compaction, are read one by one; a block without rows is removed; if a user of a block is forgotten, its
+//! filter is removed and made anew. Deliberately absent: the lookup itself ([`super::lookup`]).
 
 use super::query::Query;
 use super::write_tx::WriteTx;
@@ -16,10 +16,10 @@ use crate::store::user_key_filter::{BLOCK_ROWS, UserKeyFilter, may_hold};
 use crate::store::user_keys;
 use rusqlite::{Connection, params};
 
-/// So many rows after the last block are examined in one read.
+/// The rows after the last block that one read examines.
 const PORTION: i64 = 5_000;
 
-/// Makes one filter: of the oldest block that has none, or else of the next block; says whether there may be more to make.
+/// Makes one filter: of the oldest block without one, or else of the next block; returns whether there may be more to make.
 pub fn build(tx: &mut WriteTx<'_>) -> Result<bool, StoreError> {
     let read = |row: &rusqlite::Row<'_>| Ok(SeqRange { first: row.get(0)?, last: row.get(1)? });
     let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL ORDER BY last LIMIT 1";
@@ -39,7 +39,7 @@ pub fn build(tx: &mut WriteTx<'_>) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// The filter of the first rows of a range, how many they are (a block at most), and the seq of the last one.
+/// The filter of the first rows of a range (at most a block), their number, and the seq of the last one.
 fn filter(
     connection: &Connection,
     SeqRange { first, last }: SeqRange,
@@ -62,19 +62,19 @@ fn covered_up_to(connection: &Connection) -> Result<i64, StoreError> {
     Ok(last.flatten().unwrap_or(0))
 }
 
-/// Removes the filters of the blocks with these rows, in the order of their seqs: keys were removed from the rows.
+/// Removes the filters of the blocks with these rows, whose user keys were removed. `rows` must be in the order of the seqs.
 pub fn remove_filters(connection: &Connection, rows: &[Seq]) -> Result<(), StoreError> {
     each_block(connection, rows, "UPDATE key_blocks SET filter = NULL WHERE last = ?1 AND first <= ?2")
 }
 
-/// Removes the blocks that have no row any more. These rows were removed, in the order of their seqs.
+/// Removes the blocks that have no row after these rows were removed. `rows` must be in the order of the seqs.
 pub fn remove_empty(connection: &Connection, rows: &[Seq]) -> Result<(), StoreError> {
     let sql = "DELETE FROM key_blocks WHERE last = ?1 AND first <= ?2
                AND NOT EXISTS (SELECT 1 FROM log WHERE seq >= key_blocks.first AND seq <= key_blocks.last)";
     each_block(connection, rows, sql)
 }
 
-/// Runs a statement for the last seq of each block with one of these rows, and for the first of these rows.
+/// Runs a statement for the last seq of each block with one of these rows, with the first of these rows as its second value.
 fn each_block(connection: &Connection, rows: &[Seq], sql: &str) -> Result<(), StoreError> {
     let mut done = 0;
     for row in rows {
@@ -89,7 +89,7 @@ fn each_block(connection: &Connection, rows: &[Seq], sql: &str) -> Result<(), St
     Ok(())
 }
 
-/// The rows that may have one of these ids or keys, the newest first. It reads every filter: 4 bytes of each event.
+/// The ranges of rows that may have one of these ids or user keys, the newest first. Reads every filter: 4 bytes of each event.
 pub fn candidates(connection: &Connection, keys: &[UserKeyHash]) -> Result<Vec<SeqRange>, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     let mut ranges = vec![SeqRange { first: covered_up_to(&snapshot)? + 1, last: i64::MAX - 1 }];
@@ -103,7 +103,7 @@ pub fn candidates(connection: &Connection, keys: &[UserKeyHash]) -> Result<Vec<S
     Ok(ranges)
 }
 
-/// Examines the last rows of a range: those with one of these ids or keys, the newest first, and the rest of the range.
+/// Examines the last rows of a range: returns the rows with one of these ids or user keys, the newest first, and the rest of the range.
 pub fn examine(
     connection: &Connection,
     keys: &[UserKeyHash],

@@ -1,7 +1,7 @@
 //! Writing the events that were answered without being appended: rows of the log with an outcome, in the order in which they were recorded.
 //!
-//! In: what [`LedgerBuffer`] holds. Out: rows. Invariants: a portion is a job of the writer as any other, so it shares the transaction and
-//! the sync of what is appended meanwhile, and fails alone; keys of a user who was deleted since the receipt are left out.
+//! In: the events in the [`LedgerBuffer`]. Out: rows. Invariants: a portion is a job of the writer like any other, so it shares the
+//! transaction and the sync of simultaneous appends, and fails alone; user keys of a user who was deleted since the receipt are left out.
 
 use super::SqliteStore;
 use super::query::Query;

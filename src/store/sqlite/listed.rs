@@ -1,7 +1,7 @@
-//! Affiliates that Refersion's list shows, and how far the list was read: the trait [`AffiliateIndex`] of the engine.
+//! Affiliates of Refersion's list, and the progress of reading it: the trait [`AffiliateIndex`] of the engine.
 //!
-//! Invariants: what events have brought stays as it is; nobody who was deleted is brought back; a page and the progress after it are
-//! committed together. The progress stands in the table `meta`, by the number of the account.
+//! Invariants: known affiliates do not change; no deleted user is restored; a page and the progress after it are committed together. The
+//! progress is in the table `meta`, by the number of the account.
 
 use super::affiliates::{find_affiliate, save};
 use super::query::Query;
@@ -53,7 +53,7 @@ fn remember(
     Ok(remembered)
 }
 
-/// Whether neither the affiliate nor one of its keys is known, and none of them was deleted.
+/// Whether neither the affiliate nor one of its user keys is known or was deleted.
 fn is_unknown(tx: &WriteTx<'_>, account: &AccountName, affiliate: &Remember) -> Result<bool, StoreError> {
     let own = user_keys::of_affiliate(&tx.state.hash, account, &affiliate.known.code);
     for key in std::iter::once(own).chain(affiliate.user_keys.iter().map(user_keys::tagged)) {

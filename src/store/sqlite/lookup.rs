@@ -1,8 +1,8 @@
-//! Lookup: what the store holds of a user, or of single events.
+//! The lookup of a user or of single events.
 //!
-//! In: a [`LookupQuery`]. Out: a [`Lookup`]. Affiliates are found by their links, events block by block ([`super::key_blocks`]): a filter of
-//! 4 bytes an event is read, and the rows of the blocks that may hold an id or a key.
-//! Invariants: it changes nothing; each read is short. Deliberately absent: bodies.
+//! In: a [`LookupQuery`]. Out: a [`Lookup`]. Affiliates are found by their links, events block by block ([`super::key_blocks`]): the
+//! filters are read, 4 bytes an event, and then the rows of the blocks that may hold an id or a user key. Invariants: it changes nothing;
+//! each read is short. Deliberately absent: bodies.
 
 use super::SqliteStore;
 use super::affiliates::{find_affiliate, known_of, user_links};
@@ -38,7 +38,7 @@ impl SqliteStore {
         Ok(lookup)
     }
 
-    /// The events with one of these ids or keys, the newest first: one more than are wanted, if there are so many.
+    /// The events with one of these ids or user keys, the newest first: one more than the limit, if there are so many.
     async fn events_with(&self, keys: Vec<UserKeyHash>, query: &LookupQuery) -> Result<Vec<i64>, StoreError> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -53,7 +53,7 @@ impl SqliteStore {
     }
 }
 
-/// What is looked up: keys of users, and an affiliate's own key.
+/// The keys of the query: user keys, and an affiliate key.
 fn asked(
     connection: &Connection,
     users: Vec<UserKey>,
@@ -71,7 +71,7 @@ fn asked(
     Ok(asked)
 }
 
-/// The affiliates that these keys lead to, and when their user was deleted; and all keys of the user.
+/// The affiliates that these keys lead to, and the moment of the user's deletion; and all user keys.
 fn user(connection: &Connection, asked: &[(TaggedKey, FoundBy)]) -> Result<(Lookup, Vec<UserKeyHash>), StoreError> {
     let (mut lookup, mut reached) = (Lookup::default(), Reached::default());
     let mut found: BTreeMap<i64, BTreeSet<FoundBy>> = BTreeMap::new();

@@ -16,14 +16,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How often emptying the WAL is tried while another process reads, and the wait between two tries.
+/// The most tries to empty the WAL while another process reads, and the wait between two tries.
 const WAL_TRIES: u32 = 20;
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
-/// A compaction ends after so many portions of the bodies in which nothing was to be removed; the next one goes on there.
+/// The most portions of the bodies without anything to remove in one compaction. The next compaction continues there.
 const MAX_EMPTY_BODIES: u32 = 4;
 
-/// One process has the file to itself.
+/// One process has the file for itself: the default methods.
 impl Ownership for SqliteStore {}
 
 #[async_trait]
@@ -33,7 +33,7 @@ impl Maintenance for SqliteStore {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        // Another value each time: SQLite does not write one that is already there.
+        // The value differs each time, because SQLite does not write an unchanged one.
         let sql = "INSERT INTO meta VALUES ('probes', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1";
         self.writer.write(move |tx| tx.connection.run(sql, []).map(drop)).await
     }
@@ -109,7 +109,7 @@ impl Maintenance for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Removes settled events received before `before`, from where the last compaction ended on, until there are no more.
+    /// Removes settled events received before `before`, from the end of the last compaction on, until there are no more.
     async fn remove_settled(&self, before: Timestamp) -> Result<(), StoreError> {
         let mut examined_up_to = self.examined_up_to.lock().await;
         let mut empty_portions = 0;
@@ -130,7 +130,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Removes blank rows of bodies, from where the last compaction ended on. Where a page is damaged, the rows around it stay.
+    /// Removes blank rows of bodies, from the end of the last compaction on. The rows around a damaged page stay.
     async fn compact_bodies(&self) -> Result<(), StoreError> {
         let mut cursor = self.bodies_cursor.lock().await;
         let mut empty_portions = 0;
@@ -154,7 +154,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Says whether there was nothing to do, and where to go on; none at the end of the table.
+    /// Returns whether there was nothing to do, and the position of the next portion; none at the end of the table.
     async fn compact_portion_of_bodies(&self, cursor: Cursor) -> Result<(bool, Option<Cursor>), StoreError> {
         let plan = self.readers.read(move |connection| compact_bodies::examine(connection, cursor)).await?;
         let was_empty = plan.removed.is_empty();
@@ -167,10 +167,10 @@ impl SqliteStore {
         Ok((was_empty, plan.next))
     }
 
-    /// Removes what is remembered for too long, or above the limits.
+    /// Removes expired remembered traits, and those above the limits.
     async fn remove_remembered(&self, before: Retention) -> Result<(), StoreError> {
         while self.writer.write(move |tx| remembered::remove_expired(tx.connection, before.traits)).await? {}
-        // Measured beside all other work: it reads an index with an entry for each user.
+        // Measured beside all other work, since it reads an index with an entry for each user.
         while self.readers.read(remembered::sizes).await?.values().any(|size| size.exceeds(before.max_traits)) {
             let removed = self.writer.write(move |tx| remembered::remove_surplus(tx, before)).await?;
             self.remembered_dropped.fetch_add(removed, Ordering::Relaxed);
@@ -187,7 +187,7 @@ impl SqliteStore {
             }
             let moved = move |tx: &mut WriteTx<'_>| {
                 older_ids::set_up_to(tx.connection, last)?;
-                tx.state.older_ids = true; // stays so if this is rolled back: then lookups find none there
+                tx.state.older_ids = true; // it stays true after a rollback; then lookups find no id in the table
                 tx.state.log.ids_moved(last);
                 Ok(())
             };
@@ -196,7 +196,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Empties the WAL while no read of this process runs; tries again while another process reads.
+    /// Empties the WAL while no read of this process runs. Repeats the try while another process reads.
     async fn empty_wal(&self) -> Result<(), StoreError> {
         self.readers.read(|connection| Ok(checkpoint::write(connection)?)).await?; // most of it, while others commit
         for _ in 0..WAL_TRIES {

@@ -1,4 +1,4 @@
-//! Measures the store: the ages of backlogs, dead letters by reason, sizes.
+//! Measurements of the store: the ages of backlogs, dead letters by reason, sizes.
 
 use super::query::Query;
 use super::{SqliteStore, file_beside, inspection, remembered};
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 impl SqliteStore {
-    /// Measures everything at once. It reads one row for each account with pending events, and all dead letters.
+    /// Measures everything at once: reads one row for each account with pending events, and all dead letters.
     pub(super) async fn measure_all(&self) -> Result<Measured, StoreError> {
         let (accounts, deduplication) = {
             let counts = self.published.lock();

@@ -87,22 +87,22 @@ pub struct SqliteStore {
     hash: HashKey,
     limits: Limits,
     ledger: LedgerBuffer,
-    /// How far the last compaction came through the log.
+    /// The seq up to which the last compaction examined the log.
     examined_up_to: Mutex<i64>,
-    /// The same through the bodies.
+    /// The position of the last compaction in the bodies.
     bodies_cursor: Mutex<compact_bodies::Cursor>,
     /// See [`Measured::remembered_dropped`](super::Measured::remembered_dropped).
     remembered_dropped: AtomicU64,
 }
 
 impl SqliteStore {
-    /// Whether [`SqliteStore::open`] would migrate this file, which exists. Its tables are not changed; an error if it cannot be
+    /// Whether [`SqliteStore::open`] would migrate this file, which must exist. Does not change its tables; an error if it cannot be
     /// opened.
     pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
         open::needs_migration(path)
     }
 
-    /// Opens the file for this process alone; creates it and its folder if absent.
+    /// Opens the file for this process only. Creates it and its folder if absent.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, SqliteOpenError> {
         let store = open::open(path, limits.deduplication_memory)?;
         let (hash, published) = (store.state.hash.clone(), Arc::clone(store.state.log.published()));
@@ -168,7 +168,7 @@ impl EventLog for SqliteStore {
                 in_flight.keep(begun.iter().flatten().flat_map(Begun::seqs));
                 return Ok(begun);
             }
-            // Followers marked in the file that the caller did not name: they have to be in flight before they are read.
+            // Followers that are marked in the file and that the caller did not name: they must be in flight before they are read.
             seqs.extend(more);
         }
     }
@@ -226,7 +226,7 @@ impl EventLog for SqliteStore {
                 tracing::error!(seq = %head, "the file of the store is damaged: the body of a settled event stays in it");
             }
         }
-        // After a failure they stay in flight: the worker settles them again.
+        // After a failure they stay in flight, because the worker settles them again.
         if matches!(settled, Ok(()) | Err(StoreError::NotPending)) {
             self.in_flight.release(&unit.seqs().collect::<Vec<_>>());
         }

@@ -1,8 +1,8 @@
-//! The part of the deduplication index that is on disk: ids in the table `older_ids`, for which memory has no room.
+//! The part of the deduplication index on disk: the table `older_ids`, with ids that do not fit into memory.
 //!
 //! In: ids that are evicted from memory ([`IdIndex::to_evict`]), a generation at a time, the oldest first. Out: the rows of the log that
-//! may have an id. Invariants: an id leaves the memory only when the table has it; the index in memory keeps its bound while the file is
-//! opened, too. Deliberately absent: which ids are forgotten, and when ([`super::compact`]).
+//! may have an id. Invariants: an id leaves the memory only when the table has it; the bound of the memory holds also while the file is
+//! opened. Deliberately absent: forgetting ids ([`super::compact`]).
 
 use super::query::Query;
 use super::schema::{IDS_FORGOTTEN_UP_TO, meta, set_meta};
@@ -11,13 +11,13 @@ use crate::store::StoreError;
 use crate::store::id_index::{IdIndex, fingerprint};
 use rusqlite::{Connection, params};
 
-/// So many ids are written in one transaction.
+/// The ids that are written in one transaction.
 pub const PORTION: usize = 500;
 
 /// The name in `meta` of the last seq whose id is in the table.
 const UP_TO: &str = "older_ids_up_to";
 
-/// Whether the table holds any id.
+/// Whether the table has any id.
 pub fn exist(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT EXISTS (SELECT 1 FROM older_ids)", [], |row| row.get(0))
 }
@@ -28,7 +28,7 @@ const COUNTING: &str = "SELECT seq, id FROM (
         AND seq IN (SELECT seq FROM log INDEXED BY log_waiting WHERE outcome IS NULL UNION SELECT seq FROM dead_letters)
     UNION ALL SELECT seq, id FROM log WHERE seq > max(?1, ?2) AND answered = 0) ORDER BY seq";
 
-/// Reads the ids of the log into memory in one pass; what does not fit into `allowed` bytes goes into the table.
+/// Reads the ids of the log into memory in one pass. Ids that do not fit into `allowed` bytes are written into the table.
 pub fn load(connection: &Connection, allowed: usize) -> rusqlite::Result<IdIndex> {
     let (on_disk, forgotten) = (meta(connection, UP_TO)?, meta(connection, IDS_FORGOTTEN_UP_TO)?);
     let after = on_disk.max(forgotten);
@@ -39,7 +39,7 @@ pub fn load(connection: &Connection, allowed: usize) -> rusqlite::Result<IdIndex
     let mut statement = connection.prepare(COUNTING)?;
     let mut rows = statement.query([on_disk, forgotten])?;
     while let Some(row) = rows.next()? {
-        // An id that cannot be read is left out: when its event is begun, it is found to be damaged.
+        // An id that cannot be read is left out. Its event is found damaged when it is begun.
         let Some(id) = row.get_ref(1)?.as_blob().ok().and_then(|id| id.try_into().ok()) else { continue };
         ids.insert(&EventId(id), row.get(0)?);
         while let Some((evicted, last)) = ids.to_evict() {
@@ -53,14 +53,14 @@ pub fn load(connection: &Connection, allowed: usize) -> rusqlite::Result<IdIndex
     Ok(ids)
 }
 
-/// Writes ids into the table; they are sorted as it is.
+/// Writes ids into the table. They must be sorted like the table.
 pub fn insert(connection: &Connection, ids: &[(u32, i64)]) -> rusqlite::Result<()> {
     let sql = "INSERT OR IGNORE INTO older_ids (fingerprint, seq) VALUES (?1, ?2)";
     let mut insert = connection.prepare_cached(sql)?;
     ids.iter().try_for_each(|(fingerprint, seq)| insert.execute(params![fingerprint, seq]).map(drop))
 }
 
-/// Writes that the table has all ids up to the seq `last`.
+/// Records that the table has all ids up to the seq `last`.
 pub fn set_up_to(connection: &Connection, last: i64) -> rusqlite::Result<()> {
     set_meta(connection, UP_TO, last)
 }
@@ -71,7 +71,7 @@ pub fn delete(connection: &Connection, id: &EventId, seq: Seq) -> Result<(), Sto
     connection.run(sql, params![fingerprint(id), seq.0]).map(drop)
 }
 
-/// The seqs at which the id may be in the log, of those in the table, the newest first.
+/// The seqs in the table at which the id may be in the log, the newest first.
 pub fn candidates(connection: &Connection, id: &EventId) -> Result<Vec<i64>, StoreError> {
     let sql = "SELECT seq FROM older_ids WHERE fingerprint = ?1 ORDER BY seq DESC";
     connection.all(sql, [fingerprint(id)], |row| Ok(row.get(0)?))

@@ -1,5 +1,5 @@
-//! Opening the file at startup: makes the folder, takes the lock, creates or migrates the tables, and reads the writer's state (recovery
-//! after a crash is SQLite's, from the WAL).
+//! Opening the file at startup: it makes the folder, takes the lock, creates or migrates the tables, and reads the writer's state (SQLite
+//! itself recovers after a crash, from the WAL).
 //!
 //! In: a path. Out: a [`SqliteFile`] for the writer. Invariant: a file is open in one process at most; the operating system
 //! releases its lock when the process ends.
@@ -46,19 +46,19 @@ pub enum SqliteOpenError {
         /// The release that opened it last, if that is known.
         release: Option<String>,
     },
-    /// The file was made by a release that is too old for this one, with this version of its tables.
+    /// The file was made by a release that is too old for this one. With the version of its tables.
     #[error(
         "{0} was made by an older release (version {1} of its tables), and this one reads version 5 and later; start \
          release 0.1.0 of this service once with this store, which brings it to version 5, then start this one again"
     )]
     Older(PathBuf, i64),
-    /// A page that has to be read at every start is damaged.
+    /// A page that every start reads is damaged.
     #[error(
         "{0} is damaged ({1}); move it and the files beside it away, then put the newest backup in its place with `restore`. \
          Events that came after that backup are lost here; if they are sent again, they count as new"
     )]
     Damaged(PathBuf, #[source] rusqlite::Error),
-    /// The file does not begin as a store does.
+    /// The file does not begin like a store.
     #[error(
         "{0} is not a store of this service; if it was one, its beginning is damaged: move it and the files beside it away, then put the \
          newest backup in its place with `restore`"
@@ -76,7 +76,7 @@ fn last_opened_by(release: Option<&str>) -> String {
     release.map_or_else(String::new, |release| format!(", last opened by release {release}"))
 }
 
-/// Opens `path` for this process alone. The deduplication index uses `deduplication_memory` bytes at most.
+/// Opens `path` for this process only. The deduplication index uses at most `deduplication_memory` bytes.
 pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, SqliteOpenError> {
     let lock = lock(path)?;
     let had_wal = file_beside(path, "-wal").exists();
@@ -117,7 +117,7 @@ fn refusal(path: &Path, source: rusqlite::Error) -> SqliteOpenError {
     }
 }
 
-/// Whether [`open`] would migrate the file, which exists. Its tables are not changed; an error if it cannot be opened.
+/// Whether [`open`] would migrate the file, which must exist. Does not change its tables; an error if it cannot be opened.
 pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
     let _lock = lock(path)?;
     let read = || {
@@ -133,7 +133,7 @@ pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
     }
 }
 
-/// A process that is ending may hold the lock for a moment longer.
+/// The tries to take the lock, which an ending process may hold for a moment longer.
 const LOCK_TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 
@@ -198,7 +198,7 @@ fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite:
     let hash_key: [u8; 32] =
         connection.query_row("SELECT value FROM meta WHERE name = 'hash_key'", [], |row| row.get(0))?;
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    // The rows tell which seqs were assigned; for those that were removed, compaction has written it.
+    // The rows show which seqs were assigned; compaction has recorded it for removed rows.
     let last =
         count("SELECT max(coalesce((SELECT max(seq) FROM log), 0), coalesce((SELECT max(seq) FROM dead_letters), 0))")?;
     let next_seq = schema::meta(connection, NEXT_SEQ)?.max(last + 1).max(1);

@@ -1,4 +1,4 @@
-//! Dead letters, erasure and API keys: the traits that operators' requests go through.
+//! The traits for operators' requests: dead letters, erasure and API keys.
 
 use super::query::Query;
 use super::write_tx::WriteTx;
@@ -53,7 +53,7 @@ impl DeadLetters for SqliteStore {
         self.writer.write(move |tx| account_gone::move_dead_letters(tx, &moved, max_backlog)).await
     }
 
-    /// The account is not looked at: a key is a hash of it, too, and the one writer needs no lock of its own for each account.
+    /// The account is not needed: a user key is a hash of the account, too, and the single writer needs no lock for each account.
     async fn forget(&self, _: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
         let (mut search, mut scans) = (ForgetSearch::new(users), 0);
         loop {
@@ -85,7 +85,7 @@ impl SqliteStore {
         }
     }
 
-    /// Erases what was found. Err: rows that were appended meanwhile lead to new keys, and this is not the `last` try.
+    /// Erases the findings. Err: rows that were appended meanwhile lead to new keys, and this is not the `last` try.
     async fn erase(
         &self,
         search: ForgetSearch,

@@ -1,8 +1,8 @@
-//! Statements in one call: prepared once per connection, their rows read as [`Columns`].
+//! Statements in one call, prepared once per connection, whose rows are read as [`Columns`].
 //!
-//! Invariants: an error of SQLite is a [`StoreError`] here already, and transient only if the same request can succeed later without
-//! a change of the program or the file; a row that is damaged is [`StoreError::Corrupt`], as a damaged page is. Deliberately absent:
-//! retries, which are the caller's.
+//! Invariants: an error of SQLite is a [`StoreError`] here already, and transient only if the same request can succeed later without a
+//! change of the program or the file; a row that is damaged is [`StoreError::Corrupt`], as a damaged page is. Deliberately absent: retries,
+//! which the caller makes.
 
 use crate::store::StoreError;
 use crate::store::rows::{Columns, DAMAGED_PAGE, Damaged};
@@ -11,7 +11,7 @@ use rusqlite::{Connection, Error, ErrorCode, Params, Row};
 
 /// Statements of a connection.
 pub trait Query {
-    /// Runs a statement; returns how many rows it changed.
+    /// Runs a statement; returns the number of rows that it changed.
     fn run(&self, sql: &str, values: impl Params) -> Result<usize, StoreError>;
 
     /// Whether there is a row.

@@ -9,7 +9,7 @@ use crate::store::rows::{attempts, pending};
 use crate::store::{StoreError, user_keys};
 use rusqlite::{Connection, params};
 
-/// Up to `limit` pending entries of `account` with a seq above `after`. Of an entry on a damaged page only the seq is returned.
+/// Up to `limit` pending entries of `account` with a seq above `after`. An entry on a damaged page has only its seq.
 pub fn read(
     connection: &Connection,
     account: &AccountName,
@@ -34,7 +34,7 @@ pub fn read(
     }
 }
 
-/// Reads on after the last of `entries`, or after `after`.
+/// Continues after the last of `entries`, or after `after`.
 fn read_into(
     entries: &mut Vec<Entry>,
     connection: &Connection,
@@ -70,7 +70,7 @@ fn read_into(
     Ok(())
 }
 
-/// Those of these events that are pending.
+/// The events of this list that are pending.
 pub fn still_pending(connection: &Connection, seqs: &[Seq]) -> Result<Vec<Seq>, StoreError> {
     let pending = seqs.iter().map(|seq| Ok(is_pending(connection, *seq)?.then_some(*seq)));
     pending.filter_map(Result::transpose).collect()

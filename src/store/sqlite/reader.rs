@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 
-/// At most so many reads run at once. Each connection takes up to a mebibyte.
+/// The most reads that run at once. Each connection takes up to a mebibyte.
 const CONNECTIONS: u32 = 4;
 
 /// The readers of one store.
@@ -30,7 +30,7 @@ struct Pool {
 }
 
 impl Readers {
-    /// Readers of the file `path`, which is opened by the first read.
+    /// Readers of the file `path`, which the first read opens.
     pub fn new(path: PathBuf) -> Self {
         let permits = Arc::new(Semaphore::new(CONNECTIONS as usize));
         Self { pool: Arc::new(Pool { path, idle: Mutex::default() }), permits }
@@ -41,7 +41,7 @@ impl Readers {
         &self.pool.path
     }
 
-    /// Reads a portion. What `portion` waits for before its transaction must not need a reader.
+    /// Reads a portion. If `portion` waits for something before its transaction, that must not need a reader.
     pub async fn read<T, F>(&self, portion: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -55,7 +55,7 @@ impl Readers {
         });
         read.await.unwrap_or_else(|error| {
             let panicked = || StoreError::Fatal("a read panicked: a bug".to_owned());
-            Err(if error.is_panic() { panicked() } else { StoreError::Closed }) // else the runtime is ending
+            Err(if error.is_panic() { panicked() } else { StoreError::Closed }) // otherwise the runtime is ending
         })
     }
 
@@ -66,7 +66,7 @@ impl Readers {
 
     /// Waits until no read runs, and closes the connections. Every later read fails with [`StoreError::Closed`].
     pub async fn close(&self) {
-        let _excluded = self.exclude().await; // Err: it is closed already
+        let _excluded = self.exclude().await; // Err: the readers are closed already
         self.permits.close();
         self.pool.idle.lock().clear();
     }
@@ -82,7 +82,7 @@ impl Pool {
     }
 }
 
-/// Opens a connection beside the one that writes: it changes no row, and may write a checkpoint.
+/// Opens a connection beside the writer's. It changes no row, but may write a checkpoint.
 pub fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;

@@ -1,7 +1,8 @@
-//! What is remembered of users who are no affiliates yet: rows by the key of the `userId`, found by that of the e-mail address, too.
+//! Remembered traits of users who are no affiliates yet: rows by the user key of the `userId`, which are found by that of the e-mail
+//! address, too.
 //!
-//! In: changes that settlements bring, and keys to erase. Out: the row of an event's user. Invariants: a row is written and erased in
-//! the transaction of the settlement; one that was erased meanwhile does not come back. Deliberately absent: what the bytes mean.
+//! In: changes of settlements, and user keys to erase. Out: the row of an event's user. Invariants: a row is written and erased in the
+//! transaction of the settlement; a row that was erased meanwhile is not written again. Deliberately absent: the meaning of the bytes.
 
 use super::query::Query;
 use super::write_tx::WriteTx;
@@ -14,10 +15,10 @@ use crate::store::{FoundBy, FoundTraits, KeptTraits, Retention, StoreError, Trai
 use rusqlite::{Connection, Row, params};
 use std::collections::BTreeMap;
 
-/// So many rows are removed in one transaction.
+/// The rows that are removed in one transaction.
 const PORTION: u16 = 500;
 
-/// What is remembered of the user with one of these keys; only that of a `userId` leads to it.
+/// The remembered traits of the user with these keys; only the key of a `userId` leads to them.
 pub fn find(connection: &Connection, users: &[UserKey]) -> Result<Option<SealedTraits>, StoreError> {
     let user_id = users.iter().find(|key| matches!(key, UserKey::UserId(_)));
     let Some(key) = user_id else { return Ok(None) };
@@ -49,27 +50,27 @@ fn keep(connection: &Connection, account: AccountNumber, kept: &KeptTraits) -> R
     connection.run(sql, params![user, account, email, kept.expires_at.0, size, names, kept.sealed]).map(drop)
 }
 
-/// Erases what is remembered under a key, or with this address; returns of how many users.
+/// Erases the remembered traits with this user key; returns the number of users.
 pub fn erase(connection: &Connection, key: &UserKeyHash) -> Result<u64, StoreError> {
     let sql = "DELETE FROM remembered_traits WHERE key = ?1 OR email = ?1";
     Ok(connection.run(sql, [key.as_slice()])? as u64)
 }
 
-/// The rows of a key, or with this address, by their own keys.
+/// The keys of the rows with this user key.
 pub fn rows_of(connection: &Connection, key: &UserKeyHash) -> Result<Vec<UserKeyHash>, StoreError> {
     let sql = "SELECT key FROM remembered_traits WHERE key = ?1 OR email = ?1";
     connection.all(sql, [key.as_slice()], |row| Ok(row.get(0)?))
 }
 
-/// The keys in the rows of a key, or with this address.
+/// The user keys in the rows with this key.
 pub fn user_keys_beside(connection: &Connection, key: &UserKeyHash) -> Result<Vec<UserKeyHash>, StoreError> {
     let sql = "SELECT key, email FROM remembered_traits WHERE key = ?1 OR email = ?1";
     let keys = |row: &Row<'_>| Ok([Some(row.get(0)?), row.get::<_, Option<UserKeyHash>>(1)?]);
     Ok(connection.all(sql, [key.as_slice()], keys)?.into_iter().flatten().flatten().collect())
 }
 
-/// The users of which something is remembered with this address, and the user with this `userId` if it is with any: the events with
-/// both keys are of one user.
+/// The users whose remembered traits have this address, and the user with this `userId` if their traits have an address. Events with both
+/// keys are of one user.
 pub fn shared_lanes(connection: &Connection, key: &UserKey) -> Result<Vec<AffiliateKey>, StoreError> {
     let sql = match key {
         UserKey::UserId(_) => "SELECT key FROM remembered_traits WHERE key = ?1 AND email IS NOT NULL",
@@ -78,7 +79,7 @@ pub fn shared_lanes(connection: &Connection, key: &UserKey) -> Result<Vec<Affili
     connection.all(sql, [key.bytes().as_slice()], |row| Ok(AffiliateKey(row.get(0)?)))
 }
 
-/// What is remembered under a key of a user.
+/// The remembered traits of a user key.
 pub fn look_up(
     connection: &Connection,
     key: &UserKey,
@@ -95,7 +96,7 @@ pub fn look_up(
     connection.all(sql, [key.bytes().as_slice()], found)
 }
 
-/// How much is remembered, by account. Read from an index alone.
+/// The size of the remembered traits, by account. Reads only an index.
 pub fn sizes(connection: &Connection) -> Result<BTreeMap<String, TraitsSize>, StoreError> {
     let sql = "SELECT name, count(*), sum(size) FROM remembered_traits JOIN accounts USING (account) GROUP BY account";
     let size = |row: &Row<'_>| {
@@ -105,14 +106,14 @@ pub fn sizes(connection: &Connection) -> Result<BTreeMap<String, TraitsSize>, St
     Ok(connection.all(sql, [], size)?.into_iter().collect())
 }
 
-/// Removes a portion of what has expired; says whether there may be more.
+/// Removes a portion of the expired traits; returns whether there may be more.
 pub fn remove_expired(connection: &Connection, before: Timestamp) -> Result<bool, StoreError> {
     let sql = "DELETE FROM remembered_traits WHERE key IN
                (SELECT key FROM remembered_traits WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
     Ok(connection.run(sql, params![before.0, PORTION])? == usize::from(PORTION))
 }
 
-/// Removes a portion of what an account holds above the limits, the oldest first; returns how many users were removed.
+/// Removes a portion of the traits above the limits of an account, the oldest first; returns the number of users.
 pub fn remove_surplus(tx: &mut WriteTx<'_>, before: Retention) -> Result<u64, StoreError> {
     let mut removed = 0;
     for (name, size) in sizes(tx.connection)?.into_iter().filter(|(_, size)| size.exceeds(before.max_traits)) {

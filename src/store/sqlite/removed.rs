@@ -1,9 +1,9 @@
-//! Whether a file of the store was removed, or another was put in its place, while it is open.
+//! The check whether a file of the open store was removed or replaced.
 //!
-//! The system keeps a removed file until its last user closes it, and SQLite goes on writing into it: what is committed then is gone when
-//! the process ends. In: the path of the store. Out: an error once a file has no name any more. Invariant: each file is held open longer
-//! than SQLite has it open, because the locks that SQLite holds on a file end when any handle of the process to it is closed.
-//! Deliberately absent: a file that was moved, which has what was committed.
+//! The system keeps a removed file until its last user closes it, and SQLite continues to write into it: such commits are lost when the
+//! process ends. In: the path of the store. Out: an error if a file has no name any more. Invariant: each file is held open longer than
+//! SQLite has it open, because SQLite's locks on a file end when any handle of the process to it is closed. Deliberately absent: a moved
+//! file, which keeps all commits.
 
 use super::open::file_beside;
 use crate::store::StoreError;
@@ -15,7 +15,7 @@ use std::path::Path;
 pub struct OpenFiles(Vec<File>);
 
 impl OpenFiles {
-    /// Holds the file, which exists. To be called before SQLite opens it.
+    /// Holds the file, which must exist. Must be called before SQLite opens it.
     pub fn hold(path: &Path) -> std::io::Result<Self> {
         Ok(Self(vec![File::open(path)?]))
     }
@@ -45,7 +45,7 @@ fn is_removed(file: &File) -> bool {
     }
     #[cfg(not(unix))]
     {
-        let _ = file; // the system removes no file that is open
+        let _ = file; // this system removes no open file
         false
     }
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension};
 use std::ops::RangeBounds;
 use std::time::Duration;
 
-/// `PRAGMA user_version` of these tables; raised with every change of them.
+/// The `PRAGMA user_version` of these tables, which every change of them raises.
 pub const VERSION: i64 = 10;
 
 /// This release.
@@ -140,8 +140,8 @@ CREATE INDEX remembered_traits_age ON remembered_traits (account, expires_at, si
 CREATE INDEX remembered_traits_expires ON remembered_traits (expires_at);
 ";
 
-/// The tables that version 10 has changed. Bodies are written anew, so that nothing is left of what moved between pages before. Those of
-/// dead letters are among them.
+/// The tables that version 10 has changed. Bodies, including those of dead letters, are written anew, so that no copy is left of rows that
+/// moved between pages before.
 const TABLES_NEW_IN_10: &str = "
 ALTER TABLE bodies RENAME TO v9_bodies;
 ALTER TABLE dead_letters RENAME TO v9_dead_letters;
@@ -180,25 +180,25 @@ pub const IDS_FORGOTTEN_UP_TO: &str = "ids_forgotten_up_to";
 /// The name in `meta` of the seq below which events may have their former id; none in a file that was not migrated.
 pub const FORMER_IDS_BELOW: &str = "former_ids_below";
 
-/// The name in `meta` of a seq below which none is assigned again. It is written by whatever deletes rows of the log, which else tell.
+/// The name in `meta` of the lowest next seq. It is written when rows of the log are deleted, which would otherwise show it.
 pub const NEXT_SEQ: &str = "next_seq";
 
-/// What SQLite may hold in memory for the writer: the inner pages of a million events. Measured: with 16 MiB it is no faster.
+/// SQLite's cache for the writer: the inner pages of a million events. Measured: 16 MiB are no faster.
 const CACHE_KIB: i32 = 4 * 1024;
 
-/// The same for a connection that reads.
+/// SQLite's cache for a connection that reads.
 const READER_CACHE_KIB: i32 = 1024;
 
-/// The page size of a new file. A settlement changes rows at random places, and each costs a page in the WAL and one in the file:
-/// with pages of 8 KiB it writes half as much again, and appending is no cheaper.
+/// The page size of a new file. A settlement changes rows at random places, each of which costs a page in the WAL and one in the file. With
+/// pages of 8 KiB it writes half as much again, and appending is no cheaper.
 pub const PAGE: i32 = 4 * 1024;
 
 /// How long SQLite waits for another process that writes to the file, or recovers it.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sets up the connection that writes. `synchronous=FULL` syncs the WAL at every commit. `secure_delete` overwrites deleted content with
-/// zeros, in the pages of the file and, through it, in later pages of the WAL; earlier ones are gone once compaction has emptied the WAL.
-/// A copy that SQLite left where it moved a row from is not overwritten: see [`super::bodies`].
+/// zeros, in the pages of the file and, through it, in later pages of the WAL; earlier pages are gone when compaction has emptied the WAL.
+/// A copy that SQLite leaves when it moves a row is not overwritten: see [`super::bodies`].
 pub fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "page_size", PAGE)?; // both before the first table
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -242,19 +242,19 @@ pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Res
     connection.pragma_update(None, "user_version", VERSION)
 }
 
-/// Makes what these versions have changed or added, one after the other, within the caller's transaction.
+/// Makes the changes of these versions, one after the other, within the caller's transaction.
 pub fn make_tables(connection: &Connection, versions: impl RangeBounds<i64>) -> rusqlite::Result<()> {
     let mut chosen = VERSIONS.into_iter().filter(|(version, _)| versions.contains(version));
     chosen.try_for_each(|(_, statements)| connection.execute_batch(statements))
 }
 
-/// The release that opened the file last, if it wrote its name: releases before 0.4.0 did not.
+/// The release that opened the file last, if it recorded its name: releases before 0.4.0 did not.
 pub fn release(connection: &Connection) -> rusqlite::Result<Option<String>> {
     let release = connection.query_row("SELECT value FROM meta WHERE name = 'release'", [], |row| row.get(0));
     release.optional()
 }
 
-/// Writes that this release opened the file.
+/// Records that this release opened the file.
 pub fn set_release(connection: &Connection) -> rusqlite::Result<()> {
     let sql = "INSERT INTO meta VALUES ('release', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1 WHERE value <> ?1";
     connection.execute(sql, [RELEASE]).map(drop)

@@ -30,16 +30,16 @@ pub fn save_progress(
     Ok(())
 }
 
-/// What becomes of the rows that an ended event has in `bodies` and `attempts`.
+/// How the rows of an ended event in `bodies` and `attempts` are cleaned up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowCleanup {
     /// Its body is erased, and its attempts are deleted.
     Erase,
-    /// Its body stays, as that of a dead letter; its attempts are deleted.
+    /// Its body stays, as the body of a dead letter; its attempts are deleted.
     KeepBody,
-    /// Both stay in the file, untouched, because one of their pages is damaged.
+    /// Both stay unchanged in the file, because one of their pages is damaged.
     Leave {
-        /// Whether the body of the head can be read: for its dead letter.
+        /// Whether the body of the head can be read, for its dead letter.
         has_body: bool,
     },
 }

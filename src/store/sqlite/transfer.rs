@@ -1,8 +1,8 @@
 //! A SQLite store as the [`TransferSource`] or the [`TransferTarget`] of a transfer: its tables as rows of plain values.
 //!
-//! Invariants: the file is locked meanwhile, so no service runs on it; the source is only read (a file of an earlier release is
-//! migrated first, as the service would); everything is written in one transaction. An affiliate's own key is a link with a tag
-//! of its own here, and a column of the affiliate in a transfer.
+//! Invariants: the file is locked meanwhile, so no service runs on it; the source is only read (a file of an earlier release is migrated
+//! first, as the service would); everything is written in one transaction. An affiliate key is a link with its own tag here, and a column
+//! of the affiliate in a transfer.
 
 use super::open::{self, SqliteOpenError};
 use super::query::Query;
@@ -20,7 +20,7 @@ use rusqlite::{Connection, Row, params_from_iter};
 use std::borrow::Cow;
 use std::path::Path;
 
-/// The index of ids is read when the file is opened, and not used.
+/// The memory for the index of ids, which is read when the file is opened and not used.
 const DEDUPLICATION_MEMORY: usize = 16 * 1024 * 1024;
 
 /// A file whose content is moved.
@@ -29,7 +29,7 @@ pub struct SqliteSource(File);
 /// A file to which a store is moved.
 pub struct SqliteTarget(File);
 
-/// An open file, which is closed in order when it is dropped; what was not committed is rolled back.
+/// An open file, which is closed in order when it is dropped; uncommitted changes are rolled back.
 struct File(Option<SqliteFile>);
 
 impl File {
@@ -52,7 +52,7 @@ impl Drop for File {
 }
 
 impl SqliteSource {
-    /// Opens the file, which exists, for this process alone.
+    /// Opens the file, which must exist, for this process only.
     pub fn open(path: &Path) -> Result<Self, SqliteOpenError> {
         if !path.exists() {
             return Err(SqliteOpenError::Absent(path.to_owned()));
@@ -62,7 +62,7 @@ impl SqliteSource {
 }
 
 impl SqliteTarget {
-    /// Opens the file for this process alone, or creates it. [`StoreError`]: it is not empty, or cannot be written.
+    /// Opens the file for this process only, or creates it. [`StoreError`]: it is not empty, or cannot be written.
     pub fn open(path: &Path) -> Result<Result<Self, StoreError>, SqliteOpenError> {
         let file = File::open(path)?;
         let begun = file.connection().and_then(begin);
@@ -75,7 +75,7 @@ fn begin(connection: &Connection) -> Result<(), StoreError> {
     check_empty(&counts(connection)?)
 }
 
-/// Where the rows of a table are read: an affiliate has its own key in the table `links`, a dead letter its body in `bodies`.
+/// The SQL source of the rows of a table: an affiliate has its affiliate key in the table `links`, a dead letter its body in `bodies`.
 fn rows_of(table: &Table) -> Cow<'static, str> {
     let sql = match table.name {
         // In the order of the log, without an index.
@@ -172,7 +172,7 @@ impl TransferTarget for SqliteTarget {
     async fn complete(&mut self, identity: &Identity) -> Result<TableCounts, StoreError> {
         let connection = self.0.connection()?;
         connection.run("UPDATE meta SET value = ?1 WHERE name = 'hash_key'", [&identity.hash_key])?;
-        // Bodies of dead letters are at places of their own.
+        // Bodies of dead letters get places of their own.
         let places = "SELECT 1 + coalesce(max(seq), 0) FROM bodies";
         let next_place = connection.one(places, [], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();
         schema::set_meta(connection, NEXT_SEQ, identity.next_seq.max(next_place))?;
@@ -205,7 +205,7 @@ fn insert(connection: &Connection, table: &Table, mut row: Vec<ColumnValue>) -> 
         if body == ColumnValue::Null {
             row[column] = ColumnValue::Integer(1);
         } else {
-            // Behind all others: see bodies.rs. The log was moved before, and no seq of it is to be taken.
+            // After all others: see bodies.rs. The log was moved before, and none of its seqs may be used as a place.
             let sql = "INSERT INTO bodies (seq, event, body)
                        SELECT 1 + max(coalesce((SELECT max(seq) FROM log), 0), coalesce((SELECT max(seq) FROM bodies), 0)), ?1, ?2";
             connection.run(sql, (Stored::from(row[0].clone()), Stored::from(body)))?;

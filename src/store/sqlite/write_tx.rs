@@ -1,7 +1,7 @@
-//! A write transaction: its connection, and what the writer keeps in memory.
+//! A write transaction: its connection, and the writer's state in memory.
 //!
-//! In: the changes of jobs. Out: rows and [`LogState`], changed alike. Invariant: an id counts as known only if a row of the log has
-//! it, whatever the index says.
+//! In: the changes of jobs. Out: consistent changes of rows and of [`LogState`]. Invariant: an id counts as known only if a row of the log
+//! has it, whatever the index has.
 
 use super::older_ids;
 use super::query::Query;
@@ -10,14 +10,14 @@ use crate::store::log_state::{AccountNumber, LogState};
 use crate::store::{StoreError, user_keys};
 use rusqlite::{Connection, params};
 
-/// What the writer keeps in memory.
+/// The writer's state in memory.
 #[derive(Debug)]
 pub struct WriterState {
-    /// The key of this store's hashes.
+    /// The hash key of this store.
     pub hash: HashKey,
-    /// As of the current transaction.
+    /// The state of the log as of the current transaction.
     pub log: LogState,
-    /// Whether the table `older_ids` holds any.
+    /// Whether the table `older_ids` has any id.
     pub older_ids: bool,
     /// Events below this seq may have their former id.
     pub former_ids_below: i64,
@@ -28,7 +28,7 @@ pub struct WriterState {
 pub struct WriteTx<'a> {
     /// The connection that writes.
     pub connection: &'a Connection,
-    /// As of this transaction.
+    /// The state as of this transaction.
     pub state: &'a mut WriterState,
 }
 
@@ -53,7 +53,7 @@ impl WriteTx<'_> {
         self.find(id, |seq| self.connection.exists(sql, params![seq, id.0.as_slice()]))
     }
 
-    /// Whether an event that was appended before the migration from version 6 has this id, and these keys or none any more.
+    /// Whether an event that was appended before the migration from version 6 has this id, and these user keys or none any more.
     pub fn has_former_id(&self, id: EventId, users: &[UserKey]) -> Result<bool, StoreError> {
         let (below, keys) = (self.state.former_ids_below, user_keys::to_blob(users));
         let sql = "SELECT 1 FROM log WHERE seq = ?1 AND id = ?2 AND keys IN (?3, x'')";
@@ -61,7 +61,7 @@ impl WriteTx<'_> {
         Ok(self.find(id, is_it)?.is_some())
     }
 
-    /// The newest of the rows that may have this id for which `is_it`.
+    /// The newest row that may have this id and for which `is_it` returns true.
     fn find(&self, id: EventId, is_it: impl Fn(i64) -> Result<bool, StoreError>) -> Result<Option<Seq>, StoreError> {
         let first = |seqs: Vec<i64>| {
             let mut found = seqs.into_iter().map(|seq| Ok(is_it(seq)?.then_some(Seq(seq))));

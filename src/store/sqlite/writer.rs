@@ -1,10 +1,10 @@
-//! The one writer: a thread that owns the connection that writes. It commits jobs in groups (group commit).
+//! The writer: the thread that owns the only writing connection. It commits jobs in groups (group commit).
 //!
-//! Jobs that arrive while a commit is being synced form the next group and share its sync. No job is answered before the
-//! commit. If a job fails, the group is rolled back, and each of its jobs is run again in a transaction of its own, so that it
-//! fails alone: a savepoint would not do, because SQLite commits no transaction that has met a damaged page. When the thread
-//! ends, even by a panic, [`Writer::closed`] returns and every later job is answered [`StoreError::Closed`].
-//! Deliberately absent: a wait for more jobs; the sync itself makes groups grow with the load.
+//! Jobs that arrive while a commit is being synced form the next group and share its sync. No job is answered before the commit. If a job
+//! fails, the group is rolled back, and each of its jobs runs again in a transaction of its own, so that it fails alone. A savepoint is not
+//! sufficient, because SQLite commits no transaction that has met a damaged page. When the thread ends, even by a panic, [`Writer::closed`]
+//! returns and every later job is answered [`StoreError::Closed`]. Deliberately absent: a wait for more jobs, because the sync itself makes
+//! groups grow with the load.
 
 use super::checkpoint::Checkpoints;
 use super::clean_shutdown;
@@ -21,7 +21,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-/// A group has at most so many jobs, so that no caller waits for a very long commit.
+/// The most jobs in a group, so that no caller waits for a very long commit.
 const MAX_GROUP: usize = 512;
 
 /// The open file, owned by the writer's thread. Fields are dropped in this order: the lock last.
@@ -31,7 +31,7 @@ pub struct SqliteFile {
     pub checkpoints: Checkpoints,
     /// The only connection that writes.
     pub connection: Connection,
-    /// What the writer keeps in memory.
+    /// The writer's state in memory.
     pub state: WriterState,
     /// Its files, held open.
     pub files: OpenFiles,
@@ -39,7 +39,7 @@ pub struct SqliteFile {
     pub lock: File,
 }
 
-/// The handle to the thread. Dropping it waits until all jobs are done and the file is free again.
+/// The handle of the thread. Dropping it waits until all jobs are done and the file is free again.
 #[derive(Debug)]
 pub struct Writer {
     messages: UnboundedSender<WriterMessage>,
@@ -59,7 +59,7 @@ impl Writer {
     pub fn start(store: SqliteFile) -> std::io::Result<Self> {
         let (messages, mut inbox) = unbounded_channel();
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
-        // The receiver is dropped after the store, so that the file is free when the channel is closed.
+        // The receiver is dropped after the store, so the file is free when the channel is closed.
         let thread = thread.spawn(move || run(store, &mut inbox))?;
         Ok(Self { messages, thread: Some(thread) })
     }
@@ -83,7 +83,7 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         self.send(WriterMessage::OutsideTransaction(Box::new(move |connection| {
-            // Err: the caller has gone.
+            // Err: the caller no longer waits.
             let _ = reply.send(work(connection).map_err(StoreError::from));
         })))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
@@ -114,7 +114,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let _ = self.send(WriterMessage::Close);
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // Err: it panicked, and has said so
+            let _ = thread.join(); // Err: it panicked, which was logged
         }
     }
 }
@@ -142,7 +142,7 @@ fn run(mut store: SqliteFile, inbox: &mut UnboundedReceiver<WriterMessage>) {
 }
 
 impl SqliteFile {
-    /// Runs a group in one transaction, or, if that fails, each of its jobs in one of its own, and replies to the callers.
+    /// Runs a group in one transaction, or, if that fails, each of its jobs in its own transaction, and replies to the callers.
     fn commit(&mut self, mut group: Vec<Box<dyn Job>>) {
         let (before, began) = (self.connection.total_changes(), Instant::now());
         if self.run(&mut group).is_ok() {
@@ -164,11 +164,11 @@ impl SqliteFile {
             }
         }
         if let Err(error) = self.checkpoints.after_commit(&self.connection) {
-            tracing::debug!(%error, "cannot write a checkpoint"); // the next commit fails for the same reason, and says so
+            tracing::debug!(%error, "cannot write a checkpoint"); // the next commit fails for the same reason, which is reported
         }
     }
 
-    /// Runs jobs in one transaction, and commits it. Err: why not, and whether a job failed, not the transaction around it.
+    /// Runs jobs in one transaction, and commits it. Err: the reason, and whether a job failed, not the transaction around it.
     fn run(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), (StoreError, bool)> {
         let mut by_job = false;
         let run = |tx: &mut WriteTx<'_>| jobs.iter_mut().try_for_each(|job| job.run(tx)).inspect_err(|_| by_job = true);

@@ -1,4 +1,4 @@
-//! `GET /api/v1/events`: what became of every event that came authenticated.
+//! `GET /api/v1/events`: the result of every event that was received authenticated.
 
 use super::{detail, get, problem, read, service};
 use crate::support::identify;

@@ -1,4 +1,4 @@
-//! `POST /api/v1/lookup`: what became of a customer's events, without the customer's name in the answer or the logs.
+//! `POST /api/v1/lookup`: the results of a customer's events, without the customer's name in the answer or the logs.
 
 use super::{change, dead_letter, get, post, problem, service};
 use crate::support::identify;

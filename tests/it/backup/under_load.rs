@@ -1,4 +1,5 @@
-//! A backup that is made while events are accepted and delivered: what was accepted before it is in it, and the restored store goes on.
+//! A backup that is made while events are accepted and delivered: it has every event that was accepted before, and the restored store
+//! works.
 
 use super::{back_up, mode, restore};
 use crate::support::process::Process;

@@ -158,7 +158,7 @@ async fn reading_goes_on_where_it_was_interrupted_also_after_a_restart() {
     drop(world.folder);
 }
 
-/// Whatever is answered to `list`: the event is delivered, and the account goes on.
+/// No answer to `list` harms the account: the event is delivered.
 #[tokio::test]
 async fn no_answer_to_list_harms_an_event_or_the_account() {
     let html = Fault::Html { status: 200 };

@@ -55,7 +55,7 @@ async fn an_event_that_is_always_rejected_or_always_fails_delays_no_other_user()
         affiliates.len() == USERS && affiliates.iter().all(|one| one.field("city") == "City 1")
     };
     service.refersion.until(served).await;
-    // Two events that fail for three seconds each: whoever waited for them would come after six.
+    // Two events that fail for three seconds each: a delivery that waited for both would come after six.
     assert!(service.ready().await.json()["pending"].as_u64() >= Some(1), "one of the two waits still");
     service.until_drained().await;
     assert_eq!(

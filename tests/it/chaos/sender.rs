@@ -193,7 +193,7 @@ async fn deliver(
             Some((503, _)) | None => tokio::time::sleep(SEND_AGAIN_AFTER).await,
             Some((status, text)) => {
                 let answer: Value = serde_json::from_str(&text).expect("JSON");
-                // With a 400 or a 401 the event is kept all the same: the answer waited for what became of it.
+                // With a 400 or a 401 the event is kept all the same: the answer waited for its result.
                 assert!(matches!(status, 200 | 202 | 400 | 401), "{status}: {text}");
                 return (status, answer["status"].as_str().expect("a word").to_owned());
             }

@@ -24,24 +24,26 @@ async fn top_level() {
       import           Send the events or users of a file to a running service
       connect          Set up a webhook in your own Segment workspace that sends its events to this
                        service
-      check            Print every problem of the configuration; then look at the store, the disk, each
+      check            Print every problem of the configuration; then check the store, the disk, each
                        API key and the clock
       status           Show pending events, how fast they become fewer, the state of each account, and
                        the last hour and day
       dead-letters     List, show, replay or discard events that could not be delivered [alias: dlq]
-      backlog          List the pending events of an account, or set those of one that is gone aside
+      backlog          List the pending events of an account, or set aside those of an account that is
+                       gone
       email-conflicts  List affiliates whose e-mail could not be changed, because another affiliate has
                        the new one
-      events           List what became of every event, the newest first
-      lookup           Show what became of a customer's events, and what the store holds of a user
+      events           List the result of every event, the newest first
+      lookup           Show the results of a customer's events, and the data that the store holds of a
+                       user
       learn            Learn who is an affiliate already from Refersion's list, so that a first sync
                        takes fewer calls
-      forget           Erase what the store holds of a user
+      forget           Erase the data that the store holds of a user
       backup           Copy the store into a file, while the service runs or is stopped
-      restore          Make the store of a backup, where there is none
+      restore          Restore the store from a backup, where no store exists
       migrate          Create the tables of the store, or migrate them to those of this release, and end
-      migrate-store    Move everything that a store holds to another, empty one: from SQLite to
-                       PostgreSQL, or back
+      migrate-store    Move all data of a store to another, empty one: from SQLite to PostgreSQL, or
+                       back
       healthcheck      Exit with 0 if the service is healthy, otherwise with 1; for container probes
       help             Print this message or the help of the given subcommand(s)
 
@@ -98,8 +100,8 @@ async fn sandbox() {
           --segment                Also run a simulated Segment, where merchants connect their sources
           --segment-listen <ADDR>  With --segment: the address of the simulated Segment; port 0 means
                                    any free port [default: 127.0.0.1:9098]
-          --redirect-url <URL>     With --segment: where the service is to which it sends merchants back
-                                   [default: http://127.0.0.1:8080/connect/callback]
+          --redirect-url <URL>     With --segment: the URL of the service to which it sends merchants
+                                   back [default: http://127.0.0.1:8080/connect/callback]
       -h, --help                   Print help
     ");
 }
@@ -120,8 +122,8 @@ async fn connect() {
           --secret-file <FILE>  The file of the shared secret: read if it exists, else written with a
                                 new secret, readable by its owner alone. Without it, a new secret is
                                 printed once
-          --list                Show what is set up, and what Segment counted of it
-          --remove              Remove what was set up, from the sources that are named
+          --list                Show the destinations that are set up, with Segment's counts
+          --remove              Remove the destinations of the named sources
       -h, --help                Print help
     ");
 }
@@ -145,7 +147,7 @@ async fn map() {
           --summary          Print only how many events would create, update, be refused or ignored,
                              with the reasons and line numbers
           --fail             With --summary: exit with 1 if an event would be refused. Without
-                             --summary, that is so anyway
+                             --summary, the exit code is 1 anyway
           --config <FILE>    A TOML file of settings. May be given several times; a later file overrides
                              an earlier one
       -h, --help             Print help
@@ -155,14 +157,13 @@ async fn map() {
 #[tokio::test]
 async fn check() {
     assert_snapshot!(help(&["check"]).await, @r"
-    Print every problem of the configuration; then look at the store, the disk, each API key and the
-    clock
+    Print every problem of the configuration; then check the store, the disk, each API key and the clock
 
     Usage: refersion-destination check [OPTIONS]
 
     Options:
           --json           Print JSON, one object on each line
-          --diff           Look at nothing else: ask the running service what a reload would change
+          --diff           Only ask the running service what a reload would change
           --ops <URL>      The URL of the running service's operators' listener, for --diff. If not
                            given, OPS_LISTEN
           --config <FILE>  A TOML file of settings. May be given several times; a later file overrides
@@ -197,7 +198,8 @@ async fn dead_letters() {
 
     Commands:
       list     Print one line for each
-      show     Print all about some: reason, attempts, and which calls the event would make today
+      show     Print all details of some: reason, attempts, and the calls that the event would make
+               today
       replay   Deliver some again: with today's rules, each after the pending events of its user
       discard  Discard some for good
       help     Print this message or the help of the given subcommand(s)
@@ -252,7 +254,7 @@ async fn email_conflicts() {
 #[tokio::test]
 async fn lookup() {
     assert_snapshot!(help(&["lookup"]).await, @r"
-    Show what became of a customer's events, and what the store holds of a user
+    Show the results of a customer's events, and the data that the store holds of a user
 
     Usage: refersion-destination lookup [OPTIONS] <--email <ADDRESS>|--user-id <ID>|--message-id <ID>|--code <CODE>>
 
@@ -277,7 +279,7 @@ async fn lookup() {
 #[tokio::test]
 async fn forget() {
     assert_snapshot!(help(&["forget"]).await, @r"
-    Erase what the store holds of a user
+    Erase the data that the store holds of a user
 
     Usage: refersion-destination forget [OPTIONS] <--user-id <ID>|--email <ADDRESS>>
 
@@ -314,7 +316,7 @@ async fn backup_and_restore() {
       -h, --help           Print help
     ");
     assert_snapshot!(help(&["restore"]).await, @r"
-    Make the store of a backup, where there is none
+    Restore the store from a backup, where no store exists
 
     Usage: refersion-destination restore [OPTIONS] <FILE>
 

@@ -1,4 +1,4 @@
-//! `import`: sends the events of a file to a running service, goes on after an interruption, and reports.
+//! `import`: sends the events of a file to a running service, continues after an interruption, and prints a report.
 
 use super::run;
 use crate::support::service::Service;
@@ -72,7 +72,7 @@ async fn users_of_a_table_become_affiliates() {
     assert_eq!(service.refersion.sandbox.affiliate("bob@x.io").expect("created").field("city"), "Rome");
 }
 
-/// The service is stopped during the import: it goes on with the next run, and nothing is sent that was answered.
+/// The service is stopped during the import: the next run continues it, and sends no answered event again.
 #[tokio::test]
 async fn an_interrupted_import_goes_on_where_it_ended() {
     let service = Service::start(&[]).await;

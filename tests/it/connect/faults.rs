@@ -58,7 +58,7 @@ async fn the_page_depends_on_the_failure_of_segment() {
     }
 }
 
-/// Segment had installed the app, and then could not be reached: the kept install goes on.
+/// Segment had installed the app, and then could not be reached: the saved install is used.
 #[tokio::test]
 async fn another_try_connects_after_segment_failed_halfway() {
     let world = World::start().await;

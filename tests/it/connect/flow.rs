@@ -24,7 +24,7 @@ async fn a_source_is_connected_with_the_key_and_the_page_says_what_was_done() {
     assert_eq!(world.service.refersion.operations(), ["list"], "the key was verified");
 }
 
-/// By the redirect or by the exchange of the code, Segment says that the app is installed: the install that is known goes on.
+/// By the redirect or by the exchange of the code, Segment says that the app is installed: the known install is used.
 #[tokio::test]
 async fn another_source_is_connected_without_the_key_though_the_app_is_installed_already() {
     for conflict_in_redirect in [false, true] {

@@ -1,4 +1,4 @@
-//! The system's clock is set, between two runs and while one goes on: no wait becomes longer, and no event is given up.
+//! The system's clock is set, between two runs and during a run: no wait becomes longer, and no event is given up.
 
 use super::{drained, ended};
 use crate::support::process::Process;

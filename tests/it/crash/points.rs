@@ -243,7 +243,7 @@ impl<'a> Stage<'a> {
         answer.map(|answer| answer.status)
     }
 
-    /// Starts the service again, sends again what was not answered, and looks at what became of it.
+    /// Starts the service again, sends again what was not answered, and checks the results.
     async fn goes_on(&self, point: &CrashPoint, send: bool) {
         let process = self.start(&[("SERVER_WAIT", "30s")]);
         if send {

@@ -29,7 +29,7 @@ fn every_row() -> Vec<Row> {
     .collect()
 }
 
-/// The delivery as it goes on from what `earlier` wrote down.
+/// The delivery that continues from the progress of `earlier`.
 pub(super) fn later(scenario: &Scenario, earlier: &ScriptRun, interrupted: bool) -> Scenario {
     let store = earlier.store.clone();
     Scenario { memory: store.memory, progress: store.progress, interrupted, ..scenario.clone() }

@@ -1,4 +1,4 @@
-//! Nobody takes over somebody else's affiliate: whoever holds a browser's write key can identify anybody's e-mail.
+//! No event takes over another user's affiliate, although anybody with a browser's write key can identify any e-mail.
 
 use super::{Case, calls, delete, deliver, engage, hold, identify, send_all, shown, words};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! PostgreSQL stops, crashes and comes back, or its connections break: events are refused meanwhile, and all goes on by itself.
+//! PostgreSQL stops, crashes and comes back, or its connections break: events are refused meanwhile, and the service recovers by itself.
 
 use super::cluster::{Cluster, post, until_owned};
 use crate::support::service::Refersion;

@@ -47,7 +47,7 @@ async fn two_processes_of_the_next_release_migrate_at_once_beside_an_older_one_u
     let sql = "SELECT count(*) FROM pg_attribute
         WHERE attrelid = 'accounts'::regclass AND attname = 'of_the_next_release'";
     assert_eq!(database.query_one(sql, &[]).await.expect("read").get::<_, i64>(0), 1, "it was migrated");
-    // The older one goes on, and so does whatever it meets.
+    // All processes accept events after the migration.
     for (number, process) in processes.iter().enumerate() {
         let event = identify(&format!("after{number}"), &format!("after{number}"), &Value::Null);
         assert_eq!(within(post(&process.server, &event)).await.expect("answered").status, 202);

@@ -160,7 +160,7 @@ impl<'a> Stage<'a> {
         self.ended_with(calls).await;
     }
 
-    /// The old owner goes on: it makes no call, settles nothing, and ends in order.
+    /// The old owner wakes up: it makes no call, settles nothing, and ends in order.
     async fn wakes_up(&self, owner: Process, calls: [&str; 2], request: JoinHandle<Option<Answer>>) {
         owner.signal("CONT");
         // What it had begun ends before it can answer: it is asked only once its request has ended.

@@ -1,4 +1,4 @@
-//! Errors of SQLite: the failed request changed nothing, no other job fails with it, and the store goes on.
+//! Errors of SQLite: the failed request changed nothing, no other job fails with it, and the store works on.
 //!
 //! The errors are raised by a trigger that another connection puts into the file.
 
@@ -131,7 +131,7 @@ async fn a_settlement_that_fails_changed_nothing_and_may_be_tried_again() {
     }
 }
 
-/// Whoever carries it out will settle it once that is possible.
+/// The process that carries it out settles it once that is possible.
 #[tokio::test]
 async fn an_event_is_still_in_flight_after_its_settlement_failed() {
     let (store, outside) = TestStore::sqlite();

@@ -1,4 +1,4 @@
-//! What operators look at: pending events of an account, what became of an event, and which accounts are known.
+//! The store's data for operators: pending events of an account, the result of an event, and the known accounts.
 
 use super::engine::{TestStore, dead_of, done_with, every, retry, unit};
 use refersion_destination::delivery::OutcomeCode;

@@ -1,4 +1,4 @@
-//! The ledger: what became of an event that was not appended, and how long it is known of every event.
+//! The ledger: the result of an event that was not appended, and the time for which each result is known.
 
 use super::engine::{LATE, TestStore, accepted, dead, done, every};
 use crate::support::within;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The keys of a user: one or two.
 pub type Keys = BTreeSet<&'static str>;
 
-/// What became of an event.
+/// The result of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Waits,
@@ -49,7 +49,7 @@ pub enum Answer {
     },
     Duplicate,
     UnknownUser,
-    /// Nobody of the user waits, but others do: whoever is not certain of that appends the event.
+    /// No event of the user waits, but events of others do: an engine that is not certain of that appends the event.
     AcceptedOrUnknown {
         waiting: u64,
     },
@@ -187,7 +187,7 @@ impl Model {
         self.rows.retain(|row| row.state != State::Settled || row.received_at >= before);
     }
 
-    /// What a replay is to be answered; where the event waits again, it is to be pushed anew.
+    /// The expected answer to a replay; if the event waits again, it must be pushed again.
     pub fn replay(&mut self, seq: Seq) -> (Replay, Option<Row>) {
         let letter = self.rows.iter_mut().find(|row| row.seq == seq && matches!(row.state, State::Dead { .. }));
         match letter.map(|row| (row.state, row)) {

@@ -9,7 +9,7 @@ use crate::delivery::OutcomeCode;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
 
-/// So many ids, of 24 bytes each, are sorted at a time; more if more were received in one minute.
+/// The ids that are sorted at a time, of 24 bytes each; more if more were received in one minute.
 pub const PORTION: u64 = 1_000_000;
 
 /// The account of events of which only the id is known.
