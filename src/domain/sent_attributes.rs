@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 /// The attributes of one affiliate that were last sent.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SentAttributes {
-    attributes: BTreeMap<Cow<'static, str>, Sent>,
+    /// By name, in order: a dozen entries are cloned sooner than a map's.
+    attributes: Vec<(Cow<'static, str>, Sent)>,
     /// The hash of an e-mail address that belongs to another affiliate, so that Refersion rejected it.
     taken_email: Option<[u8; 8]>,
 }
@@ -34,14 +35,14 @@ impl SentAttributes {
         if *attribute == Attribute::Field(Field::Email) {
             self.taken_email = None;
         }
-        self.attributes.insert(attribute.name(), Sent { hash, at: at.0 });
+        self.set(attribute.name(), Sent { hash, at: at.0 });
     }
 
     /// Records that the last sent value of `attribute` was still true at `at`; if nothing was sent, that the attribute has no value.
     pub fn confirm(&mut self, key: &HashKey, attribute: &Attribute, at: Timestamp) {
-        match self.attributes.get_mut(&*attribute.name()) {
-            Some(sent) => sent.at = at.0,
-            None => self.record(key, attribute, "", at),
+        match self.position(&attribute.name()) {
+            Ok(index) => self.attributes[index].1.at = at.0,
+            Err(_) => self.record(key, attribute, "", at),
         }
         if *attribute == Attribute::Field(Field::Email) {
             self.taken_email = None;
@@ -50,7 +51,7 @@ impl SentAttributes {
 
     /// Records that the affiliate was given `status`.
     pub fn record_status(&mut self, key: &HashKey, status: AffiliateStatus, at: Timestamp) {
-        self.attributes.insert(STATUS.into(), Sent { hash: key.status(status), at: at.0 });
+        self.set(STATUS.into(), Sent { hash: key.status(status), at: at.0 });
     }
 
     /// Records that Refersion rejected `email` because another affiliate has it.
@@ -60,7 +61,7 @@ impl SentAttributes {
 
     /// The latest moment of all attributes; none if nothing was sent.
     pub fn latest(&self) -> Option<Timestamp> {
-        self.attributes.values().map(|sent| Timestamp(sent.at)).max()
+        self.attributes.iter().map(|(_, sent)| Timestamp(sent.at)).max()
     }
 
     /// The name of each attribute that was sent, the status included, and since when its value was true; none if the moment is not known.
@@ -83,17 +84,17 @@ impl SentAttributes {
 
     /// Whether `attribute` was last sent as `value`.
     pub fn has(&self, key: &HashKey, attribute: &Attribute, value: &str) -> bool {
-        self.attributes.get(&*attribute.name()).is_some_and(|sent| sent.hash == key.attribute(attribute, value))
+        self.get(&attribute.name()).is_some_and(|sent| sent.hash == key.attribute(attribute, value))
     }
 
     /// Whether `attribute` was sent with a value that is not empty.
     pub fn has_value(&self, key: &HashKey, attribute: &Attribute) -> bool {
-        self.attributes.contains_key(&*attribute.name()) && !self.has(key, attribute, "")
+        self.get(&attribute.name()).is_some() && !self.has(key, attribute, "")
     }
 
     /// Whether `status` is the one last given.
     pub fn has_status(&self, key: &HashKey, status: AffiliateStatus) -> bool {
-        self.attributes.get(STATUS).is_some_and(|sent| sent.hash == key.status(status))
+        self.get(STATUS).is_some_and(|sent| sent.hash == key.status(status))
     }
 
     /// Whether Refersion rejected this e-mail for the affiliate, because another one has it.
@@ -122,8 +123,24 @@ impl SentAttributes {
         Some(Self { attributes, taken_email: None })
     }
 
+    fn get(&self, name: &str) -> Option<&Sent> {
+        self.position(name).ok().map(|index| &self.attributes[index].1)
+    }
+
+    fn set(&mut self, name: Cow<'static, str>, sent: Sent) {
+        match self.position(&name) {
+            Ok(index) => self.attributes[index].1 = sent,
+            Err(index) => self.attributes.insert(index, (name, sent)),
+        }
+    }
+
+    /// The index of the attribute with this name, or that at which to insert it.
+    fn position(&self, name: &str) -> Result<usize, usize> {
+        self.attributes.binary_search_by(|(own, _)| (**own).cmp(name))
+    }
+
     fn supersedes(&self, name: &str, time: FactTime) -> bool {
-        self.attributes.get(name).is_none_or(|sent| time.supersedes(Timestamp(sent.at)))
+        self.get(name).is_none_or(|sent| time.supersedes(Timestamp(sent.at)))
     }
 }
 
@@ -180,6 +197,16 @@ mod tests {
         assert_eq!(SentAttributes::from_bytes(&bytes), Some(sent));
         assert!(!String::from_utf8_lossy(&bytes).contains("Paris"));
         assert_eq!(SentAttributes::from_bytes(b"no such thing"), None);
+    }
+
+    #[test]
+    fn its_bytes_are_those_of_the_map_that_earlier_releases_stored() {
+        let mut sent = SentAttributes::default();
+        for field in [Field::Zip, Field::City, Field::Email] {
+            sent.record(&key(), &field.into(), "x", Timestamp(7));
+        }
+        let map: BTreeMap<_, _> = sent.attributes.iter().cloned().collect();
+        assert_eq!(postcard::to_allocvec(&(map, sent.taken_email)), Ok(sent.to_bytes()));
     }
 
     #[test]
