@@ -2,23 +2,34 @@
 //!
 //! In: traits. Out: the two fields in a profile, by Segment's own rules. The first name is `firstName` if it is a string, else the part of
 //! `name` before its first blank. The last name is `lastName`, else the rest of `name`. A `name` that is not a string does not count.
-//! `given_name` and `family_name`, the claims of OpenID, stand for `firstName` and `lastName`, and `fullName` for `name`. Deliberately
-//! absent: the placeholder for a missing first or last name ([`super::identify`]), and the order of names in other languages.
+//! `given_name` and `family_name`, the claims of OpenID, stand for `firstName` and `lastName`, and `fullName` for `name`. `undefined` and
+//! the like are no part of a name: programs put `undefined undefined` together of two absent halves. Deliberately absent: the placeholder
+//! for a missing first or last name ([`super::identify`]), and the order of names in other languages.
 
 use super::text;
 use crate::domain::{Field, Profile};
-use crate::segment::Traits;
+use crate::segment::{Traits, stands_for_absent};
 
 /// Sets the first and last name of `profile`.
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile) {
     let string = |path| traits.find(path, text::string);
-    let name = string("name").or_else(|| string("fullname")).unwrap_or_default();
+    let whole = |path| traits.find(path, |value| text::string(value).and_then(without_absent_parts));
+    let name = whole("name").or_else(|| whole("fullname")).unwrap_or_default();
     let (first, rest) = name.split_once(' ').unwrap_or((&name, ""));
     let first_name = string("firstname").or_else(|| string("givenname"));
     let text = |path| traits.find(path, text::text);
     let last_name = text("lastname").or_else(|| text("familyname"));
     profile.set(Field::FirstName, first_name.unwrap_or_else(|| first.to_owned()));
     profile.set(Field::LastName, last_name.unwrap_or_else(|| rest.to_owned()));
+}
+
+/// `name` without the words that stand for an absent part of it, unless none is left.
+fn without_absent_parts(name: String) -> Option<String> {
+    if !name.split(' ').any(stands_for_absent) {
+        return Some(name);
+    }
+    let parts: Vec<_> = name.split(' ').filter(|part| !stands_for_absent(part)).collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
 }
 
 #[cfg(test)]
@@ -51,6 +62,11 @@ mod tests {
             (r#"{"name":"Mary Ann Lee","given_name":"Mary Ann","family_name":"Lee"}"#, Some("Mary Ann"), Some("Lee")),
             (r#"{"firstName":"Miles","lastName":"O&#39;Brien"}"#, Some("Miles"), Some("O'Brien")),
             (r#"{"firstName":"<nil>","lastName":"<nil>","name":"Peter Gibbons"}"#, Some("Peter"), Some("Gibbons")),
+            (r#"{"firstName":"undefined","lastName":"null","name":"Peter Gibbons"}"#, Some("Peter"), Some("Gibbons")),
+            (r#"{"name":"undefined undefined","fullName":"Peter Gibbons"}"#, Some("Peter"), Some("Gibbons")),
+            (r#"{"name":"(null) <nil>"}"#, None, None),
+            (r#"{"name":"Peter null"}"#, Some("Peter"), None),
+            (r#"{"firstName":"Jennifer","lastName":"Null"}"#, Some("Jennifer"), Some("Null")),
         ] {
             let mut profile = Profile::default();
             read(&RawJson::parse(traits).expect("JSON").as_object().expect("an object").into(), &mut profile);

@@ -6,7 +6,7 @@
 //! absent: all other members of Segment, which may hold anything or be missing.
 
 use super::json::RawJson;
-use super::text;
+use super::text::stands_for_absent;
 use super::timestamp::timestamp;
 use super::traits::Traits;
 use crate::domain::{AccountName, EventId, HashKey, SourceId, Timestamp, UserId, UserKey};
@@ -120,7 +120,7 @@ impl<'a> RawEvent<'a> {
                 .or(former_name.filter(not_empty))
                 .ok_or(Malformed::MissingType)
                 .and_then(kind)?,
-            message_id: message_id.and_then(identifier),
+            message_id: message_id.and_then(own_message_id),
             user_id: user_id.and_then(identifier).and_then(|id| UserId::parse(&id)),
             traits: traits(own_traits),
             context_traits: traits(context_traits),
@@ -143,7 +143,7 @@ impl<'a> Event<'a> {
     /// The `messageId` in a text that may be no valid event.
     pub fn message_id_of(text: &str) -> Option<String> {
         let [message_id] = RawJson::members_of(text, ["messageId"]).ok()?;
-        message_id.and_then(identifier)
+        message_id.and_then(own_message_id)
     }
 
     /// The id by which repeats of this event, whose text is `text`, are recognised in `account` (the idempotency key). It is made of the
@@ -209,7 +209,12 @@ fn is_plain_word(name: &str) -> bool {
 /// A string or a number, trimmed: identifiers are compared, not shown, so nothing inside them is cleaned.
 fn identifier(value: RawJson<'_>) -> Option<String> {
     let text = value.as_string().map(|text| text.trim().to_owned()).or_else(|| value.as_number());
-    text.filter(|text| !matches!(&**text, "" | text::NIL))
+    text.filter(|text| !matches!(&**text, "" | "<nil>"))
+}
+
+/// The `messageId`, unless it is what a program prints for none: all its events would be repeats of the first.
+fn own_message_id(value: RawJson<'_>) -> Option<String> {
+    identifier(value).filter(|id| !stands_for_absent(id))
 }
 
 #[cfg(test)]
@@ -270,6 +275,15 @@ mod tests {
             let event = Event::parse(&event).expect(value);
             assert_eq!(event.user_id.as_ref().map(UserId::as_str), id, "{value}");
             assert_eq!(event.message_id.as_deref(), id, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_message_id_that_stands_for_none_is_none() {
+        for id in ["undefined", "null", "[object Object]", " NaN "] {
+            let event = format!(r#"{{"type":"delete","userId":"u1","messageId":"{id}"}}"#);
+            assert_eq!(Event::parse(&event).expect(id).message_id, None, "{id}");
+            assert_eq!(Event::message_id_of(&event), None, "{id}");
         }
     }
 

@@ -57,11 +57,12 @@ impl<'a> RawJson<'a> {
         self.source().starts_with(|c: char| c == '-' || c.is_ascii_digit())
     }
 
-    /// Whether it is `null`, a blank string, `[]` or `{}`.
+    /// Whether it is `null`, `[]`, `{}`, or a string that is blank or stands for an absent value.
     pub fn is_empty(self) -> bool {
-        // Nearly every string begins with a letter or a digit, and is not decoded here.
+        // Nearly every string begins with a letter or a digit, but not as `null`, `undefined` or `NaN`, and is not decoded here.
         if let [b'"', first, ..] = self.source().as_bytes()
             && first.is_ascii_alphanumeric()
+            && !matches!(first, b'n' | b'u' | b'N')
         {
             return false;
         }

@@ -19,5 +19,5 @@ pub use authenticator::{AuthError, Authenticator, PendingSignatures, find_authen
 pub use envelope::{Envelope, split_envelope};
 pub use event::{Event, Kind, Malformed, RawEvent};
 pub use json::{JsonObject, RawJson};
-pub use text::{clean_text, split_lines};
+pub use text::{clean_text, split_lines, stands_for_absent};
 pub use traits::{Traits, normalize_name};

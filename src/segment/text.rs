@@ -1,12 +1,12 @@
 //! Clean texts for Refersion: one line, no control characters, numbers in plain notation.
 //!
-//! In: decoded JSON strings, and the source texts of JSON numbers. Out: trimmed texts, possibly empty. The text `<nil>` counts as empty: Go
-//! prints it for an absent value, and Engage for an absent trait. Deliberately absent: limits of length, which Refersion does not publish.
+//! In: decoded JSON strings, and the source texts of JSON numbers. Out: trimmed texts, possibly empty. A text that programs print for an
+//! absent value, such as `<nil>` or `undefined`, counts as empty. Deliberately absent: limits of length, which Refersion does not publish.
 
 /// `text` as a single line: white space of any kind becomes one space, invisible characters are dropped, the ends are trimmed.
 pub fn clean_text(text: &str) -> String {
     if is_clean(text) {
-        return if text == NIL { String::new() } else { text.to_owned() };
+        return if stands_for_absent(text) { String::new() } else { text.to_owned() };
     }
     let mut line = String::with_capacity(text.len());
     for c in text.chars().filter(|&c| c.is_whitespace() || !is_invisible(c)) {
@@ -17,11 +17,17 @@ pub fn clean_text(text: &str) -> String {
         }
     }
     line.truncate(line.trim_end().len());
-    if line == NIL { String::new() } else { line }
+    if stands_for_absent(&line) { String::new() } else { line }
 }
 
-/// Go's text for an absent value.
-pub(super) const NIL: &str = "<nil>";
+/// Whether `text` is what a program prints for an absent value: Go (and Engage, for a trait), `JavaScript`, and Apple's libraries. In
+/// exactly this case: there are people whose name is Null.
+pub fn stands_for_absent(text: &str) -> bool {
+    matches!(text, "<nil>" | "null" | "undefined" | "NaN" | "[object Object]" | "(null)")
+}
+
+/// A longer text stands for no absent value, whatever invisible characters are in it.
+const MAX_ABSENT: usize = 64;
 
 /// Whether `text` is clean already, as nearly all texts are. False for texts that are not ASCII, for which this check would be slow.
 fn is_clean(text: &str) -> bool {
@@ -36,7 +42,9 @@ fn is_clean(text: &str) -> bool {
 
 /// Whether [`clean_text`] leaves nothing of `text`.
 pub(super) fn is_blank(text: &str) -> bool {
-    text.chars().all(|c| c.is_whitespace() || is_invisible(c)) || (text.contains('<') && clean_text(text).is_empty())
+    let text = text.trim();
+    text.chars().all(|c| c.is_whitespace() || is_invisible(c))
+        || (text.len() <= MAX_ABSENT && (stands_for_absent(text) || (!is_clean(text) && clean_text(text).is_empty())))
 }
 
 /// The lines of `text` that are not blank, each [clean](clean_text).
@@ -112,6 +120,13 @@ mod tests {
             ("<nil>", ""),
             (" \u{feff}<nil>\n", ""),
             ("<nil> Gibbons", "<nil> Gibbons"),
+            ("undefined", ""),
+            (" null\u{200b}", ""),
+            ("NaN", ""),
+            ("[object  Object]", ""),
+            ("(null)", ""),
+            ("Null", "Null"),
+            ("nullable", "nullable"),
             ("<b>", "<b>"),
         ] {
             assert_eq!(clean_text(text), line, "{text:?}");
