@@ -27,12 +27,21 @@ pub(super) struct Answered {
     pub(super) events: usize,
     /// The event of a request with a single one, if it reached the event log.
     pub(super) event: Option<EventId>,
+    /// Why the request was refused, as the answer says it, if it was the request's fault.
+    pub(super) refusal: Option<String>,
 }
 
 impl Answered {
     /// The answer to a request that is refused as a whole.
     pub(super) fn refused(response: ApiResponse) -> Self {
-        Self { status: response.status(), response: response.into_response(), events: 0, event: None }
+        let refusal = Self::refusal_of(&response);
+        Self { status: response.status(), response: response.into_response(), events: 0, event: None, refusal }
+    }
+
+    /// What the log says of a request with this response.
+    pub(super) fn refusal_of(response: &ApiResponse) -> Option<String> {
+        let own_fault = matches!(response.status(), EventStatus::Rejected | EventStatus::TooLarge);
+        own_fault.then(|| response.message().into_owned())
     }
 
     /// Counts and logs the request, which took `took`. `account`: its account, if there is one.
@@ -45,7 +54,8 @@ impl Answered {
                 tracing::error!(account, status, events, event.id = event, ?took, "answered a request with an error");
             }
             EventStatus::Rejected | EventStatus::TooLarge if account.is_some() => {
-                tracing::info!(account, status, events, event.id = event, ?took, "refused a request");
+                let what = self.refusal.as_deref();
+                tracing::info!(account, status, events, event.id = event, what, ?took, "refused a request");
             }
             EventStatus::BacklogFull | EventStatus::Unavailable
                 if account.is_some() && UNAVAILABLE.may_log(Instant::now()) =>

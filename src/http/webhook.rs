@@ -139,7 +139,8 @@ async fn answer_one(endpoint: &AccountEndpoint, item: ParsedItem, arrival: Arriv
     count(endpoint, kind, &response);
     let event = response.is_of_the_ledger().then_some(id);
     let body = ResponseBody { event, notes, ..response.body() };
-    Answered { response: response.with_body(&body), status: response.status(), events: 1, event }
+    let refusal = Answered::refusal_of(&response);
+    Answered { response: response.with_body(&body), status: response.status(), events: 1, event, refusal }
 }
 
 /// Counts an event by its answer.
@@ -307,7 +308,8 @@ fn combined_response(results: &[ApiResponse], labels: Vec<Label>) -> Answered {
         if combined.code().is_success() { summary } else { format!("{summary}. The first: {}", combined.message()) };
     let body = ResponseBody { action: None, message: message.into(), results: Some(items), ..combined.body() };
     let response = combined.with_body(&body);
-    Answered { response, status: combined.status(), events: results.len(), event: None }
+    let refusal = Answered::refusal_of(&combined);
+    Answered { response, status: combined.status(), events: results.len(), event: None, refusal }
 }
 
 /// The number of results per status, in the order in which the statuses first appear.
