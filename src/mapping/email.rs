@@ -112,10 +112,15 @@ fn text_address(value: RawJson<'_>) -> Option<Email> {
     value.as_string().and_then(|text| parse(&text).ok())
 }
 
-/// Drops invisible marks. A control character inside is an error: without it the text would be another address.
+/// Drops invisible marks, and joiners, which are part of names only. A control character inside is an error: without it the text would be
+/// another address.
 fn parse(text: &str) -> Result<Email, EmailError> {
     let text = text.trim_matches(|c: char| c.is_whitespace() || c.is_control());
-    if text.contains(char::is_control) { Err(EmailError) } else { Email::parse(&clean_text(text)) }
+    if text.contains(char::is_control) {
+        return Err(EmailError);
+    }
+    let text = clean_text(text);
+    if text.is_ascii() { Email::parse(&text) } else { Email::parse(&text.replace(['\u{200C}', '\u{200D}'], "")) }
 }
 
 #[cfg(test)]
@@ -159,6 +164,8 @@ mod tests {
             (r#""traits":{"email":"","e_mail":null,"E-Mail":[]},"email":"d@x.io""#, "d@x.io"),
             (r#""traits":{"Email":"junk","email":"a@x.io"}"#, "a@x.io"),
             (r#""traits":{"email":"\ufeffa@x.io\u0000"}"#, "a@x.io"),
+            (r#""traits":{"email":"\u200ca@\u200dx.io\u200d"}"#, "a@x.io"),
+            (r#""traits":{"email":"undefined"},"email":"d@x.io""#, "d@x.io"),
             (r#""traits":{"email":["a@x.io"]}"#, "a@x.io"),
             (r#""traits":{"email":[null,"","a@x.io","A@X.io"]}"#, "a@x.io"),
             (

@@ -8,6 +8,7 @@
 use super::engage::{self, Effects};
 use super::{
     Creation, Identify, Intent, MappingError, Note, Pieces, Reason, Rules, StatusFact, address, contact, email, name,
+    note,
 };
 use crate::domain::{AffiliateStatus, Attribute, Email, FactTime, Facts, Field, NewAffiliate, Profile, User, UserId};
 use crate::segment::Event;
@@ -26,7 +27,15 @@ pub(super) fn identify(
     let in_traits =
         email::of_traits(traits).or_else(|error| if event.traits.is_empty() { Ok(None) } else { Err(error) });
     let has_new_email = matches!(in_traits, Ok(Some(_))) && !event.engage;
-    let email = email::of_identify(event, user_id, in_traits, notes)?;
+    let (email, email_error) = match email::of_identify(event, user_id, in_traits, notes) {
+        Ok(email) => (email, None),
+        // If the user is an affiliate already, everything else of the event counts.
+        Err(error) if user_id.is_some() => {
+            notes.push(note("email", "not an e-mail address, so it was left out"));
+            (None, Some(error))
+        }
+        Err(error) => return Err(error),
+    };
     let mut profile = Profile::default();
     name::read(traits, &mut profile);
     let cleared = address::read(traits, &mut profile, notes);
@@ -49,13 +58,15 @@ pub(super) fn identify(
     let candidate = Candidate {
         user: &user,
         profile: &profile,
+        email_error: email_error.as_ref(),
         condition,
         status: effects.status,
         leaves_audience: is_audience_exit(event, &effects),
         // Engage and its audiences make such events automatically: no sender could act on an error.
         made_by_engage: event.engage || effects.entered || effects.rule_says_left,
     };
-    let remembers = rules.remember_traits.is_some() && !may_only_create && user.user_id.is_some();
+    let remembers =
+        rules.remember_traits.is_some() && !may_only_create && user.user_id.is_some() && email_error.is_none();
     let creation = creation(rules, &candidate);
     let pieces = remembers.then(|| Box::new(Pieces::of(rules, &candidate)));
     Ok(Intent::Identify(Identify {
@@ -75,6 +86,8 @@ pub(super) fn identify(
 pub(super) struct Candidate<'a> {
     pub(super) user: &'a User,
     pub(super) profile: &'a Profile,
+    /// Why the event has no e-mail although there is something in its place.
+    pub(super) email_error: Option<&'a MappingError>,
     /// Whether `[mapping.create_if]` holds, if its trait is stated.
     pub(super) condition: Option<bool>,
     /// The trait of an audience, and the status that its rule sets.
@@ -88,6 +101,9 @@ pub(super) struct Candidate<'a> {
 /// The action if the user is no affiliate yet.
 pub(super) fn creation(rules: &Rules, candidate: &Candidate<'_>) -> Creation {
     let Candidate { user, profile, .. } = *candidate;
+    if let Some(error) = candidate.email_error {
+        return Creation::Invalid(error.clone());
+    }
     if let Some(rule) = rules.create_if.as_ref().filter(|_| candidate.condition != Some(true)) {
         return Creation::Skipped(Reason::CreateIf { trait_name: rule.trait_name.clone() });
     }
@@ -193,6 +209,22 @@ mod tests {
         };
         let missing: Vec<&Field> = Field::ALL.iter().filter(|field| new.profile.get(**field).is_none()).collect();
         assert!(missing.is_empty(), "nothing fills {missing:?}");
+    }
+
+    #[test]
+    fn an_invalid_email_costs_a_known_user_only_itself_and_an_unknown_one_the_event() {
+        let mapped = |user_id: &str| {
+            let event =
+                format!(r#"{{"type":"identify",{user_id}"traits":{{"email":"n/a","name":"A B","phone":"5"}}}}"#);
+            map(&Event::parse(&event).expect("an event"), &Rules::default(), Timestamp(1_700_000_000_000))
+        };
+        let mapped_with_user_id = mapped(r#""userId":"u1","#);
+        let Ok(Intent::Identify(identify)) = mapped_with_user_id.intent else { panic!("{mapped_with_user_id:?}") };
+        assert_eq!(identify.creation, Creation::Invalid(MappingError::InvalidEmail("traits.email")));
+        let stated: Vec<_> = identify.facts.iter().map(|fact| fact.attribute.to_string()).collect();
+        assert_eq!(stated, ["first_name", "last_name", "phone"]);
+        assert_eq!(mapped_with_user_id.notes.len(), 1);
+        assert_eq!(mapped("").intent.expect_err("no user"), MappingError::InvalidEmail("traits.email"));
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl RememberedTraits {
         let candidate = Candidate {
             user,
             profile: &profile,
+            email_error: None,
             condition: self.condition(rules),
             status: self.status.as_ref().map(|(audience, fact)| (audience.as_str(), fact.status)),
             leaves_audience: pieces.leaves_audience,

@@ -1,6 +1,7 @@
 //! Responses that state the outcome of an event, or `accepted` if the outcome is not known in time.
 
 use super::{checked, send, send_raw};
+use crate::support::process::Process;
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, identify};
 use refersion_destination::domain::AffiliateStatus;
@@ -29,6 +30,36 @@ async fn a_response_that_waits_states_what_was_done() {
     ] {
         assert_eq!(delivered(&send(&service, &body).await), expected, "{body}");
     }
+}
+
+#[tokio::test]
+async fn an_invalid_email_costs_a_known_user_nothing_else() {
+    let service = Service::start(&[]).await;
+    let junk = |id: &str| identify(id, "jo", &json!({"email": "n/a", "phone": "555"}));
+    let refused = send(&service, &junk("1")).await;
+    assert_eq!(refused.brief(), "400 rejected");
+    assert!(refused.message().starts_with("Invalid email address"), "{}", refused.text);
+    assert_eq!(delivered(&send(&service, &identify("2", "jo", &json!({}))).await), "200 delivered created");
+    let updated = send(&service, &junk("3")).await;
+    assert_eq!(delivered(&updated), "200 delivered updated");
+    assert_eq!(updated.json()["notes"], json!(["email: not an e-mail address, so it was left out"]));
+}
+
+#[tokio::test]
+async fn the_log_says_why_a_request_was_refused() {
+    let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
+    let process = Process::start(&refersion.base_url, folder.path(), &[]);
+    let nameless = json!({"type": "identify", "userId": "u1", "traits": {"email": "u1@example.com"}});
+    for body in [&nameless, &json!([nameless]), &json!([])] {
+        assert_eq!(process.send(body).await.expect("answered").brief(), "400 rejected");
+    }
+    process.terminate();
+    let (_, logged) = process.ended().await;
+    let lines: Vec<_> = logged.lines().filter(|line| line.contains("refused a request")).collect();
+    for (line, why) in lines.iter().zip(["Missing name", "Missing name", "No event"]) {
+        assert!(line.contains(&format!("what=\"{why}")), "{line}");
+    }
+    assert_eq!(lines.len(), 3, "{logged}");
 }
 
 #[tokio::test]
