@@ -23,7 +23,7 @@ pub(super) enum Part {
 }
 
 /// Every name of each part, normalized; an earlier name of a part is preferred.
-const NAMES: [(&str, Part); 13] = [
+const NAMES: [(&str, Part); 15] = [
     ("street", Part::Street),
     ("address1", Part::Street),
     ("address2", Part::SecondLine),
@@ -32,9 +32,11 @@ const NAMES: [(&str, Part); 13] = [
     ("region", Part::State),
     ("province", Part::State),
     ("provincecode", Part::State),
+    ("statecode", Part::State),
     ("postalcode", Part::Zip),
     ("zip", Part::Zip),
     ("zipcode", Part::Zip),
+    ("postcode", Part::Zip),
     ("country", Part::Country),
     ("countrycode", Part::Country),
 ];

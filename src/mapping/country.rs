@@ -24,7 +24,14 @@ static CODES: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
 /// The code that Refersion accepts for the country called `name`.
 pub(super) fn code(name: &str) -> Option<&'static str> {
     let found = CODES.get(&normalize(name)).or_else(|| CODES.get(&normalize(&without_the(name))));
-    found.copied()
+    found.copied().or_else(|| with_its_code(name))
+}
+
+/// The country of a name behind which its own code stands in brackets, as shops write it: `United Kingdom (UK)`.
+fn with_its_code(name: &str) -> Option<&'static str> {
+    let (name, behind) = name.trim().strip_suffix(')')?.rsplit_once('(')?;
+    let [named, behind] = [name, behind].map(|text| CODES.get(&normalize(&without_the(text))));
+    named.filter(|code| behind == Some(code)).copied()
 }
 
 /// `name` without the word "the": ISO writes "Korea (the Republic of)"; senders leave "the" out or write it in front.
@@ -102,6 +109,9 @@ mod tests {
             ("Türkiye", "TR"),
             ("Bosnia & Herzegovina", "BA"),
             ("Hong Kong", "HK"),
+            ("United States (US)", "US"),
+            ("United Kingdom (UK)", "GB"),
+            ("Germany (DEU)", "DE"),
         ] {
             assert_eq!(code(name), Some(expected), "{name}");
         }
