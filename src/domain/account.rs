@@ -2,7 +2,8 @@
 //!
 //! In: the API key as Segment's settings hold it, `publickey.secretkey`. Out: the pair, split at the first `.` (Refersion API
 //! contract). Invariants: both halves are non-empty, printable ASCII without blanks and colons, so that they fit into a header
-//! and into Basic credentials; the secret is never printed, and compared in constant time only.
+//! and into Basic credentials; the secret is never printed, and compared in constant time only. The public half is shown, so a pair whose
+//! prefixes show that its halves are swapped is an error.
 
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
@@ -56,6 +57,9 @@ pub enum ApiKeyError {
     /// A blank, a control character, a colon, a quote or a non-ASCII character. Docker passes on the quotes of a file of variables.
     #[error("a blank, a colon, a quote or a character outside ASCII; expected `publickey.secretkey` and nothing else")]
     BadCharacter,
+    /// The secret half stands in front, where it would be shown.
+    #[error("the secret key (`sec_…`) in front of the public key (`pub_…`); expected `publickey.secretkey`")]
+    Swapped,
 }
 
 impl ApiKey {
@@ -67,6 +71,9 @@ impl ApiKey {
         }
         if !text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b':' | b'"' | b'\'')) {
             return Err(ApiKeyError::BadCharacter);
+        }
+        if text.starts_with("sec_") && text[dot + 1..].starts_with("pub_") {
+            return Err(ApiKeyError::Swapped);
         }
         Ok(Self { joined: text.into(), dot })
     }
@@ -131,6 +138,7 @@ mod tests {
             ("pub.sec\n", ApiKeyError::BadCharacter),
             ("\"pub.sec\"", ApiKeyError::BadCharacter),
             ("'pub.sec'", ApiKeyError::BadCharacter),
+            ("sec_b.pub_a", ApiKeyError::Swapped),
         ] {
             assert_eq!(ApiKey::parse(text).unwrap_err(), why, "{text:?}");
         }
