@@ -10,7 +10,7 @@ use super::send_guard::{GuardedBody, SendGuard};
 use crate::delivery::{Call, ListReply, Reply};
 use crate::domain::{ApiKey, password};
 use arc_swap::ArcSwap;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Body, Method, Request};
 use serde_json::Value;
 use std::sync::Arc;
@@ -177,7 +177,7 @@ impl AccountConnection {
         tracing::debug!(operation, error = chain(&error), "call failed");
         let may_be_sent = !error.is_connect() && !error.is_builder();
         let message = if error.is_connect() {
-            "no connection to Refersion".to_owned()
+            format!("no connection to Refersion: {}", innermost(&error))
         } else if error.is_timeout() {
             format!("Refersion did not answer {operation} within {}", humantime::format_duration(self.pool.timeout))
         } else {
@@ -218,6 +218,8 @@ fn headers(key: &ApiKey) -> Result<HeaderMap, ClientBuildError> {
     headers.insert("Refersion-Secret-Key", secret);
     headers.insert(CONTENT_TYPE, json.clone());
     headers.insert(ACCEPT, json);
+    // Without the header any encoding may come (RFC 9110); none is decoded here.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     Ok(headers)
 }
 
@@ -233,6 +235,12 @@ fn append(url: &mut Url, part: &str) {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// The cause behind all others: `Connection refused (os error 111)`, or what is wrong with a certificate.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.last().unwrap_or(error).to_string()
 }
 
 /// Whether `url` leads to this machine. A simulated Refersion is called without the proxy of the environment.

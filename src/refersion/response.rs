@@ -9,6 +9,7 @@
 //! | 401 | the key pair is wrong |
 //! | 408, 425 | retry |
 //! | 429 | rejected if the batch is too long, else rate limited |
+//! | 402, 403, unless the account's plan lacks the feature | about the account, not the call: retry |
 //! | other 4xx with Refersion's error body | rejected, e-mail taken, or not found, by the error message |
 //! | other 4xx without one | not a response of Refersion: retry |
 //! | 503 | maintenance: retry; the call took no effect |
@@ -39,9 +40,9 @@ pub fn reply(call: &Call, sent: &Value, response: &RawResponse<'_>, now: SystemT
     reply_with_body(call, sent, response, json(response.body).as_ref(), now)
 }
 
-/// The JSON of a body; none if it is not JSON.
+/// The JSON of a body; none if it is not JSON. A byte order mark in front of it, which PHP lets through, does not matter.
 pub(super) fn json(body: &[u8]) -> Option<Value> {
-    serde_json::from_slice(body).ok()
+    serde_json::from_slice(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)).ok()
 }
 
 /// Like [`reply`], with the parsed body, because one body can answer many calls.
@@ -67,6 +68,9 @@ pub(super) fn reply_with_body(
             Some(message) => Reply::Rejected(Rejection::Other(redact_sent_values(&message, sent))),
             None => Reply::RateLimited { retry_after },
         },
+        402 | 403 if !body.map(errors).is_some_and(|messages| plan_lacks_feature(&messages)) => {
+            unavailable(format!("Refersion answered {}", response.status))
+        }
         400..=499 => match body.map(errors) {
             Some(messages) if !messages.is_empty() => rejection(&messages, sent),
             _ => unavailable(format!("{} without Refersion's error body was answered", response.status)),
@@ -104,7 +108,7 @@ pub enum ApiKeyVerification {
 /// Reads the result of the verification from the response to `/affiliate/list`. A proxy's page shows nothing. An error body of Refersion
 /// other than 401 shows that the API key was accepted, because Refersion checks the key before the request.
 pub fn verification(response: &RawResponse<'_>, now: SystemTime) -> ApiKeyVerification {
-    let body: Value = serde_json::from_slice(response.body).unwrap_or_default();
+    let body = json(response.body).unwrap_or_default();
     match response.status {
         200..=299 if body.get("results").is_some() => ApiKeyVerification::Accepted,
         400 | 404 | 422 if !errors(&body).is_empty() => ApiKeyVerification::Accepted,
@@ -159,6 +163,11 @@ pub(super) fn errors(body: &Value) -> Vec<String> {
 /// The message that says that a batch is too long.
 fn batch_too_long(messages: &[String]) -> Option<String> {
     messages.iter().find(|message| message.contains("Max number of elements")).cloned()
+}
+
+/// Whether what was asked for is not part of the account's plan: then no retry helps.
+fn plan_lacks_feature(messages: &[String]) -> bool {
+    messages.iter().any(|message| message.contains("account plan does not support"))
 }
 
 fn rejection(messages: &[String], sent: &Value) -> Reply {

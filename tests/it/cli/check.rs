@@ -6,6 +6,7 @@ use crate::support::{API_KEY, postgres};
 use insta::assert_snapshot;
 use refersion_destination::sandbox::Fault;
 use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
 use tempfile::TempDir;
 
 /// Runs `check` with a store in `folder`. In what it prints, the room on the disk and the folder are replaced.
@@ -80,9 +81,26 @@ async fn a_key_is_not_verified_while_refersion_is_unreachable() {
     let settings = [("REFERSION_BASE_URL", &*base), ("REFERSION_API_KEY", "pub_test.marker")];
     let ran = check(&folder(), &settings, &[]).await;
     assert_eq!(ran.code, Some(1));
-    let expected =
-        format!("account main: cannot verify the API key pub_test.… with {base}/: no connection to Refersion\n");
+    let expected = format!(
+        "account main: cannot verify the API key pub_test.… with {base}/: \
+         no connection to Refersion: Connection refused (os error 111)\n"
+    );
     assert_eq!(ran.err, expected);
+}
+
+/// Without the header, Refersion or a proxy may send what is not decoded here.
+#[tokio::test]
+async fn a_call_to_refersion_asks_for_an_answer_without_encoding() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let base = format!("http://{}/v2", listener.local_addr().expect("bound"));
+    let head = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a call");
+        let lines = BufReader::new(stream).lines().map_while(Result::ok);
+        lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>()
+    });
+    check(&folder(), &[("REFERSION_BASE_URL", &base), ("REFERSION_API_KEY", API_KEY)], &[]).await;
+    let head = head.join().expect("read");
+    assert!(head.iter().any(|line| line.eq_ignore_ascii_case("accept-encoding: identity")), "{head:?}");
 }
 
 #[tokio::test]
