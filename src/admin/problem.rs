@@ -169,7 +169,9 @@ impl Problem {
                  least 16 characters, such as `openssl rand -hex 32` prints, and restart the service"
             }
             Self::CrossSite => "a page of another site may not change anything here",
-            Self::UnknownPath => "there is no such path: /openapi.json describes all of them",
+            Self::UnknownPath => {
+                "there is no such path: /openapi.json describes all of them; events are received on SERVER_LISTEN"
+            }
             Self::MethodNotAllowed => "the header `Allow` names the methods that this path allows",
             Self::BodyTimeout => "send the request again",
             Self::BacklogFull(pending) => {
