@@ -74,9 +74,18 @@ impl Committer for Appender {
     }
 
     async fn begin(&self, session: &Session, group: &[Vec<NewEvent>]) -> Result<(), Error> {
-        let numbers = self.numbers(session, group).await?;
         session.prepare(&[append_rows::INSERT]).await?;
-        session.begin_locked(&numbers.into_values().collect::<Vec<_>>()).await
+        loop {
+            let numbers = self.numbers(session, group).await?;
+            let rows = session.begin_locked(&numbers.values().copied().collect::<Vec<_>>()).await?;
+            let locked: HashMap<AccountNumber, &str> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+            if numbers.iter().all(|(name, number)| locked.get(number) == Some(&name.as_str())) {
+                return Ok(());
+            }
+            // A standby that was promoted may lack the accounts that were added last.
+            session.roll_back().await;
+            self.shared.forget_numbers();
+        }
     }
 
     fn joins_begun(&self, begun_with: &[Vec<NewEvent>], group: &[Vec<NewEvent>], next: &Vec<NewEvent>) -> bool {

@@ -110,11 +110,13 @@ impl Replica {
         let look_at_all = last.renewals.is_multiple_of(LOOK_AT_ALL) || last.candidates != *candidates;
         let sent = Instant::now();
         let mut seen = self.heartbeat(&last, candidates, look_at_all).await?;
-        if !look_at_all && seen.live != last.live {
-            seen = self.heartbeat(&last, candidates, true).await?;
-        }
-        if last.server.replace(seen.server).is_some_and(|before| before != seen.server) {
+        let is_another = last.server.replace(seen.server).is_some_and(|before| before != seen.server);
+        if is_another {
             self.in_another_server();
+            last.candidates.clear(); // it may lack some that were added last
+        }
+        if is_another || !look_at_all && seen.live != last.live {
+            seen = self.heartbeat(&last, candidates, true).await?;
         }
         last.renewals = last.renewals.wrapping_add(1);
         last.candidates.clone_from(candidates);
@@ -185,6 +187,7 @@ impl Replica {
     fn in_another_server(&self) {
         tracing::info!("PostgreSQL was started again, or a standby was promoted: what is in flight is interrupted");
         self.shared.backlogs.in_another_session();
+        self.shared.forget_numbers();
         for account in self.shared.leases.held() {
             self.shared.leases.end(&account, LeaseEnd::Lost);
         }

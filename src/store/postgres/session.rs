@@ -60,7 +60,7 @@ const CHECK_SETTINGS: &str = "DO $$
 const FOR_TYPES: &str = "refersion_destination_types";
 
 /// `NO KEY`: as strong as an update of any other column, and no stronger.
-const LOCK: &str = "SELECT account FROM accounts WHERE account = ANY ($1) ORDER BY account FOR NO KEY UPDATE";
+const LOCK: &str = "SELECT account, name FROM accounts WHERE account = ANY ($1) ORDER BY account FOR NO KEY UPDATE";
 
 /// An open session.
 pub struct Session {
@@ -155,15 +155,15 @@ impl Session {
         self.query(LOCK, &[&accounts]).await.map(drop)
     }
 
-    /// Begins a transaction, and locks the rows of these accounts.
-    pub async fn begin_locked(&self, accounts: &[AccountNumber]) -> Result<(), Error> {
+    /// Begins a transaction, and locks the rows of these accounts; returns their numbers and names.
+    pub async fn begin_locked(&self, accounts: &[AccountNumber]) -> Result<Vec<Row>, Error> {
         self.prepare(&[LOCK]).await?;
         // One packet: each future sends its statement when it is first polled, in this order.
-        let begun = try_join(self.run_statements("BEGIN"), self.lock(accounts)).await;
+        let begun = try_join(self.run_statements("BEGIN"), self.query(LOCK, &[&accounts])).await;
         if begun.is_err() {
             self.roll_back().await;
         }
-        begun.map(drop)
+        begun.map(|((), locked)| locked)
     }
 
     /// Ends the transaction without its changes.

@@ -108,7 +108,7 @@ impl Committer for Settler {
         session.prepare(&[TOKENS, EVENTS, ATTEMPTS]).await?;
         session.prepare(affiliates::STATEMENTS).await?;
         session.prepare(settle_rows::STATEMENTS).await?;
-        session.begin_locked(&accounts(group)).await
+        session.begin_locked(&accounts(group)).await.map(drop)
     }
 
     fn joins_begun(&self, begun_with: &[Settle], group: &[Settle], next: &Settle) -> bool {

@@ -1,6 +1,6 @@
 //! What the connections of one engine share: the store's hash key, the numbers of accounts, the backlogs, the leases.
 //!
-//! Invariant: the number of an account never changes, so it is read once.
+//! Invariant: the number of an account never changes, so it is read once, unless a standby that was promoted lacks the account.
 
 use super::backlogs::Backlogs;
 use super::leases::Leases;
@@ -60,6 +60,11 @@ impl Shared {
     /// Records the number of an account.
     pub fn know_number(&self, name: &AccountName, number: AccountNumber) {
         self.numbers.lock().insert(name.clone(), number);
+    }
+
+    /// The numbers are read anew: the server is another one.
+    pub fn forget_numbers(&self) {
+        self.numbers.lock().clear();
     }
 
     /// The number of an account; `None` if it has none.

@@ -1,4 +1,4 @@
-//! A standby is promoted that had not received everything: what was lost there has no effect on what comes after it.
+//! A standby is promoted that had not received everything: what was lost there, accounts included, has no effect on what comes after it.
 //!
 //! PostgreSQL draws seqs ahead for a standby, so one that lags may draw seqs again that were drawn for events which it never received.
 
@@ -6,8 +6,9 @@ use super::engine::{Postgres, TestStore, accepted, done};
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{Durability, Server, give_away, url_of};
 use crate::support::{poll_until, within};
+use refersion_destination::domain::{AccountName, Seq};
 use refersion_destination::scheduling::Unit;
-use refersion_destination::store::StoreError;
+use refersion_destination::store::{NewEvent, StoreError};
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -72,10 +73,15 @@ async fn a_standby_that_is_promoted_settles_nothing_of_what_it_had_not_received(
             lost = Unit::of(store.append(&format!("lost {number}"), &[&format!("u{number}")]).await);
         }
         assert_eq!(store.begin_units(std::slice::from_ref(&lost)).await.len(), 1, "it is in flight");
+        let late = AccountName::from("late".to_owned());
+        let of_late = |name: &str| NewEvent { account: late.clone(), ..store.event(name, &["u"], 0) };
+        store.try_append(of_late("lost with its account")).await;
 
         standby.promote();
         place.is(&standby);
         primary.kill();
+        let append = async || store.store().append(vec![of_late("after")]).await;
+        within(poll_until(append, Result::is_ok)).await.expect("appended");
         let mut expected = Vec::new();
         let mut newest = None;
         while newest != Some(lost.head) {
@@ -89,12 +95,14 @@ async fn a_standby_that_is_promoted_settles_nothing_of_what_it_had_not_received(
         let settled = within(poll_until(settle, |settled| !matches!(settled, Err(StoreError::Transient(_))))).await;
         assert_eq!(settled, Err(StoreError::NotOwner), "another event has that seq by now");
 
-        let (owned, before) = (BTreeSet::from([store.account.clone()]), 1);
+        let (owned, before) = (BTreeSet::from([store.account.clone(), late.clone()]), 1);
         let held_anew = async || {
             let renewed = store.store().renew(&owned).await.is_ok();
-            renewed && store.store().lease(&store.account).is_some_and(|lease| lease.number() > before)
+            renewed
+                && owned.iter().all(|account| store.store().lease(account).is_some_and(|lease| lease.number() > before))
         };
         within(poll_until(held_anew, |held| *held)).await;
+        assert_eq!(store.store().read(&late, Seq(0), 9).await.expect("read").len(), 1, "it belongs to its account");
         assert_eq!(store.names().await, expected);
         store.settle(lost.head, done()).await;
         assert_eq!(store.names().await, expected[..expected.len() - 1]);
