@@ -40,7 +40,7 @@ use crate::admin::{self, Access, Admin, ReloadRequest};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::AccountName;
-use crate::http::{self, AccountRegistry};
+use crate::http::{self, AccountRegistry, MerchantAccounts};
 use crate::refersion::ClientBuildError;
 use crate::scrape::Scraper;
 use crate::segment_api;
@@ -193,7 +193,7 @@ pub async fn serve(
         tokio::spawn(http::listen(server, move |_| router.clone(), limits.public, shutdown.clone().cancelled_owned()));
     let series = SeriesRecorder::new(context.metrics.clone(), Arc::clone(store), context.clock);
     let sampling = tokio::spawn(series.clone().run());
-    let (reload, requested) = mpsc::channel(MAX_WAITING_RELOADS);
+    let (reload, requests) = mpsc::channel(MAX_WAITING_RELOADS);
     let operators = admin_router(&context, &registry, series, reload, addresses.ops);
     // Its handlers see the address of the peer.
     let of_peer = move |peer: SocketAddr| operators.clone().layer(Extension(ConnectInfo(peer)));
@@ -204,8 +204,8 @@ pub async fn serve(
         let workers = accounts.values().map(ConfiguredAccount::worker).collect();
         verify_api_keys::start(workers, config.delivery.backoff.max, deliveries, shutdown.clone());
     }
-    let reloader = Reloader::new((reloading, requested), context.clone(), Arc::clone(&registry), merchants, accounts);
-    let reloads = tokio::spawn(reloader.run());
+    let (context, registry) = (context.clone(), Arc::clone(&registry));
+    let reloads = tokio::spawn(Reloader { reloading, requests, context, registry, merchants, accounts }.run());
     let failure = tokio::select! {
         () = stop => None,
         () = failed.cancelled() => Some(ServeError::WorkerPanicked),
@@ -252,12 +252,10 @@ async fn new_registry(context: &AppContext) -> Result<NewAccounts, ServeError> {
         endpoints.push(known.new_endpoint(context, account));
         workers.insert(name, known);
     }
-    let registry = AccountRegistry::new(Arc::clone(store), context.clock, context.runtime.shutdown.clone(), endpoints);
-    let registry = registry.with_metrics(context.metrics.clone());
-    let registry = match merchants.clone() {
-        Some(merchants) => registry.with_merchants(Arc::new(merchants)),
-        None => registry,
-    };
+    let AppContext { clock, metrics, runtime, .. } = context;
+    let admits = merchants.clone().map(|merchants| Arc::new(merchants) as Arc<dyn MerchantAccounts>);
+    let (store, shutdown) = (Arc::clone(store), runtime.shutdown.clone());
+    let registry = AccountRegistry::new(store, *clock, metrics.clone(), shutdown, endpoints, admits);
     Ok((registry, merchants, workers))
 }
 

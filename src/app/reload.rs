@@ -121,25 +121,15 @@ pub(super) type ConfiguredAccounts = BTreeMap<AccountName, ConfiguredAccount>;
 
 /// The task that reloads configurations.
 pub(super) struct Reloader {
-    reloading: Reloading,
-    requests: mpsc::Receiver<ReloadRequest>,
-    context: AppContext,
-    registry: Arc<AccountRegistry>,
-    merchants: Option<MerchantRegistry>,
-    accounts: ConfiguredAccounts,
+    pub(super) reloading: Reloading,
+    pub(super) requests: mpsc::Receiver<ReloadRequest>,
+    pub(super) context: AppContext,
+    pub(super) registry: Arc<AccountRegistry>,
+    pub(super) merchants: Option<MerchantRegistry>,
+    pub(super) accounts: ConfiguredAccounts,
 }
 
 impl Reloader {
-    pub(super) fn new(
-        (reloading, requests): (Reloading, mpsc::Receiver<ReloadRequest>),
-        context: AppContext,
-        registry: Arc<AccountRegistry>,
-        merchants: Option<MerchantRegistry>,
-        accounts: ConfiguredAccounts,
-    ) -> Self {
-        Self { reloading, requests, context, registry, merchants, accounts }
-    }
-
     /// Reloads at each request, and when the content of a secret's file has changed.
     pub(super) async fn run(mut self) {
         let mut files = self.secret_files();

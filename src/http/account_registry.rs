@@ -74,27 +74,18 @@ pub struct AccountRegistry {
 }
 
 impl AccountRegistry {
-    /// A registry of the configured accounts, whose names and API keys must differ. `shutdown` is cancelled when the service shuts down.
+    /// A registry of the configured accounts, whose names and API keys must differ. `merchants` admits API keys that no configured account
+    /// has. `shutdown` is cancelled when the service shuts down.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Clock,
+        metrics: Metrics,
         shutdown: CancellationToken,
         configured: Vec<AccountEndpoint>,
+        merchants: Option<Arc<dyn MerchantAccounts>>,
     ) -> Self {
         let configured = ArcSwap::from_pointee(configured.into_iter().map(Arc::new).collect());
-        Self { store, clock, merchants: None, metrics: Metrics::default(), shutdown, configured }
-    }
-
-    /// Makes the registry count in `metrics`.
-    #[must_use]
-    pub fn with_metrics(self, metrics: Metrics) -> Self {
-        Self { metrics, ..self }
-    }
-
-    /// Makes `merchants` admit API keys that no configured account has.
-    #[must_use]
-    pub fn with_merchants(self, merchants: Arc<dyn MerchantAccounts>) -> Self {
-        Self { merchants: Some(merchants), ..self }
+        Self { store, clock, merchants, metrics, shutdown, configured }
     }
 
     /// The present endpoints of the configured accounts.

@@ -129,8 +129,10 @@ impl Webhook {
         let registry = AccountRegistry::new(
             Arc::clone(&store) as Arc<dyn Store>,
             Clock::start(),
+            Metrics::default(),
             CancellationToken::new(),
             vec![endpoint],
+            None,
         );
         Self { service: TowerToHyperService::new(public_router(Arc::new(registry), None)), store }
     }

@@ -105,7 +105,8 @@ fn router(store: Arc<dyn Store>, surroundings: &Surroundings) -> Router {
         max_wait: Duration::ZERO,
         concurrency: 1,
     };
-    let registry = AccountRegistry::new(store, Clock::start(), surroundings.shutdown.clone(), vec![endpoint]);
+    let (metrics, shutdown) = (Metrics::default(), surroundings.shutdown.clone());
+    let registry = AccountRegistry::new(store, Clock::start(), metrics, shutdown, vec![endpoint], None);
     public_router(Arc::new(registry), None)
 }
 
