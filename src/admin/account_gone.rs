@@ -61,7 +61,7 @@ pub(super) fn in_use(configured: &[AccountName], kept: &[SealedApiKey], account:
 /// Moves dead letters of accounts that are gone to the account `to`, in the order of their ids; the result for each. At most
 /// `MAX_MOVED` of them.
 pub(super) async fn move_dead_letters(admin: &Admin, to: &str, ids: &[i64]) -> Result<Vec<ReplayResult>, Problem> {
-    let (to, rules) = (admin.deliverable_account(to).await?, admin.accounts.rules(to));
+    let (config, to) = (admin.accounts.config(), admin.deliverable_account(to).await?);
     let (store, configured) = (&*admin.store, admin.configured_names());
     let kept = store.kept_api_keys().await?;
     let is_unconfigured = |account: &str| in_use(&configured, &kept, &AccountName::from(account.to_owned())).is_none();
@@ -69,7 +69,9 @@ pub(super) async fn move_dead_letters(admin: &Admin, to: &str, ids: &[i64]) -> R
     for id in ids.iter().copied().collect::<BTreeSet<i64>>() {
         let letter = match store.dead_letter(id).await? {
             None => Err(Replay::Missing),
-            Some(letter) if is_unconfigured(&letter.account) => as_received_by(store, (&to, &rules), &letter),
+            Some(letter) if is_unconfigured(&letter.account) => {
+                as_received_by(store, (&to, config.rules_of(to.as_str())), &letter)
+            }
             Some(_) => Err(Replay::AccountExists),
         };
         match letter {

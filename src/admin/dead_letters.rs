@@ -7,10 +7,10 @@ use super::Admin;
 use super::account_gone::{MAX_MOVED, move_dead_letters};
 use super::extract::{ApiJson, ApiPath, ApiQuery, ApiResult, MAX_ITEMS, cursor, integers, page_size};
 use super::problem::Problem;
-use crate::delivery::{OutcomeCode, Policy};
+use crate::config::Config;
+use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
 use crate::dry_run::{self, Detail};
-use crate::mapping::Rules;
 use crate::store::{DeadLetter, DeadLetterPage, Filter, Replay, ReplayResult};
 use axum::Json;
 use axum::extract::State;
@@ -53,7 +53,8 @@ pub struct DeadLetterDetails {
 
 impl DeadLetterDetails {
     /// The details of `letter`, whose event would be delivered by these rules today. They leave out the event itself.
-    fn new(mut letter: DeadLetter, rules: &Rules, policy: Policy, now: Timestamp) -> Self {
+    fn new(mut letter: DeadLetter, config: &Config, now: Timestamp) -> Self {
+        let (rules, policy) = (config.rules_of(&letter.account), config.delivery.policy);
         let explain = |body: String| dry_run::explain(&body, rules, policy, now, Detail::WithoutValues).0;
         let today = letter.body.take().map(explain);
         Self { letter, today }
@@ -179,8 +180,7 @@ pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i
 /// The dead letter `id` without its event, and the calls that the event would make today.
 pub(super) async fn details(admin: &Admin, id: i64) -> Result<DeadLetterDetails, Problem> {
     let letter = admin.store.dead_letter(id).await?.ok_or_else(|| missing(id))?;
-    let rules = admin.accounts.rules(&letter.account);
-    Ok(DeadLetterDetails::new(letter, &rules, admin.accounts.policy(), admin.clock.now()))
+    Ok(DeadLetterDetails::new(letter, &admin.accounts.config(), admin.clock.now()))
 }
 
 /// Show the event of a dead letter

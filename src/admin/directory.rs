@@ -7,13 +7,13 @@ use super::Admin;
 use super::account_gone::in_use;
 use super::problem::Problem;
 use crate::account_signals::AccountSignals;
-use crate::delivery::Policy;
+use crate::config::Config;
 use crate::domain::{AccountName, Timestamp};
-use crate::mapping::Rules;
 use crate::scheduling::HealthState;
 use crate::store::StoreError;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// The accounts of the service.
@@ -25,11 +25,8 @@ pub trait AccountDirectory: Send + Sync {
     /// The accounts that are not configured and have a worker. `None` if only configured API keys are accepted.
     fn unconfigured(&self) -> Option<Vec<Account>>;
 
-    /// The mapping rules that apply to the events of the account of this name.
-    fn rules(&self, account: &str) -> Rules;
-
-    /// What happens to affiliates that existed before, and on deletes.
-    fn policy(&self) -> Policy;
+    /// The present configuration.
+    fn config(&self) -> Arc<Config>;
 
     /// Wakes the worker of every account with pending events.
     fn wake_accounts_with_pending_events(&self);

@@ -4,10 +4,9 @@
 
 use super::context::AppContext;
 use crate::admin::{Account, AccountDirectory};
-use crate::delivery::Policy;
+use crate::config::Config;
 use crate::domain::AccountName;
 use crate::http::{AccountEndpoint, AccountRegistry};
-use crate::mapping::Rules;
 use crate::store::StoreError;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -29,12 +28,8 @@ impl AccountDirectory for Directory {
         Some(endpoints.iter().map(|endpoint| account(endpoint)).collect())
     }
 
-    fn rules(&self, account: &str) -> Rules {
-        self.context.config().rules_of(account).clone()
-    }
-
-    fn policy(&self) -> Policy {
-        self.context.config().delivery.policy
+    fn config(&self) -> Arc<Config> {
+        self.context.config()
     }
 
     fn wake_accounts_with_pending_events(&self) {

@@ -7,9 +7,7 @@ use crate::account_signals::AccountSignals;
 use crate::admin::{self, Account, AccountDirectory, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::Policy;
 use crate::domain::AccountName;
-use crate::mapping::Rules;
 use crate::scrape::Scraper;
 use crate::series::SeriesRecorder;
 use crate::store::{Store, StoreError};
@@ -30,7 +28,7 @@ pub fn store_api(store: Arc<dyn Store>, config: &Config) -> Router {
         series: SeriesRecorder::new(metrics.clone(), Arc::clone(&store), clock),
         metrics,
         reload: mpsc::channel(1).0,
-        accounts: Arc::new(IdleAccounts { store: Arc::clone(&store), config: config.clone() }),
+        accounts: Arc::new(IdleAccounts { store: Arc::clone(&store), config: Arc::new(config.clone()) }),
         shutdown: CancellationToken::new(),
         store,
     }))
@@ -39,7 +37,7 @@ pub fn store_api(store: Arc<dyn Store>, config: &Config) -> Router {
 /// The configured accounts, none of which has a worker.
 struct IdleAccounts {
     store: Arc<dyn Store>,
-    config: Config,
+    config: Arc<Config>,
 }
 
 #[async_trait]
@@ -53,12 +51,8 @@ impl AccountDirectory for IdleAccounts {
         None
     }
 
-    fn rules(&self, account: &str) -> Rules {
-        self.config.rules_of(account).clone()
-    }
-
-    fn policy(&self) -> Policy {
-        self.config.delivery.policy
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config)
     }
 
     fn wake_accounts_with_pending_events(&self) {}

@@ -37,8 +37,9 @@ pub(super) async fn reveal(State(pages): State<PagesState>, ApiPath(id): ApiPath
     let Some(body) = &letter.body else {
         return Ok(page(&pages, &letter, None, html! { p.pad.soft { "It was erased." } }));
     };
-    let (rules, policy) = (pages.admin.accounts.rules(&letter.account), pages.admin.accounts.policy());
-    let today = explain(body, &rules, policy, pages.admin.clock.now(), Detail::WithValues).0;
+    let config = pages.admin.accounts.config();
+    let (rules, policy) = (config.rules_of(&letter.account), config.delivery.policy);
+    let today = explain(body, rules, policy, pages.admin.clock.now(), Detail::WithValues).0;
     let value = serde_json::from_str::<serde_json::Value>(body);
     let shown = value.map_or_else(|_| body.clone(), |value| format!("{value:#}"));
     Ok(page(&pages, &letter, Some(&today), html! { pre tabindex="0" { (shown) } }))
