@@ -6,7 +6,8 @@
 use super::problem::Noted;
 use super::read::{Read, Reader};
 use super::settings;
-use super::values::{found, is_loopback};
+use super::values::found;
+use crate::domain::is_loopback;
 use url::Url;
 
 /// Reads the base URL, or notes why it is not allowed.

@@ -5,8 +5,9 @@
 
 use super::read::{Read, Reader};
 use super::settings::{self, Setting};
-use super::values::{found, is_loopback};
+use super::values::found;
 use super::{ConnectConfig, Mode};
+use crate::domain::is_loopback;
 use url::Url;
 
 /// Reads the section. A seal key is required with it in [`Mode::Live`].

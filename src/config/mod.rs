@@ -28,7 +28,6 @@ pub use accounts::AccountConfig;
 pub use changes::SettingChange;
 pub use problem::{ConfigProblem, Problems, Warning};
 pub use settings::{SETTINGS, SettingSpec, ValueKind};
-pub(crate) use values::is_loopback;
 
 use crate::delivery::{Learn, Policy};
 use crate::domain::{AccountName, ApiKey, SealKey};

@@ -8,7 +8,7 @@ use super::request;
 use super::response::{self, ApiKeyVerification};
 use super::send_guard::{GuardedBody, SendGuard};
 use crate::delivery::{Call, ListReply, Reply};
-use crate::domain::{ApiKey, password};
+use crate::domain::{ApiKey, is_loopback, password};
 use arc_swap::ArcSwap;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Body, Method, Request};
@@ -62,6 +62,7 @@ impl ConnectionPool {
             .user_agent(concat!("refersion-destination/", env!("CARGO_PKG_VERSION")))
             .timeout(timeout)
             .redirect(reqwest::redirect::Policy::none());
+        // A simulated Refersion is called without the proxy of the environment.
         let http = if is_loopback(base_url) { http.no_proxy() } else { http };
         // Without TLS no certificates are loaded, so a system without certificates can be used.
         let http = if base_url.scheme() == "http" { http.tls_certs_only([]) } else { http };
@@ -241,14 +242,4 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn innermost(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.last().unwrap_or(error).to_string()
-}
-
-/// Whether `url` leads to this machine. A simulated Refersion is called without the proxy of the environment.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
 }

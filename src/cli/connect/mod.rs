@@ -12,7 +12,7 @@ mod secret;
 mod sources;
 
 use super::{CommandResult, block_on, environment, eprint, print};
-use crate::config::is_loopback;
+use crate::domain::is_loopback;
 use crate::segment_api::{ApiChange, CallError, Destination, PublicApi, Source, Subscription, Webhook};
 use crate::telemetry;
 use clap::{Args, ValueEnum};

@@ -8,7 +8,6 @@ mod network;
 mod secrets;
 
 pub(super) use choices::{audience_status, boolean, choice, log_filter};
-pub(crate) use network::is_loopback;
 pub(super) use network::{base_url, listen, redirect_url, store_url};
 pub(super) use secrets::{api_key, client_secret, seal_keys, shared_secrets, token};
 

@@ -2,19 +2,16 @@
 
 use super::{Parsed, refuse, scalar_text};
 use crate::config::StoreUrl;
+use crate::domain::is_loopback;
 use std::net::SocketAddr;
 use toml::Value;
-use url::{Host, Url};
+use url::Url;
 
 /// The base URL of Refersion's API. Its path ends with a slash, so that joining `affiliate/new` appends.
 pub(in crate::config) fn base_url(value: &Value) -> Parsed<Url> {
     const ALLOWED: &str = "a URL such as \"https://api.refersion.com/v2\"";
-    let text = scalar_text(value).unwrap_or_default();
-    if text.contains(['@', '?', '#']) {
-        return Err(format!("found a URL with credentials, a query or a fragment (not shown), expected {ALLOWED}"));
-    }
-    let Ok(mut url) = Url::parse(&text) else { return refuse(value, ALLOWED) };
-    if url.host().is_none() || !["https", "http"].contains(&url.scheme()) {
+    let mut url = plain_url(value, ALLOWED)?;
+    if !["https", "http"].contains(&url.scheme()) {
         return refuse(value, ALLOWED);
     }
     if !url.path().ends_with('/') {
@@ -26,31 +23,27 @@ pub(in crate::config) fn base_url(value: &Value) -> Parsed<Url> {
 /// The URL to which Segment sends a merchant back. It is used exactly as written, because Segment compares it letter by letter.
 pub(in crate::config) fn redirect_url(value: &Value) -> Parsed<Url> {
     const ALLOWED: &str = "a URL such as \"https://your-host/connect/callback\"";
-    let text = scalar_text(value).unwrap_or_default();
-    if text.contains(['@', '?', '#']) {
-        return Err(format!("found a URL with credentials, a query or a fragment (not shown), expected {ALLOWED}"));
-    }
-    let Ok(url) = Url::parse(&text) else { return refuse(value, ALLOWED) };
-    if url.host().is_none() || !url.path().ends_with("/connect/callback") {
+    let url = plain_url(value, ALLOWED)?;
+    if !url.path().ends_with("/connect/callback") {
         return refuse(value, ALLOWED);
     }
     if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
         return refuse(value, format!("{ALLOWED}: https, or http to a loopback address"));
     }
-    if url.as_str() != text {
+    if scalar_text(value).as_deref() != Some(url.as_str()) {
         return refuse(value, format!("the same URL as it is sent: \"{url}\""));
     }
     Ok(url)
 }
 
-/// Whether this URL leads to this machine, whatever a name server answers.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
+/// A URL with a host and without what may be a secret.
+fn plain_url(value: &Value, allowed: &str) -> Parsed<Url> {
+    let text = scalar_text(value).unwrap_or_default();
+    if text.contains(['@', '?', '#']) {
+        return Err(format!("found a URL with credentials, a query or a fragment (not shown), expected {allowed}"));
     }
+    let url = Url::parse(&text).ok().filter(Url::has_host);
+    url.map_or_else(|| refuse(value, allowed), Ok)
 }
 
 /// The location of the store.
