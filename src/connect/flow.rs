@@ -142,15 +142,15 @@ impl Flow {
         keys: &[SealKey],
         now: Timestamp,
     ) -> Result<Self, Refusal> {
-        let state = state.and_then(|state| UnsealedState::unseal(state, keys)).ok_or(Refusal::NotOurs)?;
-        if state.expected != expected as u8 {
+        let (step, nonce, expires) = state.and_then(|state| unseal_state(state, keys)).ok_or(Refusal::NotOurs)?;
+        if step != expected as u8 {
             return Err(Refusal::NotOurs);
         }
-        if state.expires <= now {
+        if expires <= now {
             return Err(Refusal::Expired);
         }
         let flow = cookie.and_then(|cookie| Self::unseal_cookie(cookie, keys, now)).ok_or(Refusal::OtherBrowser)?;
-        let same = bool::from(flow.nonce.ct_eq(&state.nonce)) && flow.expected == expected;
+        let same = bool::from(flow.nonce.ct_eq(&nonce)) && flow.expected == expected;
         if same { Ok(flow) } else { Err(Refusal::OtherBrowser) }
     }
 
@@ -170,20 +170,12 @@ impl Flow {
     }
 }
 
-struct UnsealedState {
-    expected: u8,
-    nonce: Nonce,
-    expires: Timestamp,
-}
-
-impl UnsealedState {
-    fn unseal(state: &str, keys: &[SealKey]) -> Option<Self> {
-        let bytes = open_sealed_bytes(keys, STATE, &URL_SAFE_NO_PAD.decode(state).ok()?)?;
-        let (expected, rest) = bytes.split_first()?;
-        let (nonce, expires) = rest.split_at_checked(size_of::<Nonce>())?;
-        let expires = Timestamp(i64::from_be_bytes(expires.try_into().ok()?));
-        Some(Self { expected: *expected, nonce: nonce.try_into().ok()?, expires })
-    }
+/// The step, the nonce and the end of an unsealed `state`.
+fn unseal_state(state: &str, keys: &[SealKey]) -> Option<(u8, Nonce, Timestamp)> {
+    let bytes = open_sealed_bytes(keys, STATE, &URL_SAFE_NO_PAD.decode(state).ok()?)?;
+    let (expected, rest) = bytes.split_first()?;
+    let (nonce, expires) = rest.split_at_checked(size_of::<Nonce>())?;
+    Some((*expected, nonce.try_into().ok()?, Timestamp(i64::from_be_bytes(expires.try_into().ok()?))))
 }
 
 #[cfg(test)]

@@ -11,4 +11,4 @@ mod refusal;
 
 pub use callback::Callback;
 pub use flow::{ExpectedRequest, Flow, LIFETIME, Nonce, SealedFlow};
-pub use refusal::{Refusal, RetryOption};
+pub use refusal::Refusal;

@@ -33,15 +33,6 @@ pub enum Refusal {
     WrongScope,
 }
 
-/// The option that the page of a refusal offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryOption {
-    /// To begin again, with the key.
-    StartAgain,
-    /// To ask Segment again, with the key that was entered before.
-    TryAgain,
-}
-
 impl Refusal {
     /// The title of the page: what happened.
     pub fn title(self) -> &'static str {
@@ -129,12 +120,9 @@ impl Refusal {
         }
     }
 
-    /// The option of the page, if the entered key is still known.
-    pub fn retry_option(self) -> RetryOption {
-        match self {
-            Self::NotOurs | Self::Expired | Self::OtherBrowser | Self::AlreadyInstalled => RetryOption::StartAgain,
-            _ => RetryOption::TryAgain,
-        }
+    /// Whether the page offers another request to Segment, with the API key that was entered before; else to begin again with the API key.
+    pub fn can_try_again(self) -> bool {
+        !matches!(self, Self::NotOurs | Self::Expired | Self::OtherBrowser | Self::AlreadyInstalled)
     }
 
     /// Whether only the operator of this service can correct it. Such a refusal is logged.

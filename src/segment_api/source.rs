@@ -7,31 +7,23 @@ use std::fmt;
 
 /// The name of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceName {
-    workspace: String,
-    source: String,
-}
+pub struct SourceName(String);
 
 impl SourceName {
     /// Parses a name; none if it has another form.
     pub fn parse(name: &str) -> Option<Self> {
-        let mut parts = name.split('/');
-        let (workspaces, workspace) = (parts.next()?, parts.next()?);
-        let (sources, source) = (parts.next()?, parts.next()?);
-        let form = workspaces == "workspaces" && sources == "sources" && parts.next().is_none();
-        let valid = form && is_slug(workspace) && is_slug(source);
-        valid.then(|| Self { workspace: workspace.to_owned(), source: source.to_owned() })
+        let (workspace, source) = slugs(name)?;
+        (is_slug(workspace) && is_slug(source)).then(|| Self(name.to_owned()))
     }
 
-    /// The slug of the workspace.
-    pub fn workspace(&self) -> &str {
-        &self.workspace
+    /// The slugs of the workspace and of the source.
+    pub fn slugs(&self) -> (&str, &str) {
+        slugs(&self.0).unwrap_or_default()
     }
+}
 
-    /// The slug of the source.
-    pub fn source(&self) -> &str {
-        &self.source
-    }
+fn slugs(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix("workspaces/")?.split_once("/sources/")
 }
 
 fn is_slug(text: &str) -> bool {
@@ -41,7 +33,7 @@ fn is_slug(text: &str) -> bool {
 
 impl fmt::Display for SourceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "workspaces/{}/sources/{}", self.workspace, self.source)
+        f.write_str(&self.0)
     }
 }
 
@@ -52,7 +44,7 @@ mod tests {
     #[test]
     fn a_name_has_a_workspace_and_a_source_and_nothing_that_changes_a_path() {
         let name = SourceName::parse("workspaces/acme-1/sources/Java_Script.2").expect("a name");
-        assert_eq!((name.workspace(), name.source()), ("acme-1", "Java_Script.2"));
+        assert_eq!(name.slugs(), ("acme-1", "Java_Script.2"));
         assert_eq!(name.to_string(), "workspaces/acme-1/sources/Java_Script.2");
         for wrong in [
             "",

@@ -5,7 +5,7 @@
 //! labels for its fields, and a title with the result; a problem is announced (`role=alert`) and connected with its field.
 
 use super::ApiKeyProblem;
-use crate::connect::{Refusal, RetryOption};
+use crate::connect::Refusal;
 use crate::segment_api::{Connected, SourceName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -75,12 +75,13 @@ pub(super) fn connected(source: &SourceName, connected: Connected, again: &str, 
         }
         Connected::Either => "The destination Refersion of this source has your key, and is switched on.",
     };
+    let (workspace, source) = source.slugs();
     let content = html! {
         h1.good { "Your source is connected" }
         p role="status" { (what) }
         dl {
-            dt { "Workspace" } dd { (source.workspace()) }
-            dt { "Source" } dd { (source.source()) }
+            dt { "Workspace" } dd { (workspace) }
+            dt { "Source" } dd { (source) }
         }
         p { "From now on, each user that this source identifies becomes an affiliate or is kept up to date. In Segment, the "
             strong { "Event Tester" } " of the destination shows what becomes of an event." }
@@ -100,15 +101,14 @@ pub(super) fn refusal(refusal: Refusal, start: &str, again: &str, state: Option<
         div role="alert" {
             @for paragraph in refusal.paragraphs() { p { (paragraph) } }
         }
-        @match (refusal.retry_option(), state) {
-            (RetryOption::TryAgain, Some(state)) => {
-                form method="post" action=(again) {
-                    input type="hidden" name="state" value=(state);
-                    button type="submit" { "Try again" }
-                }
-                p { a href=(start) { "Begin again with another key" } }
-            },
-            _ => { a.button href=(start) { "Begin again" } },
+        @if let Some(state) = state.filter(|_| refusal.can_try_again()) {
+            form method="post" action=(again) {
+                input type="hidden" name="state" value=(state);
+                button type="submit" { "Try again" }
+            }
+            p { a href=(start) { "Begin again with another key" } }
+        } @else {
+            a.button href=(start) { "Begin again" }
         }
     };
     document(refusal.title(), content)
