@@ -22,50 +22,57 @@ pub(super) fn render(sandbox: &Sandbox, host: &str) -> String {
     let now = super::now();
     let state = sandbox.state();
     let (affiliates, calls, pending) = (state.account.iter().len(), state.call_log.total(), state.faults.pending());
+    let title = format!("Affiliates: {affiliates} · Refersion, simulated");
+    let body = html! {
+        header {
+            div {
+                h1 { "Refersion, simulated" }
+                p.soft { "Nothing here is real, and nothing is kept." }
+            }
+            p.soft { "Base URL " code { "http://" (host) "/v2" } }
+        }
+        @if state.api_key_revoked {
+            p { span.pill.bad { "Every key is rejected" } }
+        }
+        @if pending > 0 {
+            p { span.pill.wait { "Faults pending: " (pending) } }
+        }
+        h2 { "Affiliates " small { (affiliates) } }
+        div.card {
+            @if affiliates == 0 {
+                (no_affiliates(sandbox, host))
+            } @else {
+                (affiliate_table(state.account.iter().rev().take(AFFILIATES_SHOWN), sandbox.settings(), now))
+            }
+        }
+        @if affiliates > AFFILIATES_SHOWN {
+            p.soft { "The newest " (AFFILIATES_SHOWN) "; all are at " code { "/sandbox/affiliates" } "." }
+        }
+        h2 { "Calls " small { (calls) } }
+        div.card {
+            @if calls == 0 {
+                div.empty.soft { "None yet. Each will be listed here with its response." }
+            } @else {
+                (call_table(state.call_log.iter().rev().take(CALLS_SHOWN), now))
+            }
+        }
+    };
+    document(&title, STYLE, html! { meta http-equiv="refresh" content="2"; }, body)
+}
+
+/// A page of a simulated service, with this style and these further elements of its head.
+pub(super) fn document(title: &str, style: &str, head: Markup, body: Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta http-equiv="refresh" content="2";
+                (head)
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Affiliates: " (affiliates) " · Refersion, simulated" }
-                style { (PreEscaped(STYLE)) }
+                title { (title) }
+                style { (PreEscaped(style)) }
             }
-            body {
-                header {
-                    div {
-                        h1 { "Refersion, simulated" }
-                        p.soft { "Nothing here is real, and nothing is kept." }
-                    }
-                    p.soft { "Base URL " code { "http://" (host) "/v2" } }
-                }
-                @if state.api_key_revoked {
-                    p { span.pill.bad { "Every key is rejected" } }
-                }
-                @if pending > 0 {
-                    p { span.pill.wait { "Faults pending: " (pending) } }
-                }
-                h2 { "Affiliates " small { (affiliates) } }
-                div.card {
-                    @if affiliates == 0 {
-                        (no_affiliates(sandbox, host))
-                    } @else {
-                        (affiliate_table(state.account.iter().rev().take(AFFILIATES_SHOWN), sandbox.settings(), now))
-                    }
-                }
-                @if affiliates > AFFILIATES_SHOWN {
-                    p.soft { "The newest " (AFFILIATES_SHOWN) "; all are at " code { "/sandbox/affiliates" } "." }
-                }
-                h2 { "Calls " small { (calls) } }
-                div.card {
-                    @if calls == 0 {
-                        div.empty.soft { "None yet. Each will be listed here with its response." }
-                    } @else {
-                        (call_table(state.call_log.iter().rev().take(CALLS_SHOWN), now))
-                    }
-                }
-            }
+            body { (body) }
         }
     };
     page.into_string()

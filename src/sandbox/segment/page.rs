@@ -6,7 +6,8 @@
 use super::oauth::Parameters;
 use super::state::{SegmentDestination, SegmentState};
 use super::{SegmentSandbox, SegmentSettings};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use crate::sandbox::page;
+use maud::{Markup, html};
 
 /// Allows the style in the page. Forms may lead anywhere, because consent leads back to the app.
 pub(super) const CONTENT_SECURITY_POLICY: &str =
@@ -88,17 +89,5 @@ pub(super) fn mistake(why: &str) -> String {
 }
 
 fn document(title: &str, content: Markup) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body { main { (content) } }
-        }
-    };
-    page.into_string()
+    page::document(title, STYLE, html! {}, html! { main { (content) } })
 }
