@@ -19,8 +19,7 @@ pub struct Attempt {
 }
 
 /// A filter of dead letters; all its conditions must hold. Without conditions, every dead letter matches.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Of this account.
     pub account: Option<String>,
