@@ -13,6 +13,7 @@ use crate::admin::{
 };
 use crate::app::open_store;
 use crate::config::{Config, Mode, StoreUrl};
+use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, Email, User, UserId};
 use crate::store::{
     BacklogFilter, BacklogPage, DeadLetterPage, EventFilter, EventPage, EventRecord, Filter, Forgotten, ReplayResult,
@@ -125,10 +126,8 @@ impl AdminBackend {
 
     /// Up to `limit` dead letters that match `filter` and have an id above `after`.
     pub(super) async fn page(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, String> {
-        let mut query = vec![("after", after.to_string()), ("limit", limit.to_string())];
-        query.extend(filter.account.clone().map(|account| ("account", account)));
-        query.extend(filter.reason.clone().map(|reason| ("reason", reason)));
-        query.extend(filter.since.map(|since| ("since", since.0.to_string())));
+        let Filter { account, reason, since } = filter;
+        let query = json!({"account": account, "reason": reason, "since": since, "after": after, "limit": limit});
         self.api.get("/api/v1/dead-letters", &query).await
     }
 
@@ -160,10 +159,9 @@ impl AdminBackend {
         after: i64,
         limit: usize,
     ) -> Result<BacklogPage, String> {
-        let mut query = vec![("account", filter.account.to_string())];
-        query.extend([("after", after.to_string()), ("limit", limit.to_string())]);
-        query.extend(filter.user.map(|user| ("user", hex::encode(user))));
-        query.extend(filter.received_before.map(|before| ("received_before", before.0.to_string())));
+        let (account, user, before) = (filter.account.as_str(), filter.user.map(hex::encode), filter.received_before);
+        let query =
+            json!({"account": account, "user": user, "received_before": before, "after": after, "limit": limit});
         self.api.get("/api/v1/backlog", &query).await
     }
 
@@ -179,11 +177,9 @@ impl AdminBackend {
 
     /// Up to `limit` events that fit `filter`, the newest first, with a seq below `before`.
     pub(super) async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, String> {
-        let mut query = vec![("before", before.to_string()), ("limit", limit.to_string())];
-        query.extend(filter.account.clone().map(|account| ("account", account)));
-        query.extend(filter.status.map(|status| ("status", status.as_str().to_owned())));
-        query.extend(filter.outcome.map(|outcome| ("outcome", outcome.as_str().to_owned())));
-        query.extend(filter.since.map(|since| ("since", since.0.to_string())));
+        let EventFilter { account, status, outcome, since } = filter;
+        let outcome = outcome.map(OutcomeCode::as_str);
+        let query = json!({"account": account, "status": status, "outcome": outcome, "since": since, "before": before, "limit": limit});
         self.api.get("/api/v1/events", &query).await
     }
 
@@ -194,9 +190,7 @@ impl AdminBackend {
         after: i64,
         limit: usize,
     ) -> Result<EmailConflictPage, String> {
-        let mut query = vec![("after", after.to_string()), ("limit", limit.to_string())];
-        query.extend(account.map(|account| ("account", account.to_owned())));
-        self.api.get("/api/v1/email-conflicts", &query).await
+        self.api.get("/api/v1/email-conflicts", &json!({"account": account, "after": after, "limit": limit})).await
     }
 
     /// Erases a user's data from the store, or with `dry_run` counts what would be erased.

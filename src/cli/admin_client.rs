@@ -53,49 +53,40 @@ impl AdminClient {
         Ok(Self { url, transport: Transport::Direct(store_api(store, config)) })
     }
 
-    /// The answer to `GET path` with these parameters.
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, String> {
+    /// The answer to `GET path` with the parameters of this object that are not null.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &Value) -> Result<T, String> {
         self.send(Method::GET, path, query, None).await?.read()
     }
 
     /// The answer to `GET path` with these parameters, or `None` for a 404.
     pub(super) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, String> {
-        self.send(Method::GET, path, &[], None).await?.read_if_found()
+        self.send(Method::GET, path, &Value::Null, None).await?.read_if_found()
     }
 
     /// The answer to `POST path` with this body.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, String> {
-        self.send(Method::POST, path, &[], Some(body)).await?.read()
+        self.send(Method::POST, path, &Value::Null, Some(body)).await?.read()
     }
 
-    /// The answer to `POST path` with these parameters and without a body.
-    pub(super) async fn post_query<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, String)],
-    ) -> Result<T, String> {
+    /// The answer to `POST path` with such parameters and without a body.
+    pub(super) async fn post_query<T: DeserializeOwned>(&self, path: &str, query: &Value) -> Result<T, String> {
         self.send(Method::POST, path, query, None).await?.read()
     }
 
     /// The answer to `POST path` without a body, or `None` for a 404.
     pub(super) async fn post_if_found<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, String> {
-        self.send(Method::POST, path, &[], None).await?.read_if_found()
+        self.send(Method::POST, path, &Value::Null, None).await?.read_if_found()
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        query: &[(&str, String)],
-        body: Option<&Value>,
-    ) -> Result<Answer, String> {
+    async fn send(&self, method: Method, path: &str, query: &Value, body: Option<&Value>) -> Result<Answer, String> {
         let mut url = self.url.clone();
         url.set_path(path);
         url.set_query(None);
         // The query may hold what only the caller should see.
         let shown = url.to_string();
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
+        for (name, value) in query.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            url.query_pairs_mut().append_pair(name, &text);
         }
         let body = body.map(Value::to_string);
         match &self.transport {

@@ -79,7 +79,7 @@ async fn through_service(
     while status.reading {
         show(bar, status.read, status.total);
         tokio::time::sleep(POLL_EVERY).await;
-        status = service.get(&path, &[]).await?;
+        status = service.get(&path, &json!({})).await?;
     }
     match status.failure {
         Some(failure) => Err(format!("{failure}; {} affiliates were read, run this again to go on", status.read)),

@@ -13,7 +13,7 @@ use url::Url;
 pub(super) fn run(config: &Config, ops: Option<&Url>, as_json: bool) -> CommandResult {
     let Reloaded { changes } = block_on(async {
         let url = ops.map_or_else(|| ops_url(config), |url| Ok(url.clone()))?;
-        AdminClient::new(url, config)?.post_query("/api/v1/reload", &[("dry_run", "true".to_owned())]).await
+        AdminClient::new(url, config)?.post_query("/api/v1/reload", &json!({"dry_run": true})).await
     })?;
     if changes.is_empty() && !as_json {
         print("a reload would change nothing");

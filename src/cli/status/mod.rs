@@ -70,8 +70,8 @@ async fn watch(args: &StatusArgs, service: &AdminClient, term: &Term) -> Result<
 }
 
 async fn ask(service: &AdminClient) -> Result<ScreenInput, String> {
-    let status = service.get("/api/v1/status", &[]).await?;
-    let accounts = service.get("/api/v1/accounts", &[("limit", "1000".to_owned())]).await?;
+    let status = service.get("/api/v1/status", &json!({})).await?;
+    let accounts = service.get("/api/v1/accounts", &json!({"limit": 1000})).await?;
     Ok(ScreenInput { status, accounts })
 }
 
