@@ -41,6 +41,12 @@ fn changes() -> Vec<Row> {
             "get a3y7, edit 7 {city} → updated a3y7 | created a3y7/7",
         ),
         row(
+            "who has another e-mail by then is the same affiliate",
+            identify("city=Paris").knowing("created a3y7", ""),
+            "affiliate 7 ACTIVE email=new@x.io, changed",
+            "get a3y7, edit 7 {city} → updated a3y7 | created a3y7/7",
+        ),
+        row(
             "who turns out to have been disabled is left alone",
             identify("city=Paris").knowing("created a3y7", ""),
             "affiliate 7 DISABLED",

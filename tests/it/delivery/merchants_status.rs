@@ -23,6 +23,12 @@ pub fn rows() -> Vec<Row> {
             "edit 7 {city}, get 7 → updated a3y7, status DISABLED kept | created a3y7/7",
         ),
         row(
+            "nor one that the merchant disabled, if a value is rejected, too",
+            identify("city=Rome").demanding(AffiliateStatus::Active).knowing("created a3y7/7", "status=PENDING"),
+            "refused, affiliate 7 DISABLED",
+            "edit 7 {city}, get 7 → unchanged a3y7, left out city, status DISABLED kept | created a3y7/7",
+        ),
+        row(
             "one that a rule of this service disabled is activated again",
             activating("status=DISABLED"),
             "affiliate 7 DISABLED, changed",

@@ -1,6 +1,8 @@
 //! Newer facts win, whatever the order of arrival; what came before a deletion brings nobody back.
 
-use super::scenario::identify;
+use super::scenario::{identify, membership};
+use super::script_runner::{Restarts, run_script};
+use super::transient_failures::later;
 use super::{Row, check, row};
 use refersion_destination::domain::{AffiliateStatus, Field};
 
@@ -35,6 +37,18 @@ fn per_attribute() -> Vec<Row> {
         row(
             "an older status changes nothing",
             identify("").demanding(AffiliateStatus::Active).knowing("created a3y7/7", "status=DENIED").at(-1),
+            "",
+            "→ unchanged a3y7 | created a3y7/7",
+        ),
+        row(
+            "an older fact beside a rejected one changes nothing, and the answer names the rejected one",
+            identify("city=Paris phone=1").knowing("created a3y7/7", "city=Rome").at(-1),
+            "refused",
+            "edit 7 {phone} → unchanged a3y7, left out phone | created a3y7/7",
+        ),
+        row(
+            "an event that states nothing is not older than anything",
+            membership("").knowing("created a3y7/7", "city=Rome"),
             "",
             "→ unchanged a3y7 | created a3y7/7",
         ),
@@ -107,4 +121,18 @@ fn a_value_that_no_longer_holds_is_cleared() {
 #[test]
 fn an_identify_from_before_a_deletion_brings_nobody_back() {
     check(&deleted());
+}
+
+#[test]
+fn what_new_has_sent_is_as_new_as_its_event_although_the_rest_of_it_fails() {
+    let failing = identify("city=Paris #11=450").demanding(AffiliateStatus::Active);
+    let created = run_script(&failing, "created a3y7 7, down", Restarts::Never);
+    assert_eq!(created.to_string(), "new, edit 7 {#11} → retry | created a3y7/7, owing {#11}");
+    for (older, expected) in [
+        (identify("city=Rome"), "→ stale a3y7 | created a3y7/7"),
+        (identify("").demanding(AffiliateStatus::Denied), "→ unchanged a3y7 | created a3y7/7"),
+    ] {
+        let older = later(&older.at(-1), &created, false).with_no_progress();
+        assert_eq!(run_script(&older, "", Restarts::Never).to_string(), expected);
+    }
 }
