@@ -135,3 +135,54 @@ pub fn record(row: &impl Columns) -> Result<EventRecord, Damaged> {
 fn id(row: &impl Columns, part: &'static str) -> EventId {
     event_id(row, 1, part).unwrap_or(EventId([0; 16]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+
+    /// A pending event of the account `main`, with its seq and when it was received.
+    struct PendingRow(i64, i64);
+
+    impl Columns for PendingRow {
+        fn blob(&self, column: usize, _: &'static str) -> Result<Option<&[u8]>, Damaged> {
+            Ok((column == 1).then_some(&[7; 16]))
+        }
+
+        fn text(&self, column: usize, _: &'static str) -> Result<Option<&str>, Damaged> {
+            Ok((column == 7).then_some("main"))
+        }
+
+        fn integer(&self, column: usize, _: &'static str) -> Result<Option<i64>, Damaged> {
+            Ok(match column {
+                0 => Some(self.0),
+                3 => Some(self.1),
+                6 => Some(0),
+                _ => None,
+            })
+        }
+    }
+
+    #[test]
+    fn a_page_without_a_hit_goes_on_if_any_event_examined_was_late_enough() {
+        // The newest was received at 6, all others at 5.
+        for (since, examined, goes_on) in [
+            (None, EXAMINED_EVENTS, true),
+            (Some(5), EXAMINED_EVENTS, true),
+            (Some(6), EXAMINED_EVENTS, true),
+            (Some(7), EXAMINED_EVENTS, false),
+            (Some(5), EXAMINED_EVENTS - 1, false),
+        ] {
+            let (status, since) = (Some(LedgerStatus::Delivered), since.map(Timestamp));
+            let filter = EventFilter { status, since, ..EventFilter::default() };
+            let mut scan = EventScan::new(&filter, 10);
+            for n in 0..examined {
+                let seq = i64::try_from(20_000 - n).expect("small");
+                let is_full = scan.examine(&PendingRow(seq, if n == 0 { 6 } else { 5 })).expect("readable");
+                assert!(!is_full);
+            }
+            let page = scan.page();
+            assert_eq!((page.events.len(), page.next.is_some()), (0, goes_on), "{since:?}, {examined} events");
+        }
+    }
+}
