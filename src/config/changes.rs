@@ -211,7 +211,7 @@ mod tests {
         ("REFERSION_TIMEOUT", "7s"),
         ("REFERSION_CONCURRENCY", "7"),
         ("REFERSION_MAX_REQUESTS_PER_SECOND", "7"),
-        ("REFERSION_VERIFY_API_KEYS", "false"),
+        ("REFERSION_VERIFY_API_KEYS", "true"),
         ("SEGMENT_SHARED_SECRETS", "abc123"),
         ("SEGMENT_ACCEPT_ANY_API_KEY", "true"),
         ("SEGMENT_TRUSTED_PROJECTS", "a"),

@@ -155,9 +155,7 @@ fn config(base_url: &str, folder: &Path, settings: &[(&str, &str)], files: &[Pat
         ("STORE_URL", &store),
         ("DELIVERY_RETRY_MIN", "1ms"),
         ("DELIVERY_RETRY_MAX", "20ms"),
-        // Tests count calls.
-        ("DELIVERY_LEARN", "off"),
-        ("REFERSION_VERIFY_API_KEYS", "false"),
+        ("DELIVERY_LEARN", "off"), // tests count calls
     ];
     let both = own.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     // A later pair of the same name wins, as in an environment.
