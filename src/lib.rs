@@ -42,14 +42,14 @@
 //! | what Refersion's answers mean, retryable or not | `refersion/response.rs` |
 //! | how long a failure is retried | `scheduling/backoff.rs`, `worker/settlement.rs` |
 //! | order: which event may run, which are of one user, what of that is in memory; which are coalesced | `scheduling/lanes.rs`, `scheduling/scheduler.rs`; `delivery/coalesce.rs` |
-//! | the calls for an event; no second `new` | `delivery/identify.rs`, `delivery/delete.rs`; `delivery/unanswered_new.rs`, `delivery/existing.rs` |
-//! | which event is a repeat (deduplication) | `segment/event.rs`, `store/append_decision.rs`, `store/id_index.rs` |
-//! | what is erased, and when: bodies; users | `store/mod.rs`, `store/sqlite/bodies.rs`, `store/sqlite/maintenance.rs`; `store/sqlite/erase.rs`, `store/postgres/erase.rs` |
+//! | the calls for an event; no second `new`; a status or an owner that stays | `delivery/identify.rs`, `delivery/delete.rs`; `delivery/unanswered_new.rs`, `delivery/existing.rs`; `delivery/status.rs`, `delivery/state.rs` |
+//! | which event is a repeat (deduplication); when the backlog is full | `segment/event.rs`, `store/append_decision.rs`, `store/sqlite/id_index.rs`, `store/sqlite/older_ids.rs` |
+//! | what is erased, and when: bodies; by a delete; by `forget` | `store/mod.rs`, `store/sqlite/bodies.rs`; `erase.rs` and `forget.rs` in `store/sqlite` and `store/postgres` |
 //! | calls per second, in flight; pause and halt (circuit breaker) | `scheduling/rate_limit.rs`, `scheduling/concurrency_limit.rs`; `scheduling/circuit_breaker.rs` |
 //! | who owns an account; who settles | `scheduling/assignment.rs`, `store/ownership.rs`, `store/postgres/ownership.rs`; `store/postgres/settle.rs` |
 //! | start and stop; reload (SIGHUP), a changed API key; what needs a restart | `app.rs`; `app/reload.rs`; `config/settings.rs`, `config/changes.rs` |
-//! | event types; fields of Refersion, and what fills them | `segment/event.rs`; `domain/field.rs`, `mapping/contact.rs`, `mapping/identify.rs` |
-//! | who may send, who may operate | `segment/authenticator.rs`, `http/account_registry.rs`; `admin/access.rs` |
+//! | event types; fields of Refersion; names of traits; which trait fills which field | `segment/event.rs`; `domain/field.rs`; `segment/traits.rs`; `mapping/{name,email,address,contact,engage}.rs` |
+//! | who may send, with which key; limits of size; who may operate | `segment/authenticator.rs`, `http/account_registry.rs`, `app/api_key_verification.rs`; `http/limits.rs`; `admin/access.rs` |
 //!
 //! Deliberately absent: pages that change the configuration, which is in files and the environment.
 

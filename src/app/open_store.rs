@@ -1,4 +1,4 @@
-//! Opens the store that a URL names. The only module that chooses the engine by the URL.
+//! Opens the store that a URL names, with the engine of that URL.
 //!
 //! In: the configuration, or a URL. Out: the store, without the type of its engine, or a source or target of a transfer; or why it cannot
 //! be opened, with what to do.

@@ -59,9 +59,8 @@ pub(super) fn confirm(input: &PlanInput<'_>, wanted: &Identify, known: &mut Know
     }
 }
 
-/// Handles the present status in the reply to `get`, before the wanted one is set or after "not changed". A final status that `get` returns
-/// before is the merchant's decision, even if the event states the same one, unless a call of this service without a known answer was to
-/// set it.
+/// Handles the present status in the reply to `get`, before the wanted one is set or after "not changed". A final status
+/// (denied, disabled) is the merchant's decision, even if the event states the same one. It is ours only if we asked for it and know no answer.
 pub(super) fn on_read_back(
     input: &PlanInput<'_>,
     wanted: &Identify,

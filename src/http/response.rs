@@ -5,13 +5,16 @@
 //! | delivered, duplicate, ignored | 200 | is done |
 //! | accepted: stored, not delivered yet | 202 | is done |
 //! | rejected: malformed, a trait is missing, or rejected by Refersion (then the event is kept as a dead letter) | 400 | discards the event, shows the message |
-//! | unauthorized: wrong credentials, or a key that Refersion rejects (if it was accepted before, the event is kept; arrays are accepted) | 401 | discards the event, shows the message |
+//! | unauthorized: wrong credentials, or a key that Refersion rejects | 401 | discards the event, shows the message |
 //! | not found, method not allowed: a wrong URL or method | 404, 405 | discards the event |
 //! | too large: it would be too large again | 413 | discards the event |
 //! | backlog full | 429 | sends it again, for four hours |
 //! | unsupported event type: not an error of the customer | 501 | discards the event |
 //! | error: a bug | 500 | sends it again |
 //! | unavailable: not stored, a key that could not be verified, shutting down | 503 | sends it again |
+//!
+//! If Refersion rejects a key that it accepted before, the event is stored all the same, and is delivered once the key works: Segment
+//! discards its copy, and an array is accepted.
 //!
 //! Each event of an array or a batch has a result of its own in `results`, with one of these statuses. The code of the whole is that of the
 //! first that occurs of: error, accepted, done (200), rejected, another refusal, unsupported ([`combined`]). So an array is 4xx only if

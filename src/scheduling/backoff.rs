@@ -1,11 +1,11 @@
-//! The backoff before a retry: exponential, with jitter, and never shorter than Refersion asked for.
+//! The backoff before a retry: exponential, with jitter, and not shorter than the `Retry-After` of Refersion, up to a day.
 //!
 //! The wait is drawn evenly between `min` and a ceiling, which is twice `min` after the first failure and doubles with each further one. It
 //! is not the "full jitter" of AWS, which begins at zero: an immediate retry would fail like the attempt before. The settings are
 //! `DELIVERY_RETRY_MIN` (`1s`) and `DELIVERY_RETRY_MAX` (`5m`), here `min` and `max`.
 //!
 //! In: the number of failures, a random number from 0 to 1, and `Retry-After`. Out: a wait. Invariant: no wait is shorter than `min` or
-//! than `Retry-After`. Deliberately absent: drawing the random number, and waiting; the decision which replies are retried
+//! than `Retry-After`, of which a day counts at most. Deliberately absent: drawing the random number, and waiting; the decision which replies are retried
 //! (`refersion/response.rs`); the time after which an event becomes a dead letter (`worker/settlement.rs`).
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //! of the account are suspended.
 //!
 //! In: replies. Out: state transitions. A 429 opens it: Refersion counts calls per account, so a 429 to one event concerns all
-//! ([`super::AccountHealth`] leaves out those that are not about the rate). An outage opens it, too: consecutive failures of calls for
+//! ([`super::AccountHealth`] passes on those that are not about the rate only if they ask for a wait). An outage opens it, too: consecutive failures of calls for
 //! [`OUTAGE`] different events (the threshold). One event that always fails is no outage.
 //! It stays open for the cooldown (its open duration, or reset timeout), an exponential backoff between `DELIVERY_RETRY_MIN` and
 //! `DELIVERY_RETRY_MAX` that is never shorter than `Retry-After`. Then one trial request goes first (half-open): a success closes the

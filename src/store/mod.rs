@@ -5,8 +5,7 @@
 //! [`DeadLetters`], [`Inspection`] (operators), [`Ledger`], [`ApiKeyVault`], [`Maintenance`] and [`Ownership`] (assembly). One method
 //! changes in one transaction the rows that change together. An engine is an adapter: it has rows and transactions. [`crate::scheduling`]
 //! decides which events may run, [`crate::delivery`] which calls they need. The files beside the engines' folders are for every engine:
-//! formats of columns and rows, decisions about events to append, settle or erase, the deduplication index, the events in flight, the
-//! published counts.
+//! formats of columns and rows, decisions about events to append, settle or erase, the events in flight, the published counts.
 //!
 //! # The promises of every engine
 //! 1. [`EventLog::append`] returns after the events are committed and synced, or with an error and none of them appended. There is one
@@ -14,8 +13,8 @@
 //!    are then duplicates.
 //! 2. [`Seq`]s are assigned in commit order, so a reader that has read up to one misses none below it. None is assigned twice.
 //! 3. An event id appended once is a [`Appended::Duplicate`] until the window given to [`Maintenance::compact`] has passed, or longer:
-//!    while the event is pending, and while its dead letter is kept. It counts only once
-//!    its transaction has committed.
+//!    while the event is pending, and while its dead letter is kept. An id is known as soon as the transaction that appended it has
+//!    committed, and not before.
 //! 4. [`EventLog::read`] returns pending events in log order, with the affiliates their keys lead to.
 //! 5. [`EventLog::begin`] returns bodies and known affiliates of pending events. An event that is begun and not yet released or
 //!    settled is in flight: [`DeadLetters::forget`] does not erase it, and reports it.
@@ -47,20 +46,16 @@
 
 pub mod affiliate_list;
 mod append_decision;
-mod appended_users;
-mod backup;
 mod body;
 mod dead_letter;
 mod erasure;
 mod event_log;
 mod history;
-mod id_index;
 mod in_flight;
 mod inspection;
 mod ledger;
 mod ledger_status;
 mod log_limit;
-mod log_state;
 mod lookup;
 mod measured;
 mod ownership;
@@ -74,7 +69,6 @@ pub mod transfer;
 mod user_key_filter;
 mod user_keys;
 
-pub use backup::{Copied, CopyError, back_up, restore};
 pub use dead_letter::{Attempt, DeadLetter, DeadLetterPage, Filter, Forgotten, MovedDeadLetter, Replay, ReplayResult};
 pub use event_log::{
     AffiliateChanges, Appended, Begun, EmailConflict, Follower, KnownUsersOnly, NewEvent, Remember, Retention,
@@ -91,7 +85,7 @@ pub use postgres::{
     PostgresUrlError,
 };
 pub use remembered::{FoundTraits, KeptTraits, TraitsChange, TraitsLimits, TraitsSize};
-pub use sqlite::{SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget};
+pub use sqlite::{Copied, CopyError, SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget, back_up, restore};
 
 use crate::delivery::{Progress, Recalled};
 use crate::domain::{AccountName, AffiliateCode, HashKey, SealedApiKey, Seq, Timestamp, UserKey};

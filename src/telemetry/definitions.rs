@@ -2,8 +2,8 @@
 //!
 //! A row is a field of [`Families`]; the names get the prefix `refersion_destination_`, and those of counters `_total`. The
 //! operator's guide (`config/README.md`) lists every name, and a test compares the two. Names and units follow the conventions of
-//! Prometheus: base units (seconds, bytes), and the unit at the end. A histogram has a series for each bucket, so none has another label
-//! beside `account`. Deliberately absent: the metrics of the process, which come from [`super::process`] under the names that every client
+//! Prometheus: base units (seconds, bytes), and the unit at the end. A histogram has a series for each bucket, so it has one label at
+//! most. Deliberately absent: the metrics of the process, which come from [`super::process`] under the names that every client
 //! of Prometheus uses.
 
 use super::labels::{

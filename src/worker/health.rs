@@ -60,8 +60,8 @@ impl Worker {
         self.on_transition(transition, what);
     }
 
-    /// Asks Refersion whether it accepts the key, if nothing is being delivered that shows it. If it does not, the account halts; the next
-    /// event of it tries the key again.
+    /// Asks Refersion whether it accepts the key, if nothing is being delivered that shows it. If it does not, the account halts; its next
+    /// event starts a probe of the key.
     pub async fn verify_idle_api_key(&self) -> ApiKeyKnown {
         if self.is_leaving() || self.runs() {
             return ApiKeyKnown::Now;

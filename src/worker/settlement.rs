@@ -2,8 +2,8 @@
 //! index, and what is logged, counted and answered.
 //!
 //! An attempt that failed and is retryable (a 5xx, a timeout) waits as `scheduling/backoff.rs` says, and its event blocks the later ones
-//! of its user meanwhile. Once it has been failing for longer than `DELIVERY_MAX_AGE` (`72h`), it is a dead letter. Time in which the
-//! account is paused or halted does not count.
+//! of its user meanwhile. Once it has been failing for longer than `DELIVERY_MAX_AGE` (`72h`), it is a dead letter. Time in which
+//! its wait is over and the account is paused or halted does not count.
 //!
 //! In: how the plan ended and the state it left. Out: a [`Verdict`]. Invariants: only events that were carried out together are
 //! settled together, every other end is the head's alone; an e-mail leads to an affiliate only once Refersion has it.

@@ -2,8 +2,9 @@
 //!
 //! In: the events of several calls. Out: one answer per event, or why a call was refused. The first round trip locks the rows of the
 //! accounts; calls for the same accounts that arrive while it waits join the group. The second one inserts the events that are no repeats,
-//! and commits: only this happens under the lock, for which other processes wait. Some groups are read before: if they have events for
-//! known users only, if they may not fit into a backlog, or if ids of earlier releases are in the tables. If the server does not answer, or
+//! and commits: only this happens under the lock, for which other processes wait. For some groups a statement between the two reads what decides about
+//! their events: if there are events for known users only, if the group may not fit into a backlog, or if the tables have ids of earlier
+//! releases. If the server does not answer, or
 //! a commit hangs, the callers wait for [`ANSWER_TIMEOUT`] (3 s) and get [`StoreError::Transient`], which is a 503: Segment sends the
 //! events again. The session is given up after [`DEADLINE`] (6 s). If the commit took place nevertheless, the repeated events are
 //! duplicates. Invariants: a separate statement locks the rows, so the next statement sees everything that was committed under the lock

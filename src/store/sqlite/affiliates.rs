@@ -4,6 +4,7 @@
 //! affiliate has one e-mail address, so an earlier one no longer leads to it when a new one is linked; a known numeric id is never lost.
 
 use super::erase;
+use super::log_state::AccountNumber;
 use super::query::Query;
 use super::remembered;
 use super::write_tx::WriteTx;
@@ -11,7 +12,6 @@ use crate::delivery::{Known, Memory, Recalled};
 use crate::domain::{AccountName, AffiliateKey, UserKey};
 use crate::scheduling::Unit;
 use crate::store::erasure::UserKeyHash;
-use crate::store::log_state::AccountNumber;
 use crate::store::rows::affiliates as rows;
 use crate::store::rows::timestamp;
 use crate::store::user_keys::{self, AFFILIATE, EMAIL, TaggedKey, USER_ID};

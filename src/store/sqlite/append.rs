@@ -5,6 +5,7 @@
 
 use super::bodies;
 use super::erase;
+use super::log_state::AccountNumber;
 use super::query::Query;
 use super::remembered;
 use super::write_tx::WriteTx;
@@ -12,7 +13,6 @@ use crate::domain::{AccountName, EventId, Seq, SourceId, Timestamp, UserKey};
 use crate::failpoint;
 use crate::store::append_decision::{AppendDecision, EventLookup, decide};
 use crate::store::erasure::UserKeyHash;
-use crate::store::log_state::AccountNumber;
 use crate::store::{Appended, KnownUsersOnly, NewEvent, StoreError, user_keys};
 use rusqlite::params;
 

@@ -1,9 +1,9 @@
 //! The table `attempts`: reads and writes the record of a pending event ([`crate::store::rows::attempts`]).
 
+use super::log_state::AccountNumber;
 use super::query::Query;
 use crate::domain::Seq;
 use crate::store::StoreError;
-use crate::store::log_state::AccountNumber;
 use crate::store::rows::attempts::{AttemptRecord, COLUMNS, FAILURES_AND_HISTORY, HISTORY, failures_and_history};
 use rusqlite::{Connection, params};
 

@@ -4,12 +4,12 @@
 //! progress is in the table `meta`, by the number of the account.
 
 use super::affiliates::{find_affiliate, save};
+use super::log_state::AccountNumber;
 use super::query::Query;
 use super::write_tx::WriteTx;
 use super::{SqliteStore, erase};
 use crate::domain::AccountName;
 use crate::store::erasure::UserKeyHash;
-use crate::store::log_state::AccountNumber;
 use crate::store::{AffiliateIndex, Remember, StoreError, user_keys};
 use async_trait::async_trait;
 use rusqlite::{Connection, params};

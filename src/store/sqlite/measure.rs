@@ -1,7 +1,8 @@
 //! Measurements of the store: the ages of backlogs, dead letters by reason, sizes.
 
+use super::open::file_beside;
 use super::query::Query;
-use super::{SqliteStore, file_beside, inspection, remembered};
+use super::{SqliteStore, inspection, remembered};
 use crate::domain::Timestamp;
 use crate::store::{Measured, StoreError};
 use rusqlite::Connection;

@@ -10,7 +10,9 @@
 mod account_gone;
 mod affiliates;
 mod append;
+mod appended_users;
 mod attempts;
+mod backup;
 mod begin;
 mod bodies;
 mod checkpoint;
@@ -20,11 +22,13 @@ mod compact_bodies;
 mod dead_letters;
 mod erase;
 mod forget;
+mod id_index;
 mod inspection;
 mod job;
 mod key_blocks;
 mod ledger;
 mod listed;
+mod log_state;
 mod lookup;
 mod maintenance;
 mod measure;
@@ -49,11 +53,8 @@ mod transfer;
 mod write_tx;
 mod writer;
 
-pub(super) use clean_shutdown::mark_closed;
+pub use backup::{Copied, CopyError, back_up, restore};
 pub use open::SqliteOpenError;
-pub(super) use open::{file_beside, lock};
-pub(super) use reader::connect;
-pub(super) use schema::{VERSION, keep_wal_on_close, release};
 pub use transfer::{SqliteSource, SqliteTarget};
 
 use super::in_flight::InFlightEvents;

@@ -4,11 +4,11 @@
 //! may have an id. Invariants: an id leaves the memory only when the table has it; the bound of the memory holds also while the file is
 //! opened. Deliberately absent: forgetting ids ([`super::compact`]).
 
+use super::id_index::{IdIndex, fingerprint};
 use super::query::Query;
 use super::schema::{IDS_FORGOTTEN_UP_TO, meta, set_meta};
 use crate::domain::{EventId, Seq};
 use crate::store::StoreError;
-use crate::store::id_index::{IdIndex, fingerprint};
 use rusqlite::{Connection, params};
 
 /// The ids that are written in one transaction.

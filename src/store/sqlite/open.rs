@@ -6,6 +6,7 @@
 
 use super::checkpoint::Checkpoints;
 use super::clean_shutdown;
+use super::log_state::{LogState, StoredAccount};
 use super::older_ids;
 use super::removed::OpenFiles;
 use super::schema::{self, NEXT_SEQ, RELEASE, VERSION};
@@ -13,7 +14,6 @@ use super::write_tx::WriterState;
 use super::writer::SqliteFile;
 use super::{migrate_v5, migrate_v6, migrate_v7};
 use crate::domain::{AccountName, HashKey, Seq};
-use crate::store::log_state::{LogState, StoredAccount};
 use rand::Rng;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};

@@ -4,12 +4,12 @@
 //! In: changes of settlements, and user keys to erase. Out: the row of an event's user. Invariants: a row is written and erased in the
 //! transaction of the settlement; a row that was erased meanwhile is not written again. Deliberately absent: the meaning of the bytes.
 
+use super::log_state::AccountNumber;
 use super::query::Query;
 use super::write_tx::WriteTx;
 use crate::delivery::SealedTraits;
 use crate::domain::{AffiliateKey, Timestamp, UserKey};
 use crate::store::erasure::UserKeyHash;
-use crate::store::log_state::AccountNumber;
 use crate::store::rows::remembered as rows;
 use crate::store::{FoundBy, FoundTraits, KeptTraits, Retention, StoreError, TraitsChange, TraitsSize};
 use rusqlite::{Connection, Row, params};

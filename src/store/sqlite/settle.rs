@@ -4,6 +4,7 @@
 //! pending. SQLite commits no transaction that has touched a damaged page: such a settlement is repeated with
 //! [`RowCleanup::Leave`].
 
+use super::log_state::AccountNumber;
 use super::query::Query;
 use super::write_tx::WriteTx;
 use super::{affiliates, attempts, bodies, dead_letters};
@@ -11,7 +12,6 @@ use crate::delivery::{OutcomeCode, Progress};
 use crate::domain::{AccountName, Seq};
 use crate::failpoint;
 use crate::scheduling::Unit;
-use crate::store::log_state::AccountNumber;
 use crate::store::{AffiliateChanges, Settlement, StoreError};
 use rusqlite::params;
 

@@ -3,10 +3,10 @@
 //! In: the changes of jobs. Out: consistent changes of rows and of [`LogState`]. Invariant: an id counts as known only if a row of the log
 //! has it, whatever the index has.
 
+use super::log_state::{AccountNumber, LogState};
 use super::older_ids;
 use super::query::Query;
 use crate::domain::{AccountName, EventId, HashKey, Seq, UserKey};
-use crate::store::log_state::{AccountNumber, LogState};
 use crate::store::{StoreError, user_keys};
 use rusqlite::{Connection, params};
 

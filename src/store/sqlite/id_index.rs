@@ -4,7 +4,7 @@
 //! In: ids with their seqs, in the order of their seqs. Out: the candidates of an id: the seqs at which it may be, the newest first. An id
 //! is kept as 32 of its bits, so each candidate must be checked against the log. Entries are in generations of hash tables. A table is
 //! allocated once, so no rehash stalls a commit. If more memory is used than allowed, the next compaction evicts the oldest generation as a
-//! whole. Its ids stay known: an engine finds them in a table. Invariant: an id that was inserted and neither removed nor evicted is among
+//! whole. Its ids stay known: they are in the table `older_ids`. Invariant: an id that was inserted and neither removed nor evicted is among
 //! the candidates. Deliberately absent: any I/O; the time for which an id is kept, `STORE_DEDUPLICATION_WINDOW` (`24h`), which compaction
 //! enforces; and the decision about a repeat (`store/append_decision.rs`).
 

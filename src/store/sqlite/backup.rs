@@ -7,7 +7,10 @@
 //! before it. `VACUUM INTO` is not used, because it fails on a damaged page: the backup API copies the damage, which is reported.
 //! Deliberately absent: the content of the store, and PostgreSQL, which has `pg_dump`.
 
-use super::sqlite::{SqliteOpenError, VERSION, connect, file_beside, keep_wal_on_close, lock, mark_closed, release};
+use super::clean_shutdown::mark_closed;
+use super::open::{SqliteOpenError, file_beside, lock};
+use super::reader::connect;
+use super::schema::{VERSION, keep_wal_on_close, release};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode};
 use std::fs::File;

@@ -5,11 +5,11 @@
 //! see the counts as of the last commit ([`Published`]); no data is copied whose size grows with the number of accounts or events.
 //! Deliberately absent: rows, which an engine writes.
 
-use super::StoreStatus;
 use super::appended_users::AppendedUsers;
 use super::id_index::IdIndex;
-use super::published::{Counts, Published};
 use crate::domain::{AccountName, EventId, Seq, UserKey};
+use crate::store::StoreStatus;
+use crate::store::published::{Counts, Published};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
