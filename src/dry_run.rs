@@ -124,7 +124,6 @@ fn scenario(lines: &mut Vec<String>, title: &str, input: &PlanInput<'_>, memory:
             }
             Step::Done(Outcome::Ignored(ignored)) => return lines.push(format!("    no call: {ignored}")),
             Step::Done(Outcome::Delivered { .. }) if previous.is_none() => return lines.push("    no call".to_owned()),
-            Step::Done(refused @ Outcome::Refused(_)) => return lines.push(format!("    {refused}")),
             Step::Dead(failure) => return lines.push(format!("    refused: {failure}")),
             Step::Done(Outcome::Delivered { .. }) | Step::Retry(_) | Step::Halt => return,
         }

@@ -22,7 +22,7 @@
 //!
 //! # The invariants, each held by tests (`tests/README.md`)
 //!  1. 2xx is answered only after the event is committed and synced; else 503 (429: backlog full), and Segment sends it again.
-//!  2. An accepted event ends in exactly one of: delivered, nothing to do, refused, dead letter; each with the reason.
+//!  2. An accepted event ends in exactly one of: delivered, nothing to do, dead letter; each with the reason.
 //!  3. The events of one user are delivered one at a time, in log order; an event that is stuck blocks that user alone. Two events
 //!     are of one user if they share a `userId`, an e-mail or an affiliate, or if what is remembered or pending connects them.
 //!  4. Idempotency: no repeat has a second effect, be it of an event, of a `new` whose answer was lost, or after a crash.

@@ -66,8 +66,7 @@ impl Coalesced<'_> {
     pub fn bisect(&self, end: &Step) -> Option<usize> {
         let demands = matches!(&*self.intent, Intent::Identify(Identify { status: Some(_), .. }));
         let divides = match end {
-            Step::Dead(_)
-            | Step::Done(Outcome::Refused(_) | Outcome::Ignored(Ignored::Mapping(_) | Ignored::OtherOwner(_))) => true,
+            Step::Dead(_) | Step::Done(Outcome::Ignored(Ignored::Mapping(_) | Ignored::OtherOwner(_))) => true,
             Step::Done(Outcome::Ignored(Ignored::LeftAlone { .. })) => demands,
             _ => false,
         };

@@ -47,7 +47,7 @@ fn create(wanted: &Identify, state: &PlanState) -> Step {
         }
         Creation::Allowed(new) => Step::Next(Call::New(new.clone())),
         Creation::Skipped(reason) => Step::ignored(Ignored::Mapping(reason.clone())),
-        Creation::Invalid(error) => Step::Done(Outcome::Refused(error.clone())),
+        Creation::Invalid(error) => Step::Dead(PermanentFailure::Unmappable(error.clone())),
     }
 }
 

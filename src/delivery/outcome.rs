@@ -58,9 +58,6 @@ pub enum Outcome {
     },
     /// There was nothing to do.
     Ignored(Ignored),
-    /// The user is no affiliate, and the event lacks what a new one needs. It was appended because an earlier event of the user was pending;
-    /// otherwise it would have been refused at receipt.
-    Refused(mapping::MappingError),
 }
 
 /// A remark on a value that a delivery did not change, although the event states it.
@@ -149,7 +146,7 @@ pub struct TransientFailure {
 /// A failure after which an event can never be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PermanentFailure {
-    /// The event cannot be mapped, or no longer.
+    /// The event cannot be mapped, or no longer, or its user never became known.
     Unmappable(mapping::MappingError),
     /// The bytes are no event, or no longer one by the present rules.
     Malformed(String),
@@ -204,7 +201,6 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (action, code, remarks) = match self {
             Self::Ignored(ignored) => return ignored.fmt(f),
-            Self::Refused(error) => return write!(f, "refused: {error}"),
             Self::Delivered { action, code, remarks } => (action, code, remarks),
         };
         match (action, code) {
@@ -242,7 +238,6 @@ impl Outcome {
         match self {
             Self::Delivered { action, .. } => action.as_str(),
             Self::Ignored(_) => "ignored",
-            Self::Refused(_) => "refused",
         }
     }
 }

@@ -66,7 +66,7 @@ outcome_codes! {
     DeletedSince = 32, "deleted_since";
     /// The user is no affiliate yet. The traits of the event are remembered.
     Remembered = 33, "remembered";
-    /// Dead letter: the event cannot be mapped any more.
+    /// Dead letter: the event cannot be mapped, or its user never became known.
     Unmappable = 40, "unmappable";
     /// The bytes are no event: refused at receipt, or a dead letter of an event that was appended.
     Malformed = 41, "malformed";
@@ -90,11 +90,11 @@ outcome_codes! {
     Erased = 60, "erased";
     /// Answered at receipt: it was appended before.
     Duplicate = 70, "duplicate";
-    /// Refused: a new affiliate needs an e-mail address.
+    /// Refused at receipt: a new affiliate needs an e-mail address.
     MissingEmail = 71, "missing_email";
     /// Refused at receipt: the value in the place of the e-mail address is no address.
     InvalidEmail = 72, "invalid_email";
-    /// Refused: a new affiliate needs a name.
+    /// Refused at receipt: a new affiliate needs a name.
     MissingName = 73, "missing_name";
     /// Refused at receipt: a delete names no user.
     MissingUser = 74, "missing_user";
@@ -123,8 +123,7 @@ impl OutcomeCode {
         self >= Self::Unmappable && self <= Self::Erased
     }
 
-    /// Whether the event was refused: at receipt, or once earlier events of its user had ended. [`OutcomeCode::Malformed`] is, too, if the
-    /// event was not appended.
+    /// Whether the event was refused at receipt. [`OutcomeCode::Malformed`] is, too, if the event was not appended.
     pub fn is_refusal(self) -> bool {
         self >= Self::MissingEmail && self <= Self::TooLarge
     }
@@ -187,7 +186,6 @@ impl From<&Outcome> for OutcomeCode {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Delivered { action, .. } => Self::from(*action),
-            Outcome::Refused(error) => Self::from(error),
             Outcome::Ignored(Ignored::Mapping(reason)) => Self::from(reason),
             Outcome::Ignored(Ignored::ExistedBefore(_)) => Self::ExistedBefore,
             Outcome::Ignored(Ignored::LeftAlone { .. }) => Self::LeftAlone,

@@ -46,7 +46,7 @@ use utoipa::ToSchema;
 /// The response to a request, or the result of one event of many.
 #[derive(Clone, Debug)]
 pub(super) enum ApiResponse {
-    /// Delivered, or ignored or refused at delivery.
+    /// Delivered, or ignored at delivery.
     Settled(Outcome),
     Accepted,
     Duplicate,
@@ -121,12 +121,10 @@ impl ApiResponse {
     /// The status code.
     pub(super) fn code(&self) -> StatusCode {
         match self {
-            Self::SettledElsewhere(code, _) if code.is_dead_letter() || code.is_refusal() => StatusCode::BAD_REQUEST,
-            Self::Settled(Outcome::Refused(_)) | Self::Invalid(_) | Self::Unmappable(_) | Self::DeadLetter(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::SettledElsewhere(code, _) if code.is_dead_letter() => StatusCode::BAD_REQUEST,
             Self::Settled(_) | Self::SettledElsewhere(..) | Self::Duplicate | Self::Ignored(_) => StatusCode::OK,
             Self::Accepted => StatusCode::ACCEPTED,
+            Self::Invalid(_) | Self::Unmappable(_) | Self::DeadLetter(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) | Self::AccountHalted => StatusCode::UNAUTHORIZED,
             Self::NotFound | Self::NotAnSdkPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -146,14 +144,12 @@ impl ApiResponse {
     pub(super) fn status(&self) -> EventStatus {
         match self {
             Self::Settled(Outcome::Delivered { .. }) => EventStatus::Delivered,
-            Self::Settled(Outcome::Refused(_)) | Self::Invalid(_) | Self::Unmappable(_) | Self::DeadLetter(_) => {
-                EventStatus::Rejected
-            }
-            Self::SettledElsewhere(code, _) if code.is_dead_letter() || code.is_refusal() => EventStatus::Rejected,
+            Self::SettledElsewhere(code, _) if code.is_dead_letter() => EventStatus::Rejected,
             Self::SettledElsewhere(code, _) if code.action().is_some() => EventStatus::Delivered,
             Self::Settled(Outcome::Ignored(_)) | Self::Ignored(_) | Self::SettledElsewhere(..) => EventStatus::Ignored,
             Self::Accepted => EventStatus::Accepted,
             Self::Duplicate => EventStatus::Duplicate,
+            Self::Invalid(_) | Self::Unmappable(_) | Self::DeadLetter(_) => EventStatus::Rejected,
             Self::Unauthenticated(_) | Self::AccountHalted => EventStatus::Unauthorized,
             Self::NotFound | Self::NotAnSdkPath => EventStatus::NotFound,
             Self::MethodNotAllowed(_) => EventStatus::MethodNotAllowed,
@@ -170,13 +166,13 @@ impl ApiResponse {
     /// The value of `message` in the body, which the customer reads.
     pub(super) fn message(&self) -> Cow<'_, str> {
         match self {
-            Self::Settled(Outcome::Refused(error)) | Self::Unmappable(error) => error.to_string().into(),
             Self::Settled(outcome) => outcome.to_string().into(),
             Self::SettledElsewhere(code, reason) => settled_elsewhere(*code, reason.as_deref()).into(),
             Self::Accepted => "the event is stored and will be delivered".into(),
             Self::Duplicate => "this event was stored before (the same messageId or, without one, the same bytes): it has no second effect".into(),
             Self::Ignored(reason) => reason.to_string().into(),
             Self::Invalid(what) => what.into(),
+            Self::Unmappable(error) => error.to_string().into(),
             Self::DeadLetter(failure) => format!("{failure} (the event is kept as a dead letter)").into(),
             Self::Unauthenticated(why) => why.to_string().into(),
             Self::AccountHalted => "Refersion rejected the API key: correct it where it is configured; \
@@ -263,7 +259,10 @@ impl ApiResponse {
     fn refusal(&self) -> Option<RefusalReason> {
         Some(match self {
             Self::Invalid(_) => RefusalReason::Malformed,
-            Self::Unmappable(error) => error.into(),
+            Self::Unmappable(MappingError::MissingEmail) => RefusalReason::MissingEmail,
+            Self::Unmappable(MappingError::InvalidEmail(_)) => RefusalReason::InvalidEmail,
+            Self::Unmappable(MappingError::MissingName) => RefusalReason::MissingName,
+            Self::Unmappable(MappingError::MissingUser) => RefusalReason::MissingUser,
             Self::EventTooLarge | Self::ExceedsBacklog(_) => RefusalReason::TooLarge,
             Self::BacklogFull => RefusalReason::BacklogFull,
             Self::NotStored => RefusalReason::NotStored,
@@ -349,7 +348,6 @@ fn settled_elsewhere(code: OutcomeCode, reason: Option<&str>) -> String {
         (Some(action), _) => Outcome::delivered(action, None).to_string(),
         (None, Some(reason)) => format!("{reason} (the event is kept as a dead letter)"),
         (None, None) if code.is_dead_letter() => format!("{} (the event is kept as a dead letter)", code.as_str()),
-        (None, None) if code.is_refusal() => format!("refused: {}", code.as_str()),
         (None, None) => format!("nothing to do: {}", code.as_str()),
     }
 }

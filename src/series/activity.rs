@@ -17,7 +17,7 @@ pub struct Activity {
     pub hour: TimeSeries,
     /// The last day, by quarter of an hour.
     pub day: TimeSeries,
-    /// The reasons why events were refused, as far as they occurred.
+    /// The reasons why events were answered with an error and not stored, as far as they occurred.
     pub refused: Vec<ReasonCount>,
     /// The reasons why there was nothing to do for events, as far as they occurred.
     pub ignored: Vec<ReasonCount>,
@@ -39,7 +39,7 @@ pub struct TimeSeries {
     pub ignored: Vec<u64>,
     /// Events that became dead letters.
     pub failed: Vec<u64>,
-    /// Events that were refused: answered with an error and not stored, or found later to lack what a new affiliate needs.
+    /// Events that were answered with an error and not stored.
     pub refused: Vec<u64>,
     /// Failed attempts that will be retried.
     pub retried: Vec<u64>,

@@ -19,8 +19,7 @@ words! {
         Delivered = "delivered",
         /// There was nothing to do.
         Ignored = "ignored",
-        /// It was answered with an error and not stored; or it waited for an earlier event of its user, who is no affiliate after that, and
-        /// it lacks what a new one needs.
+        /// It was answered with an error and not stored.
         Refused = "refused",
         /// Its type is neither identify nor delete.
         Unsupported = "unsupported",
@@ -104,7 +103,6 @@ mod tests {
             (Some(OutcomeCode::Malformed), true, LedgerStatus::Refused),
             (Some(OutcomeCode::Malformed), false, LedgerStatus::DeadLetter),
             (Some(OutcomeCode::MissingEmail), true, LedgerStatus::Refused),
-            (Some(OutcomeCode::MissingEmail), false, LedgerStatus::Refused),
             (Some(OutcomeCode::TooLarge), true, LedgerStatus::Refused),
             (Some(OutcomeCode::Erased), false, LedgerStatus::DeadLetter),
             (Some(OutcomeCode::Duplicate), true, LedgerStatus::Duplicate),

@@ -62,7 +62,7 @@ families! {
     authentication_failures: Family<ReasonLabels, Counter> = Family::default(),
         "authentication_failures", "Requests refused because of their credentials or signature, by reason";
     events_refused: Family<ReasonLabels, Counter> = Family::default(),
-        "events_refused", "Events that were refused, by reason, at receipt or once earlier events of their user had ended";
+        "events_refused", "Events that were answered with an error and not stored, by reason";
     events_ignored: Family<ReasonLabels, Counter> = Family::default(),
         "events_ignored", "Events for which there was nothing to do, by reason, at receipt or at delivery";
     event_notes: Family<FieldLabels, Counter> = Family::default(),

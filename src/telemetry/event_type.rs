@@ -1,7 +1,6 @@
 //! Closed lists of words about received events: their types, and the reasons for which they are refused.
 
 use crate::domain::words;
-use crate::mapping::MappingError;
 
 words! {
     /// The type of a received event.
@@ -18,7 +17,7 @@ words! {
 }
 
 words! {
-    /// Why an event was refused: answered with an error and not stored, or stored and found later to lack what its user needs.
+    /// Why an event was answered with an error and not stored.
     RefusalReason {
         /// An e-mail address is missing.
         MissingEmail = "missing_email",
@@ -38,16 +37,5 @@ words! {
         NotStored = "not_stored",
         /// A bug of this service.
         InternalError = "internal_error",
-    }
-}
-
-impl From<&MappingError> for RefusalReason {
-    fn from(error: &MappingError) -> Self {
-        match error {
-            MappingError::MissingEmail => Self::MissingEmail,
-            MappingError::InvalidEmail(_) => Self::InvalidEmail,
-            MappingError::MissingName => Self::MissingName,
-            MappingError::MissingUser => Self::MissingUser,
-        }
     }
 }

@@ -112,7 +112,6 @@ words! {
     SettledAs {
         Delivered = "delivered",
         Ignored = "ignored",
-        Refused = "refused",
         DeadLetter = "dead_letter",
     }
 }

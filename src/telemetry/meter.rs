@@ -118,7 +118,7 @@ impl Meter {
         self.0.appended.inc_by(events as u64);
     }
 
-    /// Counts an event that was refused.
+    /// Counts an event that was answered with an error and not stored.
     pub fn event_refused(&self, reason: RefusalReason) {
         self.0.families.events_refused.get_or_create(&self.reason(reason.as_str())).inc();
     }
@@ -140,10 +140,6 @@ impl Meter {
             Outcome::Ignored(_) => {
                 self.settled(SettledAs::Ignored, events);
                 self.events_ignored(OutcomeCode::from(outcome), events - cancelled);
-            }
-            Outcome::Refused(error) => {
-                self.settled(SettledAs::Refused, events);
-                self.event_refused(error.into());
             }
             Outcome::Delivered { action, remarks, .. } => {
                 self.settled(SettledAs::Delivered, events - cancelled);

@@ -16,7 +16,7 @@ pub struct Totals {
     pub failed: u64,
     /// Attempts that failed and will be retried.
     pub retried: u64,
-    /// Events that were refused, in the order of [`Totals::refusal_reasons`].
+    /// Events that were answered with an error and not stored, in the order of [`Totals::refusal_reasons`].
     pub refused: Vec<u64>,
     /// Events for which there was nothing to do, in the order of [`Totals::ignored_reasons`].
     pub ignored: Vec<u64>,

@@ -6,7 +6,7 @@
 //! absent: how pieces are merged ([`crate::mapping::RememberedTraits`]).
 
 use super::{DeliverySettings, Worker};
-use crate::delivery::{Ignored, OnStale, Outcome, SealedTraits, Step};
+use crate::delivery::{Ignored, OnStale, Outcome, PermanentFailure, SealedTraits, Step};
 use crate::domain::{AccountName, SealNonce, Timestamp, UserKey, open_sealed_bytes};
 use crate::mapping::{Identify, Intent, MappingError, Pieces, Reason, RememberedTraits};
 use crate::store::{Begun, KeptTraits, TraitsChange};
@@ -117,7 +117,7 @@ fn lacks_something(end: &Step) -> bool {
         Step::Done(Outcome::Ignored(Ignored::Mapping(reason))) => {
             matches!(reason, Reason::CreateIf { .. } | Reason::UnknownUser | Reason::Audience { .. })
         }
-        Step::Done(Outcome::Refused(error)) => {
+        Step::Dead(PermanentFailure::Unmappable(error)) => {
             matches!(error, MappingError::MissingEmail | MappingError::MissingName)
         }
         _ => false,

@@ -63,7 +63,7 @@ pub(super) fn charts(series: &TimeSeries) -> Markup {
             "not-delivered",
             "Not delivered",
             vec![
-                counts("refused", Form::Bars, &series.refused),
+                counts("refused at receipt", Form::Bars, &series.refused),
                 counts("dead letters", Form::DashedLine, &series.failed),
             ],
         ),

@@ -84,7 +84,7 @@ fn sums(activity: &Activity) -> Markup {
         ("Delivered", |series| &series.delivered),
         ("Ignored: nothing to do", |series| &series.ignored),
         ("Failed: dead letters", |series| &series.failed),
-        ("Refused", |series| &series.refused),
+        ("Refused: not stored", |series| &series.refused),
         ("Attempts to be retried", |series| &series.retried),
         ("Calls to Refersion", |series| &series.calls),
     ];
@@ -113,7 +113,7 @@ pub(super) fn reasons(activity: &Activity) -> Markup {
     html! {
         section aria-labelledby="reasons" {
             h2 id="reasons" { "Refused and ignored events, by reason" }
-            div.card { (reason_table("Refused: the event lacks something, or could not be taken", &activity.refused)) }
+            div.card { (reason_table("Refused: answered with an error, and not stored", &activity.refused)) }
             div.card.next { (reason_table("Ignored: there was nothing to do", &activity.ignored)) }
         }
     }

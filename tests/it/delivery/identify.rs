@@ -69,7 +69,7 @@ pub fn rows() -> Vec<Row> {
         ),
         row("a refused creation is dead", identify(""), "refused", "new → dead refused"),
         row("a membership creates nobody", membership("#11=450"), "", "→ ignored"),
-        row("an event without a name creates nobody", identify("").nameless(), "", "→ refused"),
+        row("an event without a name creates nobody", identify("").nameless(), "", "→ dead unmappable"),
         row("what wants nothing asks nothing", nothing(), "", "→ ignored"),
     ]
 }

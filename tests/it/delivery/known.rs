@@ -227,7 +227,7 @@ fn stale() -> Vec<Row> {
             "gone, and without a name nobody is created",
             identify("city=Paris").nameless().knowing("created a3y7/7", ""),
             "gone, gone",
-            "edit 7 {city}, get 7 → refused | forgot a3y7",
+            "edit 7 {city}, get 7 → dead unmappable | forgot a3y7",
         ),
     ]
 }

@@ -70,7 +70,7 @@ fn known() -> Vec<Row> {
             "an identify without a name of somebody who is not known is refused without a call",
             identify("").nameless(),
             "",
-            "→ refused",
+            "→ dead unmappable",
         ),
         row(
             "an event of an untrusted project changes nothing",

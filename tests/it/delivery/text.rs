@@ -165,7 +165,6 @@ pub fn verdict(step: &Step) -> String {
         Step::Done(Outcome::Ignored(Ignored::LeftAlone { code, status })) => format!("left alone {code} {status}"),
         Step::Retry(failure) if failure.pauses_account => "retry, account pauses".into(),
         Step::Done(Outcome::Ignored(Ignored::Cancelled)) => "cancelled".into(),
-        Step::Done(Outcome::Refused(_)) => "refused".into(),
         Step::Retry(_) => "retry".into(),
         Step::Dead(PermanentFailure::NotApplied(names)) => format!("dead not_applied {{{}}}", names.join(", ")),
         Step::Dead(failure) => format!("dead {}", failure.code()),

@@ -1,8 +1,8 @@
 //! Dead letters: an event that fails for too long or is rejected for good, and the next event of its user, which is delivered.
 
 use super::{AT_ONCE, accepted, cities, names, unavailable};
+use crate::support::identify;
 use crate::support::service::Service;
-use crate::support::{Answer, identify, poll_until, within};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
@@ -28,34 +28,6 @@ async fn a_request_that_waits_is_answered_with_the_reason_of_the_dead_letter() {
         answer.message(),
         "gave up after failing for too long; at last: Refersion answered 502 to new (the event is kept as a dead letter)"
     );
-}
-
-/// As it would have been at receipt, had nothing of its user been pending.
-#[tokio::test]
-async fn an_event_without_an_email_behind_one_that_creates_nobody_is_refused_and_no_dead_letter() {
-    let service = Service::start(&[]).await;
-    service.refersion.sandbox.script_for(Operation::New, (0..8).map(|_| Fault::unprocessable("no")));
-    let city = json!({"type": "identify", "userId": "u1", "messageId": "m2", "traits": {"city": "Oslo"}});
-    let both = service.send(&json!([identify("m1", "u1", &Value::Null), city])).await;
-    assert_eq!(both.status, 202, "{}", both.text);
-    service.until_drained().await;
-    let at_receipt = json!({"type": "identify", "userId": "u1", "messageId": "m3", "traits": {"city": "Rome"}});
-    assert_eq!(service.send(&at_receipt).await.brief(), "400 rejected");
-    assert_eq!(service.ready().await.json()["dead_letters"], 1);
-    let ops = |path| Answer::to(service.http.get(format!("http://{}{path}", service.addresses.ops)));
-    let refused = async || ops("/api/v1/events?status=refused").await;
-    let refused =
-        within(poll_until(refused, |page| page.json()["events"].as_array().is_some_and(|it| it.len() == 2))).await;
-    for event in refused.json()["events"].as_array().expect("events") {
-        assert_eq!(event["outcome"], "missing_email", "{event}");
-    }
-    let metrics = ops("/metrics").await.text;
-    for (name, value) in [
-        (r#"events_refused_total{account="main",reason="missing_email"}"#, 2),
-        (r#"events_settled_total{account="main",result="dead_letter"}"#, 1),
-    ] {
-        assert!(metrics.contains(&format!("refersion_destination_{name} {value}\n")), "{name} in {metrics}");
-    }
 }
 
 #[tokio::test]

@@ -41,10 +41,10 @@ async fn the_overview_says_what_happened_and_why_events_were_refused() {
     let page = get(&service, "/").await;
     assert_eq!(page.headers["refresh"], "5");
     for expected in [
-        "Events are accepted and delivered. Dead letters wait for somebody to replay or discard them: 1.",
+        "All is well: events are accepted and delivered.",
         "accepted: 2 in all",
         "delivered: 1 in all",
-        "refused: 1 in all",
+        "refused at receipt: 1 in all",
         "dead letters: 1 in all",
         "Missing email address: add an `email` trait to the identify call",
         "Refersion rejected new: Value exceed the char limit",
