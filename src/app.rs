@@ -30,7 +30,6 @@ mod open_store;
 mod ownership;
 mod reload;
 mod store_api;
-mod verify_api_keys;
 
 pub use open_store::{StoreOpenError, StoreState, look_at_store, open_source, open_store, open_target};
 pub use reload::{LoadConfig, Reloading};
@@ -200,10 +199,6 @@ pub async fn serve(
     let private = tokio::spawn(http::listen(ops, of_peer, limits.operators, shutdown.clone().cancelled_owned()));
     let leases = LeaseRenewal::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
     registry.wake_accounts_with_pending_events();
-    if config.refersion.verify_api_keys {
-        let workers = accounts.values().map(ConfiguredAccount::worker).collect();
-        verify_api_keys::start(workers, config.delivery.backoff.max, deliveries, shutdown.clone());
-    }
     let (context, registry) = (context.clone(), Arc::clone(&registry));
     let reloads = tokio::spawn(Reloader { reloading, requests, context, registry, merchants, accounts }.run());
     let failure = tokio::select! {

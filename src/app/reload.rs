@@ -11,7 +11,6 @@
 
 use super::context::AppContext;
 use super::merchant_registry::{MerchantRegistry, new_pool};
-use super::verify_api_keys;
 use crate::account_signals::AccountSignals;
 use crate::admin::ReloadRequest;
 use crate::config::{AccountConfig, Config, Problems, SettingChange, Warning};
@@ -19,7 +18,7 @@ use crate::domain::{AccountName, ApiKey};
 use crate::http::{AccountEndpoint, AccountRegistry};
 use crate::refersion::{Client, ClientBuildError, ConnectionPool};
 use crate::telemetry::{self, ReloadResult};
-use crate::worker::{Runtime, Worker};
+use crate::worker::Worker;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -90,18 +89,12 @@ impl ConfiguredAccount {
         Self { api_key: account.api_key.clone(), signals, worker }
     }
 
-    /// The worker of the account.
-    pub(super) fn worker(&self) -> Worker {
-        self.worker.clone()
-    }
-
-    /// Takes these settings, and this client with the API key of `account`; returns whether that is another one.
-    fn update(&mut self, context: &AppContext, account: &AccountConfig, client: Client) -> bool {
+    /// Takes these settings, and this client with the API key of `account`.
+    fn update(&mut self, context: &AppContext, account: &AccountConfig, client: Client) {
         let is_new_api_key = !self.api_key.is_same_pair(&account.api_key);
         self.worker.replace_client(client, is_new_api_key);
         self.api_key = account.api_key.clone();
         self.worker.apply_settings(context.delivery_settings(account));
-        is_new_api_key
     }
 
     /// An endpoint with these settings.
@@ -202,7 +195,7 @@ impl Reloader {
         let clients = configured.iter().map(client).collect::<Result<_, _>>()?;
         let pool = new_pool(&config)?;
         self.context.set_config(Arc::clone(&config));
-        let (endpoints, with_new_api_key) = self.apply(configured, clients);
+        let endpoints = self.apply(configured, clients);
         self.registry.replace_configured(endpoints);
         for (_, removed) in self.accounts.iter().filter(|(name, _)| !names.contains(name)) {
             removed.worker.retire();
@@ -212,10 +205,6 @@ impl Reloader {
         }
         telemetry::set_filter(&config.log.filter);
         self.registry.wake_accounts_with_pending_events();
-        if config.refersion.verify_api_keys {
-            let Runtime { handle, shutdown, .. } = &self.context.runtime;
-            verify_api_keys::start(with_new_api_key, config.delivery.backoff.max, handle, shutdown.clone());
-        }
         Ok(changes)
     }
 
@@ -231,23 +220,21 @@ impl Reloader {
         }
     }
 
-    /// Gives every account its client and its settings, and a new account a worker. Returns the new endpoints, and the workers whose API
-    /// key is a new one.
-    fn apply(&mut self, configured: Vec<AccountConfig>, clients: Vec<Client>) -> (Vec<AccountEndpoint>, Vec<Worker>) {
-        let (context, mut with_new_api_key) = (&self.context, Vec::new());
+    /// Gives every account its client and its settings, and a new account a worker. Returns the new endpoints.
+    fn apply(&mut self, configured: Vec<AccountConfig>, clients: Vec<Client>) -> Vec<AccountEndpoint> {
+        let context = &self.context;
         let apply = |(account, client): (AccountConfig, Client)| {
-            let (known, is_new_api_key) = match self.accounts.entry(account.name.clone()) {
-                Entry::Vacant(vacant) => (vacant.insert(ConfiguredAccount::new(context, &account, client)), true),
+            let known = match self.accounts.entry(account.name.clone()) {
+                Entry::Vacant(vacant) => vacant.insert(ConfiguredAccount::new(context, &account, client)),
                 Entry::Occupied(known) => {
                     let known = known.into_mut();
-                    let is_new_api_key = known.update(context, &account, client);
-                    (known, is_new_api_key)
+                    known.update(context, &account, client);
+                    known
                 }
             };
-            with_new_api_key.extend(is_new_api_key.then(|| known.worker()));
             known.new_endpoint(context, account)
         };
-        (configured.into_iter().zip(clients).map(apply).collect(), with_new_api_key)
+        configured.into_iter().zip(clients).map(apply).collect()
     }
 
     /// A digest of the contents of all files of secrets.

@@ -202,7 +202,7 @@ mod tests {
     }
 
     /// Of each setting, a valid value that is not the default. `REFERSION_ALLOW_PLAIN_HTTP` is none of a [`Config`]'s values.
-    const OTHER_VALUES: [(&str, &str); 47] = [
+    const OTHER_VALUES: [(&str, &str); 46] = [
         ("REFERSION_API_KEY", "pub_a.sec_a"),
         ("REFERSION_BASE_URL", "https://localhost/v2"),
         ("REFERSION_STATUS", "ACTIVE"),
@@ -211,7 +211,6 @@ mod tests {
         ("REFERSION_TIMEOUT", "7s"),
         ("REFERSION_CONCURRENCY", "7"),
         ("REFERSION_MAX_REQUESTS_PER_SECOND", "7"),
-        ("REFERSION_VERIFY_API_KEYS", "true"),
         ("SEGMENT_SHARED_SECRETS", "abc123"),
         ("SEGMENT_ACCEPT_ANY_API_KEY", "true"),
         ("SEGMENT_TRUSTED_PROJECTS", "a"),

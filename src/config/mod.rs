@@ -85,8 +85,6 @@ pub struct RefersionConfig {
     pub concurrency: NonZeroUsize,
     /// Above zero. `None`: no fixed limit.
     pub max_requests_per_second: Option<f64>,
-    /// Whether the keys of accounts that have nothing to deliver are verified after the start.
-    pub verify_api_keys: bool,
 }
 
 /// `[segment]`

@@ -94,7 +94,6 @@ fn refersion(reader: &mut Reader, mode: Mode, any_key: bool) -> Read<RefersionCo
         timeout: reader.value(&settings::REFERSION_TIMEOUT),
         concurrency: reader.value(&settings::REFERSION_CONCURRENCY),
         max_requests_per_second: reader.optional(&settings::REFERSION_MAX_REQUESTS_PER_SECOND),
-        verify_api_keys: reader.value(&settings::REFERSION_VERIFY_API_KEYS),
     })
 }
 

@@ -72,7 +72,6 @@ settings! {
     REFERSION_TIMEOUT: Setting<Duration> = plain("refersion", "timeout", values::duration);
     REFERSION_CONCURRENCY: Setting<NonZeroUsize> = plain("refersion", "concurrency", values::concurrency);
     REFERSION_MAX_REQUESTS_PER_SECOND: Setting<f64> = plain("refersion", "max_requests_per_second", values::above_zero);
-    REFERSION_VERIFY_API_KEYS: Setting<bool> = plain("refersion", "verify_api_keys", values::boolean);
     SEGMENT_SHARED_SECRETS: Setting<Vec<SecretString>> = secret("segment", "shared_secrets", values::shared_secrets);
     SEGMENT_ACCEPT_ANY_API_KEY: Setting<bool> = plain("segment", "accept_any_api_key", values::boolean).at_start();
     SEGMENT_TRUSTED_PROJECTS: Setting<Vec<String>> = plain("segment", "trusted_projects", values::texts);

@@ -283,12 +283,7 @@ impl AccountHealth {
         }
     }
 
-    /// Refersion rejects the API key, as a probe for no event has shown.
-    pub fn on_api_key_rejected(&mut self, now: Timestamp, chance: f64) -> Option<Transition> {
-        self.breaker.on_unauthorized(self.breaker.generation(), now, chance)
-    }
-
-    /// Requests have an API key from now on, perhaps another one, which Refersion accepts.
+    /// Requests have another API key from now on, which Refersion accepts.
     pub fn on_new_api_key(&mut self, now: Timestamp) -> Option<Transition> {
         self.breaker.on_api_key_accepted(now)
     }

@@ -120,7 +120,7 @@ families! {
     halts: Family<AccountLabels, Counter> = Family::default(),
         "halts", "Halts of an account because Refersion rejected its API key";
     api_key_probes: Family<ResultLabels, Counter> = Family::default(),
-        "api_key_probes", "Probes of an API key that was rejected, or that no event has used yet, by result";
+        "api_key_probes", "Probes of a rejected API key, by result";
 
     // The store and this process.
     store_commit_requests: Histogram = Histogram::new(COMMIT_REQUESTS),

@@ -4,8 +4,8 @@
 //! a transition is reported once, however many replies would have caused it. Deliberately absent: the rules, which are those of
 //! [`AccountHealth`].
 
+use super::Worker;
 use super::run_loop::STORE_PAUSE;
-use super::{RunState, Worker};
 use crate::account_signals::EventOutcome;
 use crate::delivery::Reply;
 use crate::domain::{ApiKey, Seq};
@@ -13,15 +13,6 @@ use crate::refersion::{ApiKeyVerification, Client, ClientBuildError};
 use crate::scheduling::{AccountHealth, Cause, HealthSnapshot, HealthState, Permit, Probe, SavedHealth, Transition};
 use crate::store::{Lease, StoreError};
 use std::time::Instant;
-
-/// Whether it is known that Refersion accepts the key of an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApiKeyKnown {
-    /// It is, or deliveries show it.
-    Now,
-    /// It is not: the key was rejected, Refersion did not answer, or another process owns the account.
-    NotYet,
-}
 
 impl Worker {
     /// The account's calls are made through `client` from now on. With `is_new_api_key` Refersion may accept the key, so a halt ends.
@@ -60,53 +51,17 @@ impl Worker {
         self.on_transition(transition, what);
     }
 
-    /// Asks Refersion whether it accepts the key, if nothing is being delivered that shows it. If it does not, the account halts; its next
-    /// event starts a probe of the key.
-    pub async fn verify_idle_api_key(&self) -> ApiKeyKnown {
-        if self.is_leaving() || self.runs() {
-            return ApiKeyKnown::Now;
-        }
-        if !self.0.store.is_owner(&self.0.settings.account) {
-            return ApiKeyKnown::NotYet;
-        }
-        let (proof, _) = self.ask_for_api_key().await;
-        let run = self.0.run.lock();
-        if *run != RunState::Idle || self.is_leaving() {
-            return ApiKeyKnown::Now;
-        }
-        let (now, mut health) = (self.now(), self.health());
-        let (known, transition) = match proof {
-            ApiKeyVerification::Accepted => (ApiKeyKnown::Now, health.on_new_api_key(now)),
-            ApiKeyVerification::Rejected => (ApiKeyKnown::NotYet, health.on_api_key_rejected(now, rand::random())),
-            ApiKeyVerification::Unknown { .. } => (ApiKeyKnown::NotYet, None),
-        };
-        drop((health, run));
-        self.on_transition(transition, None);
-        known
-    }
-
-    /// Whether the run loop runs.
-    fn runs(&self) -> bool {
-        *self.0.run.lock() != RunState::Idle
-    }
-
-    /// Asks Refersion whether it accepts the key; what that means for a halted account.
-    async fn ask_for_api_key(&self) -> (ApiKeyVerification, Probe) {
+    /// Probes the rejected key.
+    pub(super) async fn probe(&self) {
         let began = Instant::now();
         let proof = self.0.settings.client.verify_api_key().await;
+        let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
         let probe = match &proof {
             ApiKeyVerification::Accepted => Probe::Accepted,
             ApiKeyVerification::Rejected => Probe::Rejected,
             ApiKeyVerification::Unknown { retry_after, .. } => Probe::Unknown { retry_after: *retry_after },
         };
-        self.0.settings.meter.api_key_probed(&probe, began.elapsed());
-        (proof, probe)
-    }
-
-    /// Probes the rejected key.
-    pub(super) async fn probe(&self) {
-        let (proof, probe) = self.ask_for_api_key().await;
-        let account = &self.0.settings.account;
+        meter.api_key_probed(&probe, began.elapsed());
         let probed = self.health().on_probe(probe, self.now(), rand::random());
         match (proof, probed) {
             (ApiKeyVerification::Accepted, _) => {}

@@ -20,8 +20,6 @@ mod run_delivery;
 mod run_loop;
 mod settlement;
 
-pub use health::ApiKeyKnown;
-
 use crate::account_signals::AccountSignals;
 use crate::clock::Clock;
 use crate::delivery::{Learn, Policy};

@@ -256,7 +256,6 @@ fn the_defaults_are_as_documented() {
             timeout: 10s,
             concurrency: 16,
             max_requests_per_second: None,
-            verify_api_keys: false,
         },
         segment: SegmentConfig {
             shared_secrets: [],

@@ -99,17 +99,6 @@ fn signature(secret: &str, body: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_wrong_key_of_a_reload_halts_its_account_before_the_first_event_comes() {
-    let service = Reloading::start("", &[("REFERSION_VERIFY_API_KEYS", "true")]).await;
-    service.reload("[[accounts]]\nname = \"other\"\napi_key = \"pub_wrong.sec_wrong\"\n", "applied").await;
-    let halted = r#"refersion_destination_circuit_breaker_state{account="other",state="halted"} 1"#;
-    within(poll_until(|| service.get("/metrics"), |metrics| metrics.text.contains(halted))).await;
-    assert!(service.refersion.operations().iter().all(|operation| *operation == "list"));
-    let log = service.stop().await;
-    assert!(log.contains("ERROR") && log.contains("Refersion rejected the API key"), "{log}");
-}
-
-#[tokio::test]
 async fn rules_limits_and_the_filter_of_the_log_change_at_sighup() {
     let service = Reloading::start("[log]\nfilter = \"info\"\n", &[]).await;
     let event = |n: u32| identify(&n.to_string(), "u1", &json!({"plan": format!("plan {n}")}));

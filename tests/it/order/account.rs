@@ -85,39 +85,6 @@ async fn a_rejected_key_halts_the_account_which_goes_on_by_itself_once_it_works(
     assert_eq!(service.send(&identify("m3", "u3", &Value::Null)).await.brief(), "200 delivered");
 }
 
-const VERIFY: (&str, &str) = ("REFERSION_VERIFY_API_KEYS", "true");
-
-/// Waits until `/readyz` says so of Refersion.
-async fn until_refersion_is(service: &Service, state: &str) {
-    within(poll_until(|| service.ready(), |ready| ready.json()["refersion"] == state)).await;
-}
-
-#[tokio::test]
-async fn a_wrong_key_halts_the_account_before_the_first_event_comes() {
-    let refersion = Refersion::start().await;
-    refersion.sandbox.revoke_api_key();
-    let service = Service::on(refersion, &[VERIFY]).await;
-    until_refersion_is(&service, "halted: Refersion rejects the API key").await;
-    assert_eq!(service.ready().await.status, 200, "events are accepted all the same");
-    service.refersion.sandbox.restore_api_key();
-    until_refersion_is(&service, "ok").await;
-    assert!(service.refersion.operations().iter().all(|operation| *operation == "list"));
-    assert_eq!(service.send(&identify("m1", "u1", &Value::Null)).await.brief(), "200 delivered");
-}
-
-#[tokio::test]
-async fn a_key_is_verified_at_the_start_by_one_call_if_nothing_is_pending_and_by_none_else() {
-    let service = Service::on(Refersion::start().await, &[VERIFY]).await;
-    service.refersion.until(|sandbox| sandbox.calls_total() == 1).await;
-    service.refersion.sandbox.script([Fault::too_many_calls(Some(3_600))]);
-    service.send(&json!([identify("m1", "u1", &Value::Null)])).await;
-    service.refersion.until(|sandbox| sandbox.calls_total() == 2).await;
-    let (refersion, folder) = service.stop().await;
-    let service = Service::resume(refersion, folder, &[VERIFY]).await;
-    service.until_drained().await;
-    assert_eq!(service.refersion.operations(), ["list", "new", "new"]);
-}
-
 /// Of the rejected calls in flight only one counts: if each lengthened the wait, the first probe would come after half an hour on average.
 #[tokio::test]
 async fn a_key_that_many_calls_find_rejected_is_probed_soon() {
