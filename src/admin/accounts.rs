@@ -50,6 +50,8 @@ pub struct AccountStatus {
     pub name: String,
     /// Whether it is configured. Of the others the API key arrived with a request; or they are not configured any more.
     pub configured: bool,
+    /// Whether it is gone although it has pending events: it is not configured, no API key of it is kept, and it has no worker.
+    pub gone: bool,
     /// Whether its events are delivered.
     pub state: AccountState,
     /// The end of the pause; or when Refersion is asked again whether it accepts the API key. In milliseconds since 1970.
@@ -154,13 +156,6 @@ struct ListedAccount {
     pending: u64,
 }
 
-impl AccountStatus {
-    /// Whether events of the account wait for nobody: it is not configured, and has no worker.
-    pub fn is_gone(&self) -> bool {
-        self.state == AccountState::NoWorker && !self.configured && self.pending > 0
-    }
-}
-
 impl ListedAccounts {
     fn of(admin: &Admin) -> Self {
         let mut all: BTreeMap<AccountName, ListedAccount> = BTreeMap::new();
@@ -180,6 +175,11 @@ impl ListedAccounts {
 }
 
 impl ListedAccount {
+    /// Whether it is gone, unless an API key of it is kept: then another process may deliver its events.
+    fn may_be_gone(&self) -> bool {
+        self.worker.is_none() && !self.configured && self.pending > 0
+    }
+
     fn state(&self, now: Timestamp) -> AccountState {
         self.worker.as_ref().map_or(AccountState::NoWorker, |account| account.state(now))
     }
@@ -196,6 +196,7 @@ impl ListedAccount {
         AccountStatus {
             name: name.to_string(),
             configured: self.configured,
+            gone: false,
             state,
             until,
             cause: cause.map(|cause| cause.as_str().to_owned()),
@@ -217,6 +218,8 @@ async fn statuses(
 ) -> Result<Vec<AccountStatus>, StoreError> {
     let names: Vec<AccountName> = accounts.iter().map(|(name, _)| (*name).clone()).collect();
     let oldest = admin.store.oldest_pending(&names).await?;
+    let may_be_gone = accounts.iter().any(|(_, account)| account.may_be_gone());
+    let kept = if may_be_gone { admin.store.kept_api_keys().await? } else { Vec::new() };
     let (measured, trends) = (admin.scraper.measured().await, admin.series.backlog_trends());
     let status = |((name, account), oldest): (&(&AccountName, &ListedAccount), _)| {
         let dead_letters = |measured: &Measured| {
@@ -224,6 +227,7 @@ async fn statuses(
             own.map(|(_, letters)| letters).sum()
         };
         AccountStatus {
+            gone: account.may_be_gone() && kept.iter().all(|key| key.account != **name),
             drain: trends.get(name.as_str()).copied().map(BacklogTrendStatus::from),
             dead_letters: measured.as_ref().map(dead_letters),
             ..account.status(name, oldest, now)

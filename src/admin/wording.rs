@@ -111,13 +111,11 @@ pub fn why(account: &AccountStatus, now: Timestamp) -> String {
             let again = until("asked again at");
             format!("Refersion rejects the API key. Events are kept and delivered once the key works{correct}{again}")
         }
-        AccountState::NoWorker if account.configured => "no event of it arrived since the start".to_owned(),
-        AccountState::NoWorker => {
-            format!(
-                "it is not configured. Its pending events ({}) wait until it is, or are set aside",
-                count(account.pending)
-            )
-        }
+        AccountState::NoWorker if account.gone => format!(
+            "it is not configured. Its pending events ({}) wait until it is, or are set aside",
+            count(account.pending)
+        ),
+        AccountState::NoWorker => "no event of it arrived here since the start".to_owned(),
     }
 }
 

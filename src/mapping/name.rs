@@ -13,23 +13,23 @@ use crate::segment::{Traits, stands_for_absent};
 /// Sets the first and last name of `profile`.
 pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile) {
     let string = |path| traits.find(path, text::string);
-    let whole = |path| traits.find(path, |value| text::string(value).and_then(without_absent_parts));
-    let name = whole("name").or_else(|| whole("fullname")).unwrap_or_default();
-    let (first, rest) = name.split_once(' ').unwrap_or((&name, ""));
+    let whole = |path| traits.find(path, |value| text::string(value).and_then(without_absent_words));
+    let (first, rest) = whole("name").or_else(|| whole("fullname")).unwrap_or_default();
     let first_name = string("firstname").or_else(|| string("givenname"));
     let text = |path| traits.find(path, text::text);
     let last_name = text("lastname").or_else(|| text("familyname"));
-    profile.set(Field::FirstName, first_name.unwrap_or_else(|| first.to_owned()));
-    profile.set(Field::LastName, last_name.unwrap_or_else(|| rest.to_owned()));
+    profile.set(Field::FirstName, first_name.unwrap_or(first));
+    profile.set(Field::LastName, last_name.unwrap_or(rest));
 }
 
-/// `name` without the words that stand for an absent part of it, unless none is left.
-fn without_absent_parts(name: String) -> Option<String> {
-    if !name.split(' ').any(stands_for_absent) {
-        return Some(name);
-    }
-    let parts: Vec<_> = name.split(' ').filter(|part| !stands_for_absent(part)).collect();
-    (!parts.is_empty()).then(|| parts.join(" "))
+/// The first word of `name` and the others, without words that stand for an absent value; `None` if no other word is there.
+fn without_absent_words(name: String) -> Option<(String, String)> {
+    let name = name.replace("[object Object]", "undefined");
+    let (first, rest) = name.split_once(' ').unwrap_or((&name, ""));
+    let first = if stands_for_absent(first) { "" } else { first };
+    let rest: Vec<_> = rest.split(' ').filter(|word| !stands_for_absent(word)).collect();
+    let rest = rest.join(" ");
+    (!first.is_empty() || !rest.is_empty()).then(|| (first.to_owned(), rest))
 }
 
 #[cfg(test)]
@@ -66,6 +66,9 @@ mod tests {
             (r#"{"name":"undefined undefined","fullName":"Peter Gibbons"}"#, Some("Peter"), Some("Gibbons")),
             (r#"{"name":"(null) <nil>"}"#, None, None),
             (r#"{"name":"Peter null"}"#, Some("Peter"), None),
+            (r#"{"name":"undefined Gibbons"}"#, None, Some("Gibbons")),
+            (r#"{"name":"[object Object] [object Object]"}"#, None, None),
+            (r#"{"name":"Peter [object Object] Gibbons"}"#, Some("Peter"), Some("Gibbons")),
             (r#"{"firstName":"Jennifer","lastName":"Null"}"#, Some("Jennifer"), Some("Null")),
         ] {
             let mut profile = Profile::default();

@@ -72,8 +72,20 @@ pub struct CreateIf {
 }
 
 /// The texts that programs send instead of a missing `userId`.
-const PLACEHOLDER_USER_IDS: [&str; 11] =
-    ["undefined", "null", "nil", "none", "NaN", "0", "-1", "anonymous", "guest", "unknown", "[object Object]"];
+const PLACEHOLDER_USER_IDS: [&str; 12] = [
+    "undefined",
+    "null",
+    "(null)",
+    "nil",
+    "none",
+    "NaN",
+    "0",
+    "-1",
+    "anonymous",
+    "guest",
+    "unknown",
+    "[object Object]",
+];
 
 impl Rules {
     /// Whether `id` is a placeholder, which names nobody.

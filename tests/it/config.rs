@@ -310,6 +310,7 @@ fn the_defaults_are_as_documented() {
             ignored_user_ids: [
                 "undefined",
                 "null",
+                "(null)",
                 "nil",
                 "none",
                 "NaN",

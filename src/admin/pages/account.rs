@@ -38,7 +38,7 @@ pub(super) async fn show(
         h1 { "Account " (name) " " (parts::state(&details.status)) }
         (banner(&details.status, now))
         (figures(&details.status, now))
-        @if details.status.is_gone() && pages.can_change {
+        @if details.status.gone && pages.can_change {
             form.bar method="post" action={ (path) "/set-aside" } {
                 button type="submit" { "Set its pending events aside…" }
             }

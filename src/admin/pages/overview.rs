@@ -52,14 +52,14 @@ fn banner(status: &ServiceStatus, accounts: &[AccountStatus]) -> Markup {
         @for account in troubled(AccountState::Paused) {
             div.banner.wait { p { "Account " (account.name) " is paused: " (wording::why(account, status.now)) "." } }
         }
-        @for account in accounts.iter().filter(|account| account.is_gone()) {
+        @for account in accounts.iter().filter(|account| account.gone) {
             div.banner.wait {
                 p {
                     "Account " a href={ "/accounts/" (account.name) } { (account.name) } " is gone: " (wording::why(account, status.now)) "."
                 }
             }
         }
-        @if status.ready && status.accounts.halted + status.accounts.paused == 0 && !accounts.iter().any(AccountStatus::is_gone) {
+        @if status.ready && status.accounts.halted + status.accounts.paused == 0 && !accounts.iter().any(|account| account.gone) {
             @if status.dead_letters == 0 {
                 div.banner.good { p { "All is well: events are accepted and delivered." } }
             } @else {

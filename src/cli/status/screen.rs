@@ -60,7 +60,7 @@ fn head(status: &ServiceStatus, accounts: &[&AccountStatus]) -> Vec<String> {
         let line = if account.state == AccountState::Halted { style(line).red() } else { style(line).yellow() };
         lines.push(line.to_string());
     }
-    for account in accounts.iter().filter(|account| account.is_gone()) {
+    for account in accounts.iter().filter(|account| account.gone) {
         let line = format!("account {} is gone: {}", account.name, why(account, status.now));
         lines.push(style(line).yellow().to_string());
     }

@@ -123,6 +123,19 @@ async fn a_removed_key_delivers_nothing_more_until_it_arrives_again() {
 }
 
 #[tokio::test]
+async fn an_account_with_pending_events_is_gone_only_once_its_kept_key_is_removed() {
+    let partner = Partner::start(&[]).await;
+    partner.refersions.accept(ANN).script_for(Operation::New, [Fault::too_many_calls(Some(3_600))]);
+    partner.send(ANN, &json!([identify("m1", "u1", &Value::Null)])).await;
+    let partner = partner.again(&[("SEGMENT_ACCEPT_ANY_API_KEY", "false"), ("REFERSION_API_KEY", API_KEY)]).await;
+    let name = partner.kept()[0].0.clone();
+    for (gone, then) in [(false, Method::DELETE), (true, Method::GET)] {
+        assert_eq!(ask(&partner, Method::GET, &format!("accounts/{name}")).await.json()["gone"], gone);
+        ask(&partner, then, &format!("keys/{name}")).await;
+    }
+}
+
+#[tokio::test]
 async fn the_service_stops_in_order_although_the_refersion_of_a_merchant_hangs() {
     let partner = Partner::start(&[("REFERSION_TIMEOUT", "1h"), ("SERVER_DRAIN", "50ms")]).await;
     let ann = partner.refersions.accept(ANN);

@@ -6,9 +6,10 @@ use serde_json::json;
 
 #[tokio::test]
 async fn users_with_one_placeholder_as_user_id_are_different_people_and_a_delete_of_it_is_nobodys() {
-    const PLACEHOLDERS: [&str; 16] = [
+    const PLACEHOLDERS: [&str; 17] = [
         "undefined",
         "null",
+        "(null)",
         "nil",
         "none",
         "NaN",
