@@ -188,7 +188,7 @@ pub enum MappingError {
     #[error("Missing name: add a `name` trait, or `firstName` and `lastName`, to the identify call")]
     MissingName,
     /// A delete without `userId` and e-mail address.
-    #[error("Missing userId: a delete must say whom, by `userId` or `email`")]
+    #[error("Missing userId: a delete must name its user by `userId` or `email`")]
     MissingUser,
 }
 

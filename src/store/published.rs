@@ -68,7 +68,7 @@ impl Published {
             }
         }
         if self.failures.lock().due() {
-            tracing::error!(%error, "the store could not commit; what failed changed nothing");
+            tracing::error!(%error, "the store could not commit; nothing of it was stored");
         }
     }
 

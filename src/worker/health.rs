@@ -87,17 +87,17 @@ impl Worker {
                 if trips == 1 {
                     meter.breaker_opened(Cause::RateLimited);
                 }
-                tracing::warn!(%account, ?wait, "Refersion says there are too many calls; the account pauses");
+                tracing::warn!(%account, ?wait, "Refersion answered 429 (too many calls); the account is paused");
             }
             Transition::Opened { cause, wait, trips } => {
                 if trips == 1 {
                     meter.breaker_opened(cause);
                 }
-                tracing::warn!(%account, ?wait, what, "Refersion seems to be down; the account pauses");
+                tracing::warn!(%account, ?wait, what, "Refersion seems to be down; the account is paused");
             }
-            Transition::HalfOpened => tracing::info!(%account, "the pause is over; one request goes first"),
+            Transition::HalfOpened => tracing::info!(%account, "the pause is over; one trial request is sent"),
             Transition::Closed => {
-                tracing::info!(%account, "Refersion takes calls again; deliveries go on");
+                tracing::info!(%account, "Refersion accepts calls again; the account delivers");
             }
             Transition::Halted { wait } => {
                 meter.halted();
@@ -105,7 +105,7 @@ impl Worker {
                     "Refersion rejected the API key; events are kept, and the key is probed until it works");
             }
             Transition::Resumed => {
-                tracing::info!(%account, "Refersion takes the API key again; deliveries go on");
+                tracing::info!(%account, "Refersion accepts the API key again; the account delivers");
             }
         }
         self.publish_health();

@@ -201,7 +201,7 @@ impl Worker {
             let (affiliates, added) = (after.seen, std::mem::take(&mut learning.added));
             learning.throttle = BackgroundThrottle::default();
             learning.is_requested = false;
-            tracing::info!(%account, affiliates, added, "Refersion's list of affiliates was read; who is on it is known by e-mail");
+            tracing::info!(%account, affiliates, added, "Refersion's list of affiliates was read; events find them by e-mail without a search");
         }
         learning.progress = after;
         let key = |one: &Remember| AffiliateKey(hash.affiliate(account.as_str(), &one.known.code.0));

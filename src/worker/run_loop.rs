@@ -172,7 +172,7 @@ impl RunLoop {
             // The lease was lost, and soon reports this itself.
             Some(StoreError::NotOwner) => {}
             Some(error) if !std::mem::replace(&mut self.cannot_read, true) => {
-                tracing::error!(%account, %error, "cannot read events from the store; trying again and again");
+                tracing::error!(%account, %error, "cannot read events from the store; it is tried again every second");
             }
             None if std::mem::take(&mut self.cannot_read) => {
                 tracing::info!(%account, "events can be read from the store again");

@@ -118,7 +118,9 @@ impl Maintenance for PostgresStore {
             self.owner.close().await;
         };
         if tokio::time::timeout(CLOSE_WITHIN, close).await.is_err() {
-            tracing::warn!("PostgreSQL is silent; other processes take the accounts over when the lease has ended");
+            tracing::warn!(
+                "PostgreSQL does not answer; other processes take over the accounts when the lease has ended"
+            );
         }
         if let Ok(mut compaction) = self.compaction.try_lock() {
             compaction.session = None; // otherwise it runs to its end, without an effect

@@ -63,7 +63,7 @@ async fn each_event_is_shown_and_one_refused_event_means_exit_code_1() {
       note: country: not a country Refersion allows, so it was left out
 
     delete (without messageId)
-      refused: Missing userId: a delete must say whom, by `userId` or `email`
+      refused: Missing userId: a delete must name its user by `userId` or `email`
 
     refused: Invalid event: an event must be a JSON object
     "#);
