@@ -1,5 +1,4 @@
-//! Assembly of the service: starts every component, connects them, and stops them. The only module that knows every concrete
-//! type.
+//! Assembly of the service: starts every component, connects them, and stops them. It is the only module that knows every concrete type.
 //!
 //! In: the configuration, the runtime for deliveries, and the future that ends the service. Out: the addresses of the
 //! listeners once they are bound, and an error if the service cannot start or has to end.
@@ -147,7 +146,7 @@ const LISTEN_BACKLOG: u32 = 4_096;
 const COMPACT_EVERY: Duration = Duration::from_secs(10);
 /// How long entries of the ledger are collected before they are written together.
 const WRITE_LEDGER_AFTER: Duration = Duration::from_secs(1);
-/// So many operators' reloads may wait for the one that runs.
+/// The most operators' reloads that may wait for the running one.
 const MAX_WAITING_RELOADS: usize = 4;
 /// How often the store makes a test commit, so that health is up to date while no event arrives.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -194,7 +193,7 @@ pub async fn serve(
     let sampling = tokio::spawn(series.clone().run());
     let (reload, requests) = mpsc::channel(MAX_WAITING_RELOADS);
     let operators = admin_router(&context, &registry, series, reload, addresses.ops);
-    // Its handlers see the address of the peer.
+    // The handlers of the operators' listener see the address of the peer.
     let of_peer = move |peer: SocketAddr| operators.clone().layer(Extension(ConnectInfo(peer)));
     let private = tokio::spawn(http::listen(ops, of_peer, limits.operators, shutdown.clone().cancelled_owned()));
     let leases = LeaseRenewal::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());

@@ -96,7 +96,7 @@ pub(super) async fn of(admin: &Admin) -> ServiceStatus {
         ready: readiness.is_ready(),
         message: readiness.message().to_owned(),
         pending: store.pending,
-        // What was measured may be some seconds old.
+        // The measurement may be some seconds old.
         oldest_pending_at: measured
             .filter(|_| store.pending > 0)
             .and_then(|measured| measured.oldest_pending.into_values().min()),

@@ -1,4 +1,4 @@
-//! The accounts for the operators' listener.
+//! The directory of accounts for the operators' listener.
 //!
 //! In: the registry of endpoints, and the configuration. Out: names, signals and rules.
 

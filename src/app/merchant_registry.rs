@@ -67,7 +67,7 @@ struct MerchantAccount {
 struct ActiveAccount {
     endpoint: Arc<AccountEndpoint>,
     worker: Worker,
-    /// The shared context, with a shutdown of its own: removing the account's API key cancels it, too.
+    /// The shared context with a separate shutdown. The removal of the account's API key cancels it, too.
     context: AppContext,
 }
 
@@ -79,7 +79,7 @@ impl ActiveAccount {
     }
 }
 
-/// The API keys of the store, with the accounts they are of.
+/// The API keys of the store, with their accounts.
 pub(super) type StoredApiKeys = Vec<(AccountName, ApiKey)>;
 
 /// Opens every sealed API key of the store; an error if one of them cannot be opened. An API key that only a later one of `seal_keys` opens
@@ -177,7 +177,7 @@ impl MerchantAccounts for MerchantRegistry {
             return admission;
         }
         let (inner, pair) = (Arc::clone(&self.0), hash_key.key_pair(&key));
-        // A task of its own: the key is verified and stored even if the caller disconnects or is answered before.
+        // A separate task: the key is verified and stored even if the caller disconnects or is answered before.
         let task = tokio::spawn(async move { inner.verifier.admit_once(pair, inner.verify(&name, &key)).await });
         match tokio::time::timeout(ADMISSION_TIMEOUT, task).await {
             // Err: the task panicked, which is a bug.
@@ -224,7 +224,7 @@ impl MerchantAccounts for MerchantRegistry {
         for name in self.names().into_iter().filter(|name| !is_kept(name)) {
             tracing::info!(account = %name, "another process has removed an API key");
             let (inner, removed) = (Arc::clone(&self.0), self.0.remove_account(&name));
-            // A task of its own, because the requests in flight finish first.
+            // A separate task, because the requests in flight finish first.
             tokio::spawn(async move { inner.end_removed(&name, removed).await });
         }
         if unopened > 0 && self.0.log_throttle.may_log(Instant::now()) {
@@ -238,7 +238,7 @@ impl MerchantAccounts for MerchantRegistry {
 
     async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError> {
         let (inner, account) = (Arc::clone(&self.0), account.clone());
-        // A task of its own: the worker ends in order even if the caller disconnects.
+        // A separate task: the worker ends in order even if the caller disconnects.
         let task = tokio::spawn(async move { inner.remove_api_key(&account).await });
         // Err: the task panicked, which is a bug.
         task.await.unwrap_or(Err(StoreError::Closed))

@@ -1,13 +1,13 @@
 //! Reload (hot reload): takes another configuration while the service runs, without downtime.
 //!
 //! In: a function that reads the configuration again, and requests to do so: a signal, an operator's request, or a changed file of a
-//! secret, for instance of a rotated API key. Out: new endpoints, API keys and settings. Invariants: a configuration is taken as a whole
-//! or, with its problems logged, not at all; no request is dropped, because the endpoints are replaced at once and each request continues
-//! with its own; an account has one worker while the process runs, so two never deliver for it: the worker is stopped when the account is
-//! removed, and started again when the account is added again. A changed API key is used from the next request to Refersion on. Requests in
-//! flight end with the former key, and a 401 to one of them does not halt the account (`scheduling/circuit_breaker.rs`). Settings that need
-//! a restart stay as they are, and are named. Deliberately absent: reading the environment ([`crate::cli`]), and comparing configurations
-//! ([`crate::config::SettingChange`]).
+//! secret, for instance of a rotated API key. Out: new endpoints, API keys and settings. Invariants: a configuration is applied as a whole,
+//! or not at all, and then its problems are logged; no request is dropped, because the endpoints are replaced at once and each request
+//! continues with the endpoint that it began with; an account has one worker while the process runs, so two never deliver for it: the
+//! worker is stopped when the account is removed, and started again when the account is added again. A changed API key is used from the
+//! next request to Refersion on. Requests in flight end with the former key, and a 401 to one of them does not halt the account
+//! (`scheduling/circuit_breaker.rs`). Settings that need a restart stay as they are, and are named. Deliberately absent: reading the
+//! environment ([`crate::cli`]), and comparing configurations ([`crate::config::SettingChange`]).
 
 use super::context::AppContext;
 use super::merchant_registry::{MerchantRegistry, new_pool};
@@ -104,7 +104,7 @@ impl ConfiguredAccount {
     }
 }
 
-/// A client for the account, with connections of its own.
+/// A client for the account, with separate connections.
 pub(super) fn new_client(account: &AccountConfig, timeout: Duration) -> Result<Client, ClientBuildError> {
     ConnectionPool::new(&account.base_url, timeout)?.client(&account.api_key)
 }

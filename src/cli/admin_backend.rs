@@ -1,4 +1,4 @@
-//! The backend of the operators' commands: the operators' API over the store itself while no service runs on it, otherwise that of the
+//! The backend of the operators' commands: the operators' API over the store itself while no service runs on it, otherwise the API of the
 //! running service.
 //!
 //! In: the target ([`BackendArgs`]), and an operation on dead letters, e-mail conflicts, events or a user's data. Out: its result, or an
@@ -142,7 +142,7 @@ impl AdminBackend {
         Ok(revealed.and_then(|revealed: RevealedEvent| revealed.body))
     }
 
-    /// Replays dead letters; with `to` to this account, because their own is gone. The list has the result of each.
+    /// Replays dead letters. `to`: the account to which they are moved, because their own is gone. The list has the result of each.
     pub(super) async fn replay(&self, ids: &[i64], to: Option<&str>) -> Result<Vec<ReplayResult>, String> {
         self.api.post("/api/v1/dead-letters/replay", &json!({"ids": ids, "to": to})).await
     }

@@ -1,7 +1,8 @@
-//! The operators' API, as the commands use it: that of a running service, or of a store that the command has opened itself.
+//! The client of the operators' API for the commands: it calls a running service, or the routes over a store that the command has opened
+//! itself.
 //!
-//! In: a path with its parameters, or a body. Out: the JSON of the answer, or an error as text, with what the API says in its
-//! problem. A service gets the token of the configuration; reading from a loopback listener needs none.
+//! In: a path with its parameters, or a body. Out: the JSON of the answer, or an error as text, with the message of the API's problem. A
+//! service gets the token of the configuration; reading from a loopback listener needs none.
 
 use super::http_client::{Credentials, HttpClient, Received};
 use crate::admin::ProblemDetails;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-/// The API, and where it is.
+/// The API, and the way to call it.
 pub(super) struct AdminClient {
     url: Url,
     transport: Transport,
@@ -42,23 +43,23 @@ const HINT: &str =
     "the service that has the store open answers operators on its OPS_LISTEN; pass that address with --ops";
 
 impl AdminClient {
-    /// That of the service whose operators' listener is at `url`.
+    /// The API of the service whose operators' listener is at `url`.
     pub(super) fn new(url: Url, config: &Config) -> Result<Self, String> {
         Ok(Self { url, transport: Transport::Http(HttpClient::new(REQUEST_TIMEOUT)?, config.ops.token.clone()) })
     }
 
-    /// That of a store on which no service with this configuration runs.
+    /// The API of a store on which no service with this configuration runs.
     pub(super) fn of_store(store: Arc<dyn Store>, config: &Config) -> Result<Self, String> {
-        let url = Url::parse("http://localhost/").map_err(|error| error.to_string())?; // its paths alone count
+        let url = Url::parse("http://localhost/").map_err(|error| error.to_string())?; // only its paths are used
         Ok(Self { url, transport: Transport::Direct(store_api(store, config)) })
     }
 
-    /// The answer to `GET path` with the parameters of this object that are not null.
+    /// The answer to `GET path`. The members of `query` that are not null are its parameters.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &Value) -> Result<T, String> {
         self.send(Method::GET, path, query, None).await?.read()
     }
 
-    /// The answer to `GET path` with these parameters, or `None` for a 404.
+    /// The answer to `GET path` without parameters, or `None` for a 404.
     pub(super) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, String> {
         self.send(Method::GET, path, &Value::Null, None).await?.read_if_found()
     }
@@ -68,7 +69,7 @@ impl AdminClient {
         self.send(Method::POST, path, &Value::Null, Some(body)).await?.read()
     }
 
-    /// The answer to `POST path` with such parameters and without a body.
+    /// The answer to `POST path` without a body. The members of `query` that are not null are its parameters.
     pub(super) async fn post_query<T: DeserializeOwned>(&self, path: &str, query: &Value) -> Result<T, String> {
         self.send(Method::POST, path, query, None).await?.read()
     }
@@ -105,7 +106,7 @@ impl AdminClient {
     }
 }
 
-/// The status and the body of the answer of these routes.
+/// Calls these routes; returns the status and the body of the answer.
 async fn call(router: Router, method: Method, url: &Url, json: Option<String>) -> Result<(u16, Vec<u8>), axum::Error> {
     let request = Request::builder().method(method).uri(url.as_str()).header("Content-Type", "application/json");
     let request = request.body(Body::from(json.unwrap_or_default())).map_err(axum::Error::new)?;

@@ -6,8 +6,8 @@
 use super::{CommandResult, fail};
 use std::io::{IsTerminal as _, Write as _};
 
-/// Asks `question` on the terminal. An error, which is printed, if the answer is not yes, or if there is no terminal. `why`: what speaks against it; `done`: what
-/// would have been done.
+/// Asks `question` on the terminal. Err: the answer is not yes, or there is no terminal; the error is printed. `why`: the reason for the
+/// question; `done`: the action, as in "nothing was erased".
 pub(super) fn confirm(question: &str, why: &str, done: &str) -> CommandResult {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Err(fail(&format!("{why}, and there is no terminal to ask for confirmation: pass --yes")));

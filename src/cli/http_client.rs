@@ -1,4 +1,4 @@
-//! The HTTP client of the command line, for a service of our own.
+//! The HTTP client of the command line, for requests to a running service.
 //!
 //! In: a URL and a body. Out: the status and the body of the response, or an error as text. Invariants: no redirects, a timeout for the
 //! whole request, and a limit on the body; without [`HttpClient::with_tls`] also `http` only, and no proxy from the environment: the
@@ -21,7 +21,7 @@ pub(super) struct HttpClient {
     tls: bool,
 }
 
-/// Whom a request is from.
+/// The sender of a request.
 pub(super) enum Credentials<'a> {
     None,
     /// An operator.

@@ -118,11 +118,11 @@ struct ConfigArgs {
     files: Vec<PathBuf>,
 }
 
-/// A bad configuration. It is the number of `EX_USAGE` in sysexits.h, where `EX_CONFIG` (78) would fit better: 64 is what was
-/// released first, and a code that supervisors may look for is not changed. Wrong usage is 2, clap's own code.
+/// The exit code of a bad configuration: `EX_USAGE` of sysexits.h. `EX_CONFIG` (78) would fit better, but 64 was released first, and
+/// supervisors may look for it. Wrong usage is 2, clap's own code.
 const BAD_CONFIGURATION: u8 = 64;
 
-/// What a command returns; of one that failed, the exit code, after the reason was printed.
+/// The result of a command. Err: the exit code of a failed command, after the reason was printed.
 type CommandResult<T = ()> = Result<T, ExitCode>;
 
 /// Runs the command that the process's arguments name. Returns its exit code.
@@ -251,8 +251,8 @@ fn hangups() -> Arc<Notify> {
     requested
 }
 
-/// From this call on, a file that would grow beyond what the process may write (`ulimit -f`) is an error of that write, as a full disk is.
-/// Otherwise the system ends the process.
+/// From this call on, a write beyond the largest file that the process may write (`ulimit -f`) is an error, as on a full disk. Otherwise
+/// the system ends the process.
 fn outlive_full_files() {
     #[cfg(unix)]
     {

@@ -259,7 +259,7 @@ mod tests {
             ("CONNECT_REDIRECT_URL", "https://a/connect/callback"),
         ];
         let (old, text) = (load(&[], &CONNECT), |config: &Config| format!("{config:?}"));
-        // The first has no field of its own; the second is not shown, and is kept together with its section.
+        // The first has no separate field; the second is not shown, and is kept together with its section.
         let not_seen = ["REFERSION_ALLOW_PLAIN_HTTP", "CONNECT_CLIENT_SECRET"];
         for spec in SETTINGS.iter().filter(|spec| !not_seen.contains(&&*spec.env())) {
             let name = spec.env();

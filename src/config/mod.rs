@@ -132,7 +132,7 @@ pub struct OpsConfig {
     pub listen: SocketAddr,
     /// The token of operators: at least 16 characters of ASCII. `None`: nothing can be changed through the listener.
     pub token: Option<SecretString>,
-    /// How many configured accounts have metrics and charts of their own; above zero. Further ones share theirs.
+    /// The number of configured accounts with separate metrics and charts; above zero. Further ones share theirs.
     pub metrics_accounts: usize,
 }
 

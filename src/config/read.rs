@@ -54,7 +54,7 @@ impl Reader {
 
     /// Notes that a required setting is missing; `text` says why it is required and how to set it.
     pub(super) fn missing(&mut self, spec: SettingSpec, text: &str) {
-        // The setting may be in a source that could not be read, which is a problem of its own.
+        // The setting may be in a source that could not be read, which is a separate problem.
         if !self.layers.incomplete {
             self.problems.push(ConfigProblem::new(&spec.path(), &SettingOrigin::Whole, text));
         }

@@ -30,7 +30,7 @@ use subtle::ConstantTimeEq;
 /// How long a step may take.
 pub const LIFETIME: Duration = Duration::from_mins(10);
 
-/// The random number that connects the two halves of a flow; drawn anew for each step.
+/// The random number that connects the two halves of a flow; each step draws another one.
 pub type Nonce = [u8; 16];
 
 const COOKIE: &str = "connect cookie";

@@ -120,7 +120,7 @@ impl Refusal {
         }
     }
 
-    /// Whether the page offers another request to Segment, with the API key that was entered before; else to begin again with the API key.
+    /// Whether the page offers another request to Segment with the entered API key. Otherwise it offers to enter the API key again.
     pub fn can_try_again(self) -> bool {
         !matches!(self, Self::NotOurs | Self::Expired | Self::OtherBrowser | Self::AlreadyInstalled)
     }

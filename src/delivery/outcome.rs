@@ -157,7 +157,7 @@ pub enum PermanentFailure {
         /// Refersion's message, without the values that this service sent.
         words: String,
     },
-    /// The new e-mail of a known user belongs to another affiliate, and the call cannot go without it.
+    /// The new e-mail of a known user belongs to another affiliate, and the call cannot be sent without it.
     EmailTaken,
     /// Refersion answered success, but these fields did not change, and it gave no reason.
     NotApplied(Vec<String>),

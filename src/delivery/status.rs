@@ -59,8 +59,9 @@ pub(super) fn confirm(input: &PlanInput<'_>, wanted: &Identify, known: &mut Know
     }
 }
 
-/// Handles the present status in the reply to `get`, before the wanted one is set or after "not changed". A final status
-/// (denied, disabled) is the merchant's decision, even if the event states the same one. It is ours only if we asked for it and know no answer.
+/// Handles the present status in the reply to `get`, before the wanted one is set or after "not changed". A final status (denied, disabled)
+/// is the merchant's decision, even if the event states the same one. It is this service's status only if a call of this service was to set
+/// it, and the answer to that call is not known.
 pub(super) fn on_read_back(
     input: &PlanInput<'_>,
     wanted: &Identify,

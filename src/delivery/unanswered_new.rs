@@ -6,9 +6,8 @@
 //!
 //! These values are kept as keyed hashes, of the fields that `get` returns
 //! ([`is_returned_by_get`](crate::domain::Field::is_returned_by_get)). If a later `new` of the event is answered "taken", the affiliate
-//! with the e-mail is read back and compared with them. Invariant: an answered `new` is not recorded here: its
-//! mark is removed with the answer. Deliberately absent: the
-//! comparison of fields that `get` does not return.
+//! with the e-mail is read back and compared with them. Invariant: an answered `new` is not recorded here, because its mark is removed with
+//! the answer. Deliberately absent: the comparison of fields that `get` does not return.
 
 use crate::domain::{Fingerprint, HashKey, Profile};
 use serde::{Deserialize, Deserializer, Serialize};

@@ -1,9 +1,9 @@
 //! A Refersion account (a tenant of this service): its name in this service, and its API key.
 //!
-//! In: the API key as Segment's settings hold it, `publickey.secretkey`. Out: the pair, split at the first `.` (Refersion API
-//! contract). Invariants: both halves are non-empty, printable ASCII without blanks and colons, so that they fit into a header
-//! and into Basic credentials; the secret is never printed, and compared in constant time only. The public half is shown, so a pair whose
-//! prefixes show that its halves are swapped is an error.
+//! In: the API key as Segment's settings hold it, `publickey.secretkey`. Out: the pair, split at the first `.` (Refersion API contract).
+//! Invariants: both halves are non-empty, printable ASCII without blanks and colons, so that they fit into a header and into Basic
+//! credentials; the secret is never printed, and compared in constant time only. The public half is shown, so a pair is an error if its
+//! prefixes show swapped halves.
 
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
@@ -57,7 +57,7 @@ pub enum ApiKeyError {
     /// A blank, a control character, a colon, a quote or a non-ASCII character. Docker passes on the quotes of a file of variables.
     #[error("a blank, a colon, a quote or a character outside ASCII; expected `publickey.secretkey` and nothing else")]
     BadCharacter,
-    /// The secret half stands in front, where it would be shown.
+    /// The halves are swapped, so the secret half would be shown.
     #[error("the secret key (`sec_…`) in front of the public key (`pub_…`); expected `publickey.secretkey`")]
     Swapped,
 }

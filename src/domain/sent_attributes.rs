@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// The attributes of one affiliate that were last sent.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SentAttributes {
-    /// By name, in order: a dozen entries are cloned sooner than a map's.
+    /// Sorted by name. A list of a dozen entries is cloned faster than a map.
     attributes: Vec<(Cow<'static, str>, Sent)>,
     /// The hash of an e-mail address that belongs to another affiliate, so that Refersion rejected it.
     taken_email: Option<[u8; 8]>,
@@ -134,7 +134,7 @@ impl SentAttributes {
         }
     }
 
-    /// The index of the attribute with this name, or that at which to insert it.
+    /// The index of the attribute with this name. Err: the index at which to insert it.
     fn position(&self, name: &str) -> Result<usize, usize> {
         self.attributes.binary_search_by(|(own, _)| (**own).cmp(name))
     }

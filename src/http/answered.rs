@@ -27,7 +27,7 @@ pub(super) struct Answered {
     pub(super) events: usize,
     /// The event of a request with a single one, if it reached the event log.
     pub(super) event: Option<EventId>,
-    /// Why the request was refused, as the answer says it, if it was the request's fault.
+    /// The reason of the refusal, in the words of the answer, if the request was at fault.
     pub(super) refusal: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl Answered {
         Self { status: response.status(), response: response.into_response(), events: 0, event: None, refusal }
     }
 
-    /// What the log says of a request with this response.
+    /// The reason of the refusal with this response, if the request was at fault.
     pub(super) fn refusal_of(response: &ApiResponse) -> Option<String> {
         let own_fault = matches!(response.status(), EventStatus::Rejected | EventStatus::TooLarge);
         own_fault.then(|| response.message().into_owned())

@@ -1,7 +1,7 @@
 //! Appends events to the event log (the queue of the delivery worker), even if the client disconnects meanwhile.
 //!
 //! In: events. Out: for each, whether it was appended. Invariant: an append that has begun runs to its end, and then the worker is woken if
-//! an event was accepted. It runs in the task of its request, and moves to a task of its own when the client disconnects or is answered
+//! an event was accepted. It runs in the task of its request, and moves to a separate task when the client disconnects or is answered
 //! before, so the usual request needs no second task. Deliberately absent: transactions and group commit, which the store has.
 
 use super::AccountEndpoint;
@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 /// The longest time from the receipt to the answer of a request whose API key was verified, whatever the store does. Segment waits 5
 /// seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
-/// The longest admission after which an append needs no timeout of its own: the store gives an append up after 3 seconds.
+/// The longest admission after which an append needs no separate timeout: the store gives an append up after 3 seconds.
 const SHORT_ADMISSION: Duration = Duration::from_secs(1);
 
 /// How long a request waits for its append after an admission of this length. `None`: as long as the store itself waits.
@@ -71,7 +71,7 @@ fn end(span: Option<Span>, accepted: usize, error: Option<&StoreError>) {
 
 type Append = Pin<Box<dyn Future<Output = Result<Vec<Appended>, StoreError>> + Send>>;
 
-/// An append that continues in a task of its own if it is dropped before its end.
+/// An append that continues in a separate task if it is dropped before its end.
 struct CompleteOnDrop(Option<Append>);
 
 impl Future for CompleteOnDrop {

@@ -1,10 +1,10 @@
 //! Serves a listener: accepts connections and limits what each may cost before a request is authenticated.
 //!
 //! In: a bound listener, and a router for each peer. Out: responses, until the service shuts down; then every request in flight is answered
-//! and every connection is closed. Invariants: a connection whose request header does not arrive in time, or is too large, is
-//! closed; the number of open connections is limited, and further ones wait in the system's backlog; an error of one connection
-//! ends no other; a client that closes its side after its request (half-close) is answered. The loop is our own because `axum::serve` (0.8) limits neither the time for a header nor the connections.
-//! Deliberately absent: TLS and HTTP/2, which a proxy terminates; limits of bodies (`body`).
+//! and every connection is closed. Invariants: a connection whose request header does not arrive in time, or is too large, is closed; the
+//! number of open connections is limited, and further ones wait in the system's backlog; an error of one connection ends no other; a client
+//! that closes its side after its request (half-close) is answered. The accept loop is our own because `axum::serve` (0.8) limits neither
+//! the time for a header nor the connections. Deliberately absent: TLS and HTTP/2, which a proxy terminates; limits of bodies (`body`).
 
 use axum::Router;
 use axum::serve::{Listener as _, ListenerExt as _};

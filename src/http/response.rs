@@ -13,10 +13,10 @@
 //! | error: a bug | 500 | sends it again |
 //! | unavailable: not stored, a key that could not be verified, shutting down | 503 | sends it again |
 //!
-//! If Refersion rejects a key that it accepted before, the event is stored all the same, and is delivered once the key works: Segment
-//! discards its copy, and an array is accepted.
+//! If Refersion rejects a key that it accepted before, an event is stored all the same, and is delivered once the key works. A single event
+//! is answered 401, so Segment discards its copy; an event of an array is accepted.
 //!
-//! Each event of an array or a batch has a result of its own in `results`, with one of these statuses. The code of the whole is that of the
+//! Each event of an array or a batch has its own result in `results`, with one of these statuses. The code of the whole is that of the
 //! first that occurs of: error, accepted, done (200), rejected, another refusal, unsupported ([`combined`]). So an array is 4xx only if
 //! none of its events was accepted or done. If its events cannot be stored, or the backlog is full, the whole is 503 or 429, and none of
 //! them is stored. `http/parse.rs` decides about each event.

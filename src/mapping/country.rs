@@ -27,7 +27,7 @@ pub(super) fn code(name: &str) -> Option<&'static str> {
     found.copied().or_else(|| with_its_code(name))
 }
 
-/// The country of a name behind which its own code stands in brackets, as shops write it: `United Kingdom (UK)`.
+/// The country of a name that is followed by its own code in brackets, as shops write it: `United Kingdom (UK)`.
 fn with_its_code(name: &str) -> Option<&'static str> {
     let (name, behind) = name.trim().strip_suffix(')')?.rsplit_once('(')?;
     let [named, behind] = [name, behind].map(|text| CODES.get(&normalize(&without_the(text))));

@@ -86,7 +86,7 @@ pub(super) fn identify(
 pub(super) struct Candidate<'a> {
     pub(super) user: &'a User,
     pub(super) profile: &'a Profile,
-    /// Why the event has no e-mail although there is something in its place.
+    /// The error if the event has a value for the e-mail that is no e-mail address.
     pub(super) email_error: Option<&'a MappingError>,
     /// Whether `[mapping.create_if]` holds, if its trait is stated.
     pub(super) condition: Option<bool>,

@@ -3,8 +3,8 @@
 //! In: traits. Out: the two fields in a profile, by Segment's own rules. The first name is `firstName` if it is a string, else the part of
 //! `name` before its first blank. The last name is `lastName`, else the rest of `name`. A `name` that is not a string does not count.
 //! `given_name` and `family_name`, the claims of OpenID, stand for `firstName` and `lastName`, and `fullName` for `name`. `undefined` and
-//! the like are no part of a name: programs put `undefined undefined` together of two absent halves. Deliberately absent: the placeholder
-//! for a missing first or last name ([`super::identify`]), and the order of names in other languages.
+//! the like are no part of a name: programs join two absent halves to `undefined undefined`. Deliberately absent: the placeholder for a
+//! missing first or last name ([`super::identify`]), and the order of names in other languages.
 
 use super::text;
 use crate::domain::{Field, Profile};

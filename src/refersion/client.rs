@@ -219,7 +219,7 @@ fn headers(key: &ApiKey) -> Result<HeaderMap, ClientBuildError> {
     headers.insert("Refersion-Secret-Key", secret);
     headers.insert(CONTENT_TYPE, json.clone());
     headers.insert(ACCEPT, json);
-    // Without the header any encoding may come (RFC 9110); none is decoded here.
+    // Without this header, an answer may have any encoding (RFC 9110), and none is decoded here.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     Ok(headers)
 }

@@ -40,7 +40,7 @@ pub fn reply(call: &Call, sent: &Value, response: &RawResponse<'_>, now: SystemT
     reply_with_body(call, sent, response, json(response.body).as_ref(), now)
 }
 
-/// The JSON of a body; none if it is not JSON. A byte order mark in front of it, which PHP lets through, does not matter.
+/// The JSON of a body; none if it is not JSON. A byte order mark before it is ignored, because PHP lets one through.
 pub(super) fn json(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)).ok()
 }
@@ -165,7 +165,7 @@ fn batch_too_long(messages: &[String]) -> Option<String> {
     messages.iter().find(|message| message.contains("Max number of elements")).cloned()
 }
 
-/// Whether what was asked for is not part of the account's plan: then no retry helps.
+/// Whether the account's plan lacks the feature of the call. Then no retry helps.
 fn plan_lacks_feature(messages: &[String]) -> bool {
     messages.iter().any(|message| message.contains("account plan does not support"))
 }

@@ -43,7 +43,7 @@ impl SandboxAffiliate {
     }
 }
 
-/// How many numbers there are for a first affiliate. Its id then has at most ten digits, its code at most six characters.
+/// The number of possible first affiliates. Its id then has at most ten digits, its code at most six characters.
 pub(super) const FIRST_NUMBERS: u64 = CODES * 36 * 36;
 
 /// All affiliates, with indexes by identifier.

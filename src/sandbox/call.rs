@@ -110,7 +110,7 @@ impl SandboxState {
     }
 }
 
-/// Whether the headers have the account's API key or, if the account has none of its own, any well-formed one.
+/// Whether the headers have the account's API key. If the settings name none, any well-formed key is accepted.
 fn api_key_accepted(key: Option<&ApiKey>, headers: &HeaderMap) -> bool {
     let half = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let (Some(public), Some(secret)) = (half("Refersion-Public-Key"), half("Refersion-Secret-Key")) else {

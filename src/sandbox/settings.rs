@@ -23,8 +23,8 @@ pub struct SandboxSettings {
     pub page_size: usize,
     /// The offers of the account, the default offer first. Empty: every offer exists, and the default is 1.
     pub offers: Vec<u64>,
-    /// The number of the first affiliate: its id and its code follow from it, and 0 is the affiliate of the contract's examples. Random
-    /// by default: a service that keeps its store while the sandbox starts anew must not take a new affiliate for one of before.
+    /// The number of the first affiliate: its id and its code follow from it, and 0 is the affiliate of the contract's examples. Random by
+    /// default: a service may keep its store while the sandbox is restarted, and must not take a new affiliate for an earlier one.
     pub first_affiliate: u64,
     /// Whether `get` shows the numeric id as a text, as in the contract's declaration, or as a number, as in its example.
     pub ids_as_text: bool,

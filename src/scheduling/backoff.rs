@@ -5,8 +5,8 @@
 //! `DELIVERY_RETRY_MIN` (`1s`) and `DELIVERY_RETRY_MAX` (`5m`), here `min` and `max`.
 //!
 //! In: the number of failures, a random number from 0 to 1, and `Retry-After`. Out: a wait. Invariant: no wait is shorter than `min` or
-//! than `Retry-After`, of which a day counts at most. Deliberately absent: drawing the random number, and waiting; the decision which replies are retried
-//! (`refersion/response.rs`); the time after which an event becomes a dead letter (`worker/settlement.rs`).
+//! than `Retry-After`, which counts as a day if it is longer. Deliberately absent: drawing the random number, and waiting; the decision
+//! which replies are retried (`refersion/response.rs`); the time after which an event becomes a dead letter (`worker/settlement.rs`).
 
 use std::time::Duration;
 

@@ -3,8 +3,9 @@
 //! In: calls, each with the handle of its delivery. Out: batches. First come, first served (FIFO); an `edit` or a `status_change` is
 //! batched with all pending calls of its kind. While two requests that could have been batched are in flight, further ones go out only as
 //! full batches: calls gather meanwhile, so Refersion gets fewer requests the longer it takes. A batch also waits for announced calls (of
-//! deliveries that have begun and made no call yet), but never for a fixed time. Invariants: a call that must go alone goes alone; no request names an affiliate twice. Deliberately absent: the
-//! number of requests that may be in flight ([`super::AccountHealth`]), and making requests.
+//! deliveries that have begun and made no call yet), but never for a fixed time. Invariants: a call that must go alone goes alone; no
+//! request names an affiliate twice. Deliberately absent: the number of requests that may be in flight ([`super::AccountHealth`]), and
+//! making requests.
 
 use crate::delivery::Call;
 use std::collections::{HashSet, VecDeque};

@@ -2,15 +2,15 @@
 //! of the account are suspended.
 //!
 //! In: replies. Out: state transitions. A 429 opens it: Refersion counts calls per account, so a 429 to one event concerns all
-//! ([`super::AccountHealth`] passes on those that are not about the rate only if they ask for a wait). An outage opens it, too: consecutive failures of calls for
-//! [`OUTAGE`] different events (the threshold). One event that always fails is no outage.
-//! It stays open for the cooldown (its open duration, or reset timeout), an exponential backoff between `DELIVERY_RETRY_MIN` and
-//! `DELIVERY_RETRY_MAX` that is never shorter than `Retry-After`. Then one trial request goes first (half-open): a success closes the
-//! breaker, a 429 or a further outage opens it again, and after any other failure another trial request goes first. A 401 halts the account
-//! until a probe succeeds or a new API key arrives. Invariants: there is one state, so the account is never open and halted at once; no
-//! request begins before a `Retry-After` is over, whatever the replies meanwhile; a request that began before the last change of the
-//! breaker neither closes nor trips it by a success or a failure. A 429 always trips it, because it is about the present. Deliberately
-//! absent: the number of requests and their rate ([`super::ConcurrencyLimit`], `RateLimit`).
+//! ([`super::AccountHealth`] passes on those that are not about the rate only if they ask for a wait). An outage opens it, too: consecutive
+//! failures of calls for [`OUTAGE`] different events (the threshold). One event that always fails is no outage. It stays open for the
+//! cooldown (its open duration, or reset timeout), an exponential backoff between `DELIVERY_RETRY_MIN` and `DELIVERY_RETRY_MAX` that is
+//! never shorter than `Retry-After`. Then one trial request goes first (half-open): a success closes the breaker, a 429 or a further outage
+//! opens it again, and after any other failure another trial request goes first. A 401 halts the account until a probe succeeds or a new
+//! API key arrives. Invariants: there is one state, so the account is never open and halted at once; no request begins before a
+//! `Retry-After` is over, whatever the replies meanwhile; a request that began before the last change of the breaker neither closes nor
+//! trips it by a success or a failure. A 429 always trips it, because it is about the present. Deliberately absent: the number of requests
+//! and their rate ([`super::ConcurrencyLimit`], `RateLimit`).
 
 use super::{Backoff, RetryWait};
 use crate::domain::{Seq, Timestamp};

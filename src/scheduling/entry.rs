@@ -12,7 +12,7 @@ pub struct Entry {
     pub id: EventId,
     /// The user keys, and the affiliates that they led to when the entry was read.
     pub lane_keys: Vec<LaneKey>,
-    /// Whether the event was begun before: it has progress, failures or a mark. Such an event is the head of a unit of its own.
+    /// Whether the event was begun before: it has progress, failures or a mark. Such an event is the head of a separate unit.
     pub attempted: bool,
     /// The other events that were begun together with this one, in log order. They form one unit again.
     pub followers: Vec<Seq>,

@@ -19,8 +19,8 @@
 //! every second at 100.
 //!
 //! Invariants: the rate is never below [`MIN_RATE`]; time without a request to send is not counted; time in which no request waited for the
-//! rate does not raise it. Deliberately absent: spacing requests ([`super::rate_limit`]), pausing ([`super::circuit_breaker`]), and which
-//! 429s are one ([`super::AccountHealth`]).
+//! rate does not raise it. Deliberately absent: spacing requests ([`super::rate_limit`]), pausing ([`super::circuit_breaker`]), and the
+//! decision which 429s count as one ([`super::AccountHealth`]).
 
 use super::Unrelated429s;
 use super::rate_trial::RateTrial;
@@ -164,8 +164,8 @@ impl Curve {
 }
 
 impl RateSearch {
-    /// A search that continues an earlier one, with its rate and its unrelated 429s. It does not begin below [`MIN_RESTORED`]: a rate
-    /// that only chance 429s have lowered would else last for long.
+    /// A search that continues an earlier one, with its rate and its unrelated 429s. It does not begin below [`MIN_RESTORED`]: a rate that
+    /// only chance 429s have lowered would otherwise last for long.
     pub(super) fn restored(learned: Option<f64>, unrelated: Unrelated429s) -> Self {
         let learned = learned.filter(|rate| rate.is_finite() && *rate > 0.0);
         let curve = learned.map(|rate| Curve::starting_at(rate.max(MIN_RESTORED), PERIOD, true));

@@ -66,10 +66,10 @@ impl RateTrial {
         self.accepted >= REQUESTS * self.usual || self.elapsed >= PERIOD
     }
 
-    /// The proof that one more 429 is, if it is one.
+    /// The measurement of unrelated 429s, if one more 429 is a proof.
     pub(super) fn proof(&self) -> Option<Unrelated429s> {
         let is_late = self.accepted >= PROOF * self.usual;
-        is_late.then(|| Unrelated429s::proved(self.count + 1.0, self.before + self.accepted))
+        is_late.then(|| Unrelated429s::measured(self.count + 1.0, self.before + self.accepted))
     }
 }
 
@@ -93,10 +93,10 @@ mod tests {
         (0..24).for_each(|_| trial.on_accepted());
         assert_eq!(trial.proof(), None);
         trial.on_accepted();
-        assert_eq!(trial.proof(), Some(Unrelated429s::proved(2.0, 125.0)));
+        assert_eq!(trial.proof(), Some(Unrelated429s::measured(2.0, 125.0)));
         let mut next = trial.then(Some((20.0, 10.0)));
         (0..5).for_each(|_| next.on_accepted());
-        assert_eq!((next.rate(), next.proof()), (1.6, Some(Unrelated429s::proved(3.0, 130.0))));
+        assert_eq!((next.rate(), next.proof()), (1.6, Some(Unrelated429s::measured(3.0, 130.0))));
         let same = next.then(None);
         assert_eq!((same.rate(), same.proof()), (1.6, None));
     }

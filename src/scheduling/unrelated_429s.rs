@@ -23,7 +23,7 @@ const ENDED: f64 = 12.0;
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Unrelated429s {
-    /// The number of 429s below the ceiling; 0 without a proof.
+    /// The number of 429s below the ceiling; 0 before a proof.
     pub count: f64,
     /// The number of requests that were accepted below the ceiling.
     pub accepted: f64,
@@ -34,7 +34,7 @@ pub struct Unrelated429s {
 
 impl Unrelated429s {
     /// The measurement after a proof, with `count` unrelated 429s among `accepted` requests.
-    pub(super) fn proved(count: f64, accepted: f64) -> Self {
+    pub(super) fn measured(count: f64, accepted: f64) -> Self {
         Self { count, accepted, since: 0.0, budget: MAX_BUDGET }
     }
 
@@ -89,13 +89,13 @@ mod tests {
 
     #[test]
     fn as_many_are_expected_as_the_budget_has_and_it_grows_by_twice_the_share() {
-        let mut unrelated = Unrelated429s::proved(2.0, 100.0);
+        let mut unrelated = Unrelated429s::measured(2.0, 100.0);
         let expected = |unrelated: &mut Unrelated429s| (0..10).filter(|_| unrelated.expects_429(false)).count();
         for (requests, expects) in [(0, 8), (24, 0), (26, 1), (50, 2), (1_000, 8)] {
             accept(&mut unrelated, requests, false);
             assert_eq!(expected(&mut unrelated), expects, "after {requests} more");
         }
-        let mut often = Unrelated429s::proved(2.0, 4.0);
+        let mut often = Unrelated429s::measured(2.0, 4.0);
         expected(&mut often);
         accept(&mut often, 11, false);
         assert_eq!(expected(&mut often), 2, "of more than a tenth, a tenth is expected");
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_share_is_that_of_the_latest_below_the_ceiling() {
-        let mut unrelated = Unrelated429s::proved(2.0, 100.0);
+        let mut unrelated = Unrelated429s::measured(2.0, 100.0);
         for _ in 0..200 {
             accept(&mut unrelated, 10, true);
             unrelated.expects_429(true);
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn they_have_ended_once_none_came_for_long() {
-        let mut unrelated = Unrelated429s::proved(2.0, 100.0);
+        let mut unrelated = Unrelated429s::measured(2.0, 100.0);
         accept(&mut unrelated, 10_000, false);
         accept(&mut unrelated, 600, true);
         assert!(unrelated.expects_429(false));

@@ -212,7 +212,7 @@ fn identifier(value: RawJson<'_>) -> Option<String> {
     text.filter(|text| !matches!(&**text, "" | "<nil>"))
 }
 
-/// The `messageId`, unless it is what a program prints for none: all its events would be repeats of the first.
+/// The `messageId`, unless it stands for an absent value: all events with it would be repeats of the first.
 fn own_message_id(value: RawJson<'_>) -> Option<String> {
     identifier(value).filter(|id| !stands_for_absent(id))
 }

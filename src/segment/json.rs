@@ -59,7 +59,8 @@ impl<'a> RawJson<'a> {
 
     /// Whether it is `null`, `[]`, `{}`, or a string that is blank or stands for an absent value.
     pub fn is_empty(self) -> bool {
-        // Nearly every string begins with a letter or a digit, but not as `null`, `undefined` or `NaN`, and is not decoded here.
+        // Nearly every string begins with a letter or a digit, but not with that of `null`, `undefined` or `NaN`. Such a string is not
+        // decoded here.
         if let [b'"', first, ..] = self.source().as_bytes()
             && first.is_ascii_alphanumeric()
             && !matches!(first, b'n' | b'u' | b'N')

@@ -20,13 +20,13 @@ pub fn clean_text(text: &str) -> String {
     if stands_for_absent(&line) { String::new() } else { line }
 }
 
-/// Whether `text` is what a program prints for an absent value: Go (and Engage, for a trait), `JavaScript`, and Apple's libraries. In
-/// exactly this case: there are people whose name is Null.
+/// Whether `text` stands for an absent value, as Go (and Engage, for a trait), `JavaScript` and Apple's libraries print it. Letters must
+/// have the same case, because there are people whose name is Null.
 pub fn stands_for_absent(text: &str) -> bool {
     matches!(text, "<nil>" | "null" | "undefined" | "NaN" | "[object Object]" | "(null)")
 }
 
-/// A longer text stands for no absent value, whatever invisible characters are in it.
+/// The longest text that is examined, in bytes: a longer one stands for no absent value, whatever invisible characters are in it.
 const MAX_ABSENT: usize = 64;
 
 /// Whether `text` is clean already, as nearly all texts are. False for texts that are not ASCII, for which this check would be slow.

@@ -8,7 +8,7 @@
 //!
 //! Why not the crate `oauth2`: 5.0 without its default features adds 18 packages, seven of them second versions of crates that are here
 //! already (rand 0.8, sha2 0.10, digest 0.10, thiserror 1 and theirs) and chrono. It would serve for one form and one answer only: Segment
-//! has no PKCE, no refresh tokens and an answer with fields of its own.
+//! has no PKCE, no refresh tokens and an answer with non-standard fields.
 
 mod error;
 mod http;

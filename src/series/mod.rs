@@ -5,7 +5,7 @@
 //! [`Activity`] for each account and for all of them. `ring` keeps intervals, `backlog_trend` estimates when a backlog will be empty (the
 //! ETA); `reasons` has the reasons in words. Invariants: an event costs nothing here, because only the counters of the metrics are read;
 //! the memory is bounded by a setting, because accounts that share a label in the metrics share their series, too. Deliberately absent:
-//! durable counts. A restart begins anew at [`Activity::since`].
+//! durable counts. After a restart, the counts begin at [`Activity::since`].
 
 mod activity;
 mod backlog_trend;
@@ -94,7 +94,7 @@ impl SeriesRecorder {
         estimate(&self.sampled().all.backlog)
     }
 
-    /// The trend of each account with series of its own, by its name.
+    /// The trend of each account with its own series, by its name.
     pub fn backlog_trends(&self) -> BTreeMap<String, BacklogTrend> {
         self.sampled().accounts.iter().map(|(name, series)| (name.clone(), estimate(&series.backlog))).collect()
     }

@@ -22,8 +22,9 @@
 //!    whose progress was saved is one unit again after a restart, at the place of its head, and interrupted.
 //! 7. A pending event ends only by [`Settlement::Done`] (its body is erased), by [`Settlement::Dead`] or [`DeadLetters::set_aside`]
 //!    (kept as a dead letter), or by [`DeadLetters::forget`] (kept as a dead letter without body and keys).
-//! 8. A dead letter stays until it is replayed, moved to another account, or discarded; its id is assigned once. A replay appends it anew, after all pending
-//!    events of its user, and its event id leads to the new entry. It is not replayed while the same event, sent again, is pending.
+//! 8. A dead letter stays until it is replayed, moved to another account, or discarded; its id is assigned once. A replay appends it again,
+//!    after all pending events of its user, and its event id leads to the new entry. It is not replayed while the same event, sent again,
+//!    is pending.
 //! 9. Erased content cannot be recovered: not by a replay and, with SQLite, not from the files once [`Maintenance::compact`] has run. Of rows
 //!    that have no body (keyed hashes, Refersion's identifiers, what is sealed) SQLite may leave a part where it moved them.
 //!    PostgreSQL does not overwrite: a vacuum frees dead tuples for new rows, and until these are written the old bytes are in the
@@ -195,7 +196,7 @@ pub trait DeadLetters: Send + Sync {
     /// One dead letter, with its history and its body.
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError>;
 
-    /// Appends dead letters anew (redelivers, or redrives them), in the order of their ids. [`StoreError::BacklogFull`] if so many do not
+    /// Appends dead letters again (redelivers, or redrives them), in the order of their ids. [`StoreError::BacklogFull`] if so many do not
     /// fit in.
     async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, StoreError>;
 

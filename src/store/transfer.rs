@@ -3,7 +3,7 @@
 //! In: a [`TransferSource`] and a [`TransferTarget`]. Out: the counts of both, which agree. Invariants: the source does not change; the
 //! target is empty before, and afterwards has everything or is as empty as before; no service runs on either of them meanwhile; seqs stay,
 //! so dead letters keep their ids, events keep their followers, and no seq is assigned twice. Deliberately absent: data that is derived
-//! from the log (the deduplication index), which the target makes anew; and the owners of accounts.
+//! from the log (the deduplication index), which the target makes again; and the owners of accounts.
 
 use super::StoreError;
 use async_trait::async_trait;

@@ -18,7 +18,7 @@ use std::borrow::Cow;
 
 /// The label of all accounts whose API keys arrived with requests.
 pub(super) const ARRIVED: &str = "key-*";
-/// The label of the configured accounts that have no label of their own.
+/// The common label of the configured accounts without a separate label.
 pub(super) const OTHER: &str = "(other)";
 /// The label of counts without an account of this service.
 pub(super) const NO_ACCOUNT: &str = "(none)";

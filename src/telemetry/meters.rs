@@ -1,7 +1,8 @@
-//! Which account has which meter, and so which value of the label `account`.
+//! The meters of accounts: which account has which meter, and so which value of the label `account`.
 //!
-//! In: names of accounts. Out: labels and meters. Invariant: the number of meters is bounded: so many configured accounts have one of their
-//! own, and all further ones share one, as all accounts whose API keys arrived with requests do. Deliberately absent: what is counted.
+//! In: names of accounts. Out: labels and meters. Invariant: the number of meters is bounded: a limited number of configured accounts have
+//! separate meters, all further ones share one, and all accounts whose API keys arrived with requests share another. Deliberately absent:
+//! what is counted.
 
 use super::definitions::Families;
 use super::labels::{ARRIVED, AccountLabel, NO_ACCOUNT, OTHER};

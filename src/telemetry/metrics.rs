@@ -35,7 +35,7 @@ struct MetricsInner {
     families: Families,
     /// By status.
     request_durations: Vec<Histogram>,
-    /// So many configured accounts have a meter of their own.
+    /// The most configured accounts with a separate meter.
     max_own: usize,
     meters: Mutex<Meters>,
 }
@@ -102,7 +102,7 @@ struct Gauges {
 }
 
 impl Default for Metrics {
-    /// Any number of configured accounts have series of their own.
+    /// Any number of configured accounts have separate series.
     fn default() -> Self {
         Self::new(usize::MAX)
     }
@@ -113,8 +113,8 @@ fn of_no_account(error: AuthError) -> ReasonLabels {
 }
 
 impl Metrics {
-    /// With every series that is of no account. Up to `max_own` configured accounts will have series of their own, in the order in which
-    /// they are asked for; the further ones share theirs.
+    /// With every series that is of no account. Up to `max_own` configured accounts will have separate series, in the order in which they
+    /// are asked for; the further ones share theirs.
     pub fn new(max_own: usize) -> Self {
         let (families, mut registry) = (Families::default(), Registry::default());
         families.register(registry.sub_registry_with_prefix("refersion_destination"));

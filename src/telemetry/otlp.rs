@@ -1,7 +1,7 @@
 //! The exporter of spans: OTLP over HTTP, with the crates of OpenTelemetry.
 //!
 //! In: spans that have ended. Out: requests to the collector that the environment names. The processor of the SDK collects the spans on a
-//! thread of its own and drops them while its queue is full. Requests run on the service's runtime, with the same HTTP client library as
+//! separate thread, and drops them while its queue is full. Requests run on the service's runtime, with the same HTTP client library as
 //! calls to Refersion. Invariant: a failure to send is logged by OpenTelemetry at its own levels, and has no other effect.
 
 use super::traces::{AttributeValue, Span, SpanKind, TraceContext};

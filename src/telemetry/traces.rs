@@ -1,6 +1,6 @@
 //! Traces: they connect a request with its append, and a delivery with its calls. Exported by OTLP over HTTP.
 //!
-//! In: spans of the services. Out: exports, sent by a thread of their own. Events link the two sides, however long an event is pending. The
+//! In: spans of the services. Out: exports, sent by a separate thread. Events link the two sides, however long an event is pending. The
 //! deliveries of an event form the trace with the id of the event, so `event.id` in a log line is the beginning of a trace id. The append
 //! in the trace of a request links to the traces of its events. A request continues the trace that its `traceparent` names. Invariants:
 //! nothing happens unless [`start`] was called; recording a span neither waits nor fails, and spans are dropped if they cannot be sent; no

@@ -81,7 +81,7 @@ pub(super) async fn show(
     Ok(refreshed(page, view.refreshes()))
 }
 
-/// Which accounts share their charts with this one, which has none of its own.
+/// The accounts that share their charts with this one.
 fn shared_with(account: &AccountStatus) -> Markup {
     html! {
         @if account.configured { "that are configured behind the first " code { "OPS_METRICS_ACCOUNTS" } }

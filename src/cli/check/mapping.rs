@@ -1,10 +1,10 @@
-//! Finds conditions for new affiliates that several events meet only together, while traits are not remembered.
+//! Finds accounts in which a single event must meet the condition for new affiliates (`create_if`), because traits are not remembered.
 
 use super::Finding;
 use crate::config::Config;
 use crate::mapping::Rules;
 
-/// One finding for each account whose `create_if` an event has to meet by itself. It is no fault: each event may have all traits.
+/// One finding for each such account. It is no fault: each event may have all traits.
 pub(super) fn look_at(config: &Config) -> Vec<Finding> {
     let main = [("main".to_owned(), &config.rules)];
     let others = config.accounts.iter().map(|account| (account.name.to_string(), &account.rules));

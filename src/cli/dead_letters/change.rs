@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use std::time::Duration;
 
-/// Replays dead letters; with `to` to this account. `wait`: the time to wait then for the results of their events.
+/// Replays dead letters. `to`: the account to which they are moved; `wait`: the time to wait afterwards for the results of their events.
 pub(super) async fn replay(
     backend: &AdminBackend,
     selection: &Selection,

@@ -36,7 +36,7 @@ pub(super) fn read(first_line: &[u8], rest: impl Read, on_item: OnItem<'_>) -> i
     let mut row = ByteRecord::new();
     while reader.read_byte_record(&mut row)? {
         let line = row.position().map_or(0, |position| position.line() + uncounted);
-        // What follows the quote was read as one cell, however many rows it is.
+        // The reader took all text after the quote for one cell, whatever the number of rows.
         if reader.get_ref().unclosed().is_some_and(|opened| opened < reader.position().byte()) {
             let why = "Invalid row: a quote is opened in it and never closed, so all further lines are a part of it";
             on_item(Item { line, event: Err(why.to_owned()) });

@@ -1,4 +1,4 @@
-//! Whether the last quoted cell of a CSV file is closed. The parser takes the end of the file for the end of the cell.
+//! The check whether the last quoted cell of a CSV file is closed. The parser takes the end of the file for the end of the cell.
 //!
 //! In: the bytes of the file, which pass through. Out: where a cell begins whose quote is open at the end of the file. Invariant: as for
 //! the parser, a quote opens a cell only as its first byte, and a doubled quote inside is a part of the cell.

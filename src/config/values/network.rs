@@ -36,7 +36,7 @@ pub(in crate::config) fn redirect_url(value: &Value) -> Parsed<Url> {
     Ok(url)
 }
 
-/// A URL with a host and without what may be a secret.
+/// A URL with a host, and without credentials, query and fragment: these may be secrets.
 fn plain_url(value: &Value, allowed: &str) -> Parsed<Url> {
     let text = scalar_text(value).unwrap_or_default();
     if text.contains(['@', '?', '#']) {

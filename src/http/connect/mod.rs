@@ -158,7 +158,7 @@ pub(super) async fn callback(State(connect): State<Arc<Connect>>, request: Reque
         Err(refusal) => return connect.refusal(refusal, None),
     };
     let finishing = Arc::clone(&connect);
-    // A task of its own: the code is used up, so the rest must be done even if the browser disconnects.
+    // A separate task: the code is used up, so the rest must be done even if the browser disconnects.
     let finished = tokio::spawn(async move { finishing.finish(flow, &query).await });
     // Err: the task panicked, which is a bug.
     finished.await.unwrap_or_else(|_| ApiResponse::InternalError.into_response())

@@ -69,7 +69,7 @@ fn create(state: &mut SegmentState, name: &str, destination: &Value) -> Result<V
     Ok(shown)
 }
 
-/// Changes what the mask names, and nothing else.
+/// Changes only the fields that the mask names.
 fn update(state: &mut SegmentState, name: &str, body: &Value) -> Result<Value, SandboxResponse> {
     let paths = body["update_mask"]["paths"].as_array().filter(|paths| !paths.is_empty());
     let paths = paths.ok_or_else(|| error(400, "missing update mask"))?;

@@ -68,7 +68,7 @@ async fn decide(State(segment): State<SegmentSandbox>, form: Bytes) -> Response 
     response
 }
 
-/// Sends the browser back to the app, or shows why that cannot be.
+/// Sends the browser back to the app, or shows why that is impossible.
 fn to_app(back: Result<Url, &str>) -> Response {
     match back {
         Ok(url) => to(url.as_str()),

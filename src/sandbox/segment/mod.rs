@@ -1,9 +1,9 @@
 //! A simulated Segment, for trials of "Enable with Segment" without a workspace, and for tests.
 //!
-//! In: a browser, and calls of an app. Out: the consent page of OAuth 2.0, tokens, and the destinations of one workspace, as in
-//! Segment's published contract: exact redirect URLs, codes that are taken once and expire, `install already exists`, a scope of
-//! one destination on the sources that were chosen, 409 and 404. `oauth` has the consent and the tokens, `config_api` the
-//! destinations, `http` the routes, `page` what a person sees. Calls fail as those of the simulated Refersion do ([`Fault`]).
+//! In: a browser, and calls of an app. Out: the consent page of OAuth 2.0, tokens, and the destinations of one workspace, as in Segment's
+//! published contract: exact redirect URLs, codes that are taken once and expire, `install already exists`, a scope of one destination on
+//! the sources that were chosen, 409 and 404. `oauth` has the consent and the tokens, `config_api` the destinations, `http` the routes,
+//! `page` the pages for people. Calls fail as those of the simulated Refersion do ([`Fault`]).
 //!
 //! Where the contract is silent: errors of OAuth have the names of RFC 6749; a second install is rejected when its code is
 //! exchanged, or already by the redirect ([`SegmentSettings::conflict_in_redirect`]), and adds the chosen source to the install
@@ -131,12 +131,12 @@ impl SegmentSandbox {
         }
     }
 
-    /// What the Public API has set up: every destination, with its `subscriptions`.
+    /// The destinations that the Public API has set up, each with its `subscriptions`.
     pub fn public_destinations(&self) -> Vec<Value> {
         self.state().public.destinations()
     }
 
-    /// Changes what the Public API has set up, as the workspace's owner can: each destination with its first subscription.
+    /// Changes each destination that the Public API has set up, with its first subscription, as the workspace's owner can.
     pub fn change_public(&self, change: impl FnMut(&mut Value, &mut Value)) {
         self.state().public.change(change);
     }

@@ -22,8 +22,8 @@ const INSTALL: &str = "installs/7";
 /// How long a token lives, in seconds.
 const TOKEN_LIFETIME: u64 = 3_599;
 
-/// The request for access, checked: `Ok(None)` if the merchant is to decide, else where the browser goes back to. Err: why it cannot go
-/// back.
+/// Checks the request for access. `None`: the merchant is to decide; else the URL to which the browser goes back. Err: the reason why it
+/// cannot go back.
 pub(super) fn check_request(
     settings: &SegmentSettings,
     state: &SegmentState,
@@ -43,7 +43,7 @@ pub(super) fn check_request(
     })
 }
 
-/// What the merchant decided: where the browser goes back to.
+/// Carries out the merchant's decision; returns the URL to which the browser goes back.
 pub(super) fn decide(
     settings: &SegmentSettings,
     state: &mut SegmentState,

@@ -38,7 +38,7 @@ pub enum SegmentCall {
 /// One call.
 #[derive(Clone, Debug, Serialize)]
 pub struct SegmentCallRecord {
-    /// Which.
+    /// The call.
     pub call: SegmentCall,
     /// The status that the client received; `None` if it receives no response.
     pub status: Option<u16>,
@@ -119,7 +119,7 @@ impl SegmentState {
     }
 }
 
-/// A text that nobody guesses.
+/// A random text that nobody can guess.
 pub(super) fn secret() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }

@@ -337,7 +337,7 @@ fn a_pause_is_saved_when_it_begins_changes_and_ends_and_not_between() {
 
 #[test]
 fn a_learned_rate_is_saved_once_it_has_changed_noticeably_and_a_halt_in_any_case() {
-    let unrelated_429s = Unrelated429s::proved(10.0, 100.0);
+    let unrelated_429s = Unrelated429s::measured(10.0, 100.0);
     let learned = Learned { requests_per_second: Some(10.0), concurrency: 10.0, unrelated_429s };
     let with = |change: fn(&mut Learned)| {
         let mut changed = learned.clone();

@@ -95,7 +95,7 @@ fn a_429_below_the_ceiling_is_tried_at_a_rate_that_no_limit_explains() {
         (199, 19, false, "80"),
         (200, 0, false, "90"), // it was about the rate, which is cut by 5 % from where it was
         (0, 20, false, "90"),
-        (25, 1, true, "95"), // it was not: the curve begins anew at the ceiling before
+        (25, 1, true, "95"), // it was not: the curve begins again at the earlier ceiling
     ] {
         let mut search = at(10.0);
         accept(&mut search, 100);
@@ -125,7 +125,7 @@ fn a_429_early_in_a_trial_starts_another_at_what_was_accepted_since() {
 
 #[test]
 fn a_429_that_is_to_be_expected_changes_nothing() {
-    let mut search = RateSearch::restored(Some(10.0), Unrelated429s::proved(2.0, 100.0));
+    let mut search = RateSearch::restored(Some(10.0), Unrelated429s::measured(2.0, 100.0));
     accept(&mut search, 100);
     assert!(!search.on_rate_limited());
     assert_eq!((percent(&search, 10.0), search.learned()), ("95".to_owned(), Some(10.0)));

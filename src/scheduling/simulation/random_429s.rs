@@ -105,7 +105,7 @@ fn a_limit_is_found_after_random_429s_have_ended() {
 fn a_429_that_is_to_be_expected_pauses_the_account_only_for_the_wait_that_it_asks_for() {
     let (now, secs) = (Timestamp(1_000_000), Duration::from_secs);
     for (retry_after, pause) in [(None, None), (Some(secs(0)), None), (Some(secs(9)), Some(secs(9)))] {
-        let learned = Learned { unrelated_429s: Unrelated429s::proved(2.0, 100.0), ..Learned::default() };
+        let learned = Learned { unrelated_429s: Unrelated429s::measured(2.0, 100.0), ..Learned::default() };
         let mut health = AccountHealth::new(limits(16), learned);
         let mut reject = |now, retry_after| {
             let (permit, _) = health.try_acquire(now).expect("a permit");

@@ -1,7 +1,7 @@
 //! Events of an account without a worker: its pending events become dead letters, and dead letters move to another account.
 //!
-//! Invariants: each call is one transaction, so an event is in one place, and in one only. It locks the row of the account that it appends
-//! to or takes from, so no process takes the account over or appends to it meanwhile; dead letters are locked after it, as by a replay.
+//! Invariants: each call is one transaction, so each event is in exactly one place. It locks the row of the account that it appends to or
+//! takes from, so no process takes the account over or appends to it meanwhile; it locks dead letters after that row, as a replay does.
 //! Deliberately absent: mapping an event for another account, which the caller does.
 
 use super::append::Repeats;
@@ -121,7 +121,7 @@ async fn append(
     let accepted = || (0..events.len()).filter(|place| decided[*place].is_ok());
     let wanted: Vec<&NewEvent> = accepted().map(|place| &events[place]).collect();
     let rows = append_rows::insert(session, &wanted, numbers).await?;
-    // By the position among the wanted ones, from 1 on.
+    // By their position among the wanted ones, counted from 1.
     let seqs: HashMap<i64, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let new: BTreeMap<i64, i64> =
         (1..).zip(accepted()).filter_map(|(place, nth)| Some((ids[nth], *seqs.get(&place)?))).collect();

@@ -99,12 +99,12 @@ async fn link(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<(), Er
     if linked.is_empty() {
         return Ok(());
     }
-    // An e-mail that moves from one of these affiliates to another is linked anew, not unlinked.
+    // An e-mail that moves from one of these affiliates to another is linked to the other one, not unlinked.
     let (unlink, link) = ([&with_email as _, &emails as _], [&linked as _, &lead_to as _]);
     try_join(session.execute(UNLINK_EMAILS, &unlink), session.execute(LINK, &link)).await.map(drop)
 }
 
-/// Forgets affiliates and erases users by `changes` of an account, whose last event was received at `received_at`.
+/// Forgets affiliates and erases users as the `changes` of an account say. The last event of the unit was received at `received_at`.
 pub async fn erase(
     session: &Session,
     shared: &Shared,

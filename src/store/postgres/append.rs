@@ -2,13 +2,13 @@
 //!
 //! In: the events of several calls. Out: one answer per event, or why a call was refused. The first round trip locks the rows of the
 //! accounts; calls for the same accounts that arrive while it waits join the group. The second one inserts the events that are no repeats,
-//! and commits: only this happens under the lock, for which other processes wait. For some groups a statement between the two reads what decides about
-//! their events: if there are events for known users only, if the group may not fit into a backlog, or if the tables have ids of earlier
-//! releases. If the server does not answer, or
-//! a commit hangs, the callers wait for [`ANSWER_TIMEOUT`] (3 s) and get [`StoreError::Transient`], which is a 503: Segment sends the
-//! events again. The session is given up after [`DEADLINE`] (6 s). If the commit took place nevertheless, the repeated events are
-//! duplicates. Invariants: a separate statement locks the rows, so the next statement sees everything that was committed under the lock
-//! before; seqs are drawn under the lock, so in an account they are in the order of commits. [`append_decision`] decides about each event.
+//! and commits. Other processes wait for the lock, so nothing else runs under it, except one read for some groups, before the decisions:
+//! for a group with events for known users only, for a group that may not fit into a backlog, and for every group while the tables have ids
+//! of earlier releases. If the server does not answer, or a commit hangs, the callers wait for [`ANSWER_TIMEOUT`] (3 s) and get
+//! [`StoreError::Transient`], which is a 503: Segment sends the events again. The session is given up after [`DEADLINE`] (6 s). If the
+//! commit took place nevertheless, the repeated events are duplicates. Invariants: a separate statement locks the rows, so the next
+//! statement sees everything that was committed under the lock before; seqs are drawn under the lock, so in an account they are in the
+//! order of commits. [`append_decision`] decides about each event.
 
 use super::append_rows::{self, AppendedRows};
 use super::committer::Committer;
@@ -83,7 +83,7 @@ impl Committer for Appender {
             if numbers.iter().all(|(name, number)| locked.get(number) == Some(&name.as_str())) {
                 return Ok(());
             }
-            // A standby that was promoted may lack the accounts that were added last.
+            // A promoted standby may lack the latest accounts.
             session.roll_back().await;
             self.shared.forget_numbers();
         }

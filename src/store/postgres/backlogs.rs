@@ -97,7 +97,7 @@ impl Backlogs {
         }
     }
 
-    /// Events are read and counted in another session from now on, or on another server: nothing is known of where pending events begin.
+    /// From now on events are read and counted in another session, or on another server. So every bound is forgotten.
     pub fn in_another_session(&self) {
         let mut state = self.state.lock();
         state.session += 1;
@@ -163,7 +163,7 @@ impl Backlogs {
 }
 
 impl Bound {
-    /// The bound if a count from this one on found no pending event.
+    /// The bound after a count that began at this one and found no pending event.
     fn after_newest(&self) -> Seq {
         if self.newest_read == Seq::default() { self.first } else { self.first.max(Seq(self.newest_read.0 + 1)) }
     }

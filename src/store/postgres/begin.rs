@@ -108,7 +108,7 @@ fn size(row: &Row) -> Option<(Seq, usize)> {
     Some((Seq(row.get(0)), row.get::<_, Option<i32>>(1)?.try_into().ok()?))
 }
 
-/// The first of these followers whose stored bodies do not exceed the bound. Unpacked bodies are larger.
+/// The longest beginning of this list whose stored bodies together stay within the bound. Unpacked bodies are larger.
 fn that_may_fit(mut seqs: Vec<Seq>, sizes: &HashMap<Seq, usize>) -> Vec<Seq> {
     let mut bytes = 0;
     let fit = seqs.iter().take_while(|seq| {

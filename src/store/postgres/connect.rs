@@ -1,7 +1,7 @@
 //! Connecting to PostgreSQL: the address, the TLS settings, and the checks that a server must pass.
 //!
 //! In: a [`PostgresUrl`]. Out: sessions. Invariants: a server that only reads (a standby) is refused, so of several hosts the primary is
-//! used; each host has its own deadline, so a host that accepts a connection and is silent then does not prevent the next attempt; a peer
+//! used; each host has its own deadline, so a host that accepts a connection and is then silent does not prevent the next attempt; a peer
 //! that becomes silent later is noticed within seconds (TCP keepalive, and a bound on unacknowledged bytes); the password is in no error.
 
 use super::connect_error::{ConnectError, HostError};
@@ -28,7 +28,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEPALIVE_RETRIES: u32 = 3;
-/// The driver's default without a setting in the URL.
+/// The driver's default, for a URL without this setting.
 const DRIVERS_KEEPALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 /// The name of the connections in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "refersion-destination";

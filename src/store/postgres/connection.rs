@@ -2,11 +2,11 @@
 //!
 //! In: requests, which are committed in groups (group commit), and single jobs of any kind. Out: their results. Requests that arrive while
 //! a group waits for its locks join it; requests that arrive while it is being committed form the next group. If a group fails for good,
-//! each of its requests is committed in a transaction of its own, so that a bad one fails alone. Invariants: a job's result is sent after
+//! each of its requests is committed in a separate transaction, so that a bad request fails alone. Invariants: a job's result is sent after
 //! its commit; when the session breaks, the jobs that were sent to it fail, and PostgreSQL may have committed them; no job waits for an
 //! unreachable server: after the first failed attempt to reconnect, jobs fail at once until an attempt succeeds; no caller waits longer
-//! than [`Committer::answer_timeout`] for a silent server. Deliberately absent: the content of a request ([`Committer`]), and repeating
-//! one.
+//! than [`Committer::answer_timeout`] for a silent server. Deliberately absent: the content of a request ([`Committer`]), and repeating a
+//! request.
 
 use super::committer::Committer;
 use super::connect::Connector;
@@ -94,7 +94,7 @@ impl<C: Committer> Connection<C> {
         answer.await.unwrap_or_else(|_| Err(self.lost()))
     }
 
-    /// Runs `work` in a transaction of its own: committed if it succeeds, rolled back if the job fails.
+    /// Runs `work` in a separate transaction: committed if it succeeds, rolled back if the job fails.
     pub async fn transaction<T, E, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,

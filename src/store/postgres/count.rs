@@ -23,7 +23,7 @@ use tokio_postgres::error::SqlState;
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMES_AS_LONG: u32 = 50;
 
-/// Counts in one statement, so as of one moment. Each account is counted from its bound on, by the index of pending events: see
+/// Counts in one statement, so the counts are of one moment. Each account is counted from its bound on, by the index of pending events: see
 /// [`super::read`]. In: numbers of accounts in rising order, and their bounds; other accounts are counted as a whole.
 const COUNT: &str = "SELECT pending.name, pending.events, pending.first, pending.newest, sums.last, sums.dead
     FROM (SELECT coalesce((SELECT max(seq) FROM log), 0) AS last, (SELECT count(*) FROM dead_letters) AS dead) AS sums

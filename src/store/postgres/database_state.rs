@@ -30,12 +30,12 @@ const TABLES: [&str; 15] = [
     "sealed_keys",
 ];
 
-/// What is missing to make these tables, or to migrate them: they are changed by their owner alone.
+/// The missing rights to make these tables, or to migrate them. Only the owner of a table can change it.
 const TO_MIGRATE: &str = "SELECT 'CREATE in its schema'
     WHERE NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
     UNION ALL SELECT 'ALTER ' || relname FROM pg_class
     WHERE relnamespace = current_schema()::regnamespace AND relname = ANY ($1) AND NOT pg_has_role(relowner, 'USAGE')";
-/// What is missing to use them.
+/// The missing rights to use them.
 const TO_USE: &str = "SELECT missing.rights || ' on ' || missing.name FROM (
         SELECT string_agg(wanted.privilege, ', ' ORDER BY wanted.privilege), tables.name
         FROM unnest($1::text[]) AS tables (name),

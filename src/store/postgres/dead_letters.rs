@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
 use tokio_postgres::Error;
 
-/// In which order dead letters are listed, and from which id on.
+/// The order of a list of dead letters, and the id from which it begins.
 #[derive(Clone, Copy, Debug)]
 pub enum From {
     /// The oldest first, with an id above this one.
@@ -24,7 +24,7 @@ pub enum From {
     Before(i64),
 }
 
-/// Where a page ends, and its dead letters.
+/// The end of a page, and its dead letters.
 struct PageStatements {
     end: String,
     letters: String,
@@ -63,7 +63,7 @@ static WHOLE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Up to `limit` dead letters, without history and body; and the id from which to go on.
+/// Up to `limit` dead letters, without history and body; and the id from which the next page begins.
 pub async fn page(
     session: &Session,
     filter: &Filter,
@@ -113,7 +113,7 @@ pub struct Replayed {
     pub appended: Vec<(i32, Seq)>,
 }
 
-/// Appends dead letters of the locked accounts anew, in the order of their ids.
+/// Appends dead letters of the locked accounts again, in the order of their ids.
 pub async fn replay(session: &Session, ids: &BTreeSet<i64>) -> Result<Replayed, Error> {
     let wanted: Vec<i64> = ids.iter().copied().collect();
     // An empty text stands for the body, which is not needed.

@@ -1,4 +1,5 @@
-//! Moments of deletions (tombstones): when the user with a user key was deleted, so that no event from before restores the user.
+//! Moments of deletions (tombstones): for each user key the moment at which its user was deleted, so that no earlier event restores the
+//! user.
 //!
 //! In: user keys of deleted users. Out: the moment of each key. Invariants: only keyed hashes are stored; a key has its latest moment,
 //! until the retention of the latest event that deleted it has passed; the row of the account is locked while a moment is written.

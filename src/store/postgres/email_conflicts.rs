@@ -15,7 +15,7 @@ static CONFLICTS: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Up to `limit` of them after the row `after`, of `account` or of all accounts.
+/// Up to `limit` of these affiliates after the row `after`, of `account` or of all accounts.
 pub async fn email_conflicts(
     session: &Session,
     account: Option<&AccountName>,

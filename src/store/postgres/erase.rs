@@ -1,9 +1,10 @@
-//! Erasure after a delete event: it removes a user's links, remembered traits, and the bodies and user keys of dead letters, which it finds
-//! by index only.
+//! Erasure after a delete event: it removes a user's links and remembered traits, and the bodies and user keys of dead letters. It finds
+//! all of them by index.
 //!
-//! In: user keys of the user, whose affiliate is forgotten already. The search adds the keys beside them in dead letters and in remembered
-//! traits, and so on, except keys that lead to an affiliate, which belongs to another user. Invariant: the row of the account is locked.
-//! Deliberately absent: pending events ([`super::forget`]) and affiliates ([`super::affiliates`]).
+//! In: user keys of the user, whose affiliate is forgotten already. The search adds the keys that stand beside them in dead letters and in
+//! remembered traits, then the keys beside those, and so on. It leaves out keys that lead to an affiliate, because this affiliate belongs
+//! to another user. Invariant: the row of the account is locked. Deliberately absent: pending events ([`super::forget`]) and affiliates
+//! ([`super::affiliates`]).
 
 use super::remembered;
 use super::session::Session;

@@ -8,7 +8,7 @@ use std::error::Error as _;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-/// Why a job did nothing.
+/// The reason why a job had no effect.
 #[derive(Debug)]
 pub enum JobError {
     /// The job was refused.

@@ -1,9 +1,9 @@
 //! Erasure of a user on an operator's request: it finds and erases all data of the user, except events in flight.
 //!
 //! In: user keys, and the number of the account. Out: counts of the erasure. [`crate::store::erasure`] decides which data belongs to the
-//! user. The log is searched beside all other work. Then one transaction erases the findings: it locks the row of the account and first
-//! examines the rows appended since. An erased pending event stays as a dead letter without body and user keys. The moment of the erasure
-//! is kept for each user key and for each affiliate, so neither an event from before nor a page of Refersion's list restores the user.
+//! user. The search of the log runs beside all other work. Then one transaction erases the findings: it locks the row of the account and
+//! first examines the rows appended since. An erased pending event stays as a dead letter without body and user keys. The moment of the
+//! erasure is kept for each user key and for each affiliate, so neither an earlier event nor a page of Refersion's list restores the user.
 //! Invariant: when [`UserSearch::until`] was read under the lock, every event of the account up to it had committed, and later events have
 //! a higher seq. Deliberately absent: bodies, which are not read.
 

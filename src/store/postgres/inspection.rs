@@ -83,7 +83,7 @@ impl Inspection for PostgresStore {
 
     async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError> {
         let (account, mut scan) = (filter.account.as_deref().map(text), EventScan::new(filter, limit.max(1)));
-        // A session of its own, as for a lookup, so that no settlement waits for it.
+        // A separate session, as for a lookup, so that no settlement waits for it.
         let session = self.connector.connect().await?;
         let rows = session.query(&EVENTS, &[&before, &account]).await?;
         for row in &rows {

@@ -4,8 +4,8 @@
 //! In: rows of the log, when there are enough for a block. Out: the blocks that may hold an id or a user key, and the rows in them that do.
 //! A compaction makes filters, in one process at a time. Invariants: blocks do not overlap, and follow each other without a gap; a block is
 //! made when everything up to its end has committed, since seqs of several accounts commit in any order, so no row is missed; a block
-//! without rows is removed; if a user of a block is forgotten, its filter is removed and made anew. Deliberately absent: a `BRIN` index
-//! with Bloom filters, which only fill up when the space of removed rows is used again.
+//! without rows is removed; if a user of a block is forgotten, the filter of the block is removed and made again. Deliberately absent: a
+//! `BRIN` index with Bloom filters, which only fill up when the space of removed rows is used again.
 
 use super::erase::as_slices;
 use super::session::Session;

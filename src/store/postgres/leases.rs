@@ -17,15 +17,15 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// By what this process holds an account: settlements compare it with the row of the account.
+/// The fencing token by which this process holds an account. Settlements compare it with the row of the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseToken {
     /// The number of the account.
     pub account: AccountNumber,
-    /// Drawn whenever the account gets another owner.
+    /// A random number, drawn whenever the account gets another owner.
     pub token: Uuid,
-    /// When the server was started that said so. One that was started at another moment may be a standby that was promoted, which lacks
-    /// what it had not received: there a seq may be that of another event.
+    /// The start of the server that confirmed the token. A server with another start may be a promoted standby: it may lack the latest
+    /// events, and give their seqs to other events.
     pub server: SystemTime,
 }
 
@@ -40,7 +40,7 @@ pub struct Leases {
 #[derive(Debug)]
 struct HeldLeases {
     held: BTreeMap<AccountName, Held>,
-    /// Until when requests may be sent.
+    /// The moment until which requests may be sent.
     until: Instant,
     /// The number of the latest lease.
     number: u64,
@@ -58,9 +58,9 @@ struct Held {
 /// The way in which a lease ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseEnd {
-    /// The account is given to this process, or to any.
+    /// The account is given to this process (`None`: to any).
     Give(Option<ReplicaId>),
-    /// It belongs to another process already, or the server is another one: nothing of it is settled any more.
+    /// The account belongs to another process already, or the server is another one. No event of it is settled under this lease any more.
     Lost,
     /// The account gets a new lease with the same token, because the state that was read may be outdated.
     Again,
@@ -71,14 +71,14 @@ pub enum LeaseEnd {
 pub struct EndedLease {
     /// Its name.
     pub name: AccountName,
-    /// By what it is held.
+    /// The token by which it is held.
     pub token: LeaseToken,
     /// The way in which the lease ends.
     pub ending: LeaseEnd,
 }
 
 impl Leases {
-    /// None yet.
+    /// Without leases.
     pub fn new() -> Self {
         let state = HeldLeases { held: BTreeMap::new(), until: Instant::now(), number: 0 };
         Self { state: Mutex::new(state), unused: Arc::default() }
@@ -91,7 +91,7 @@ impl Leases {
         Some(Lease::of(held.term.subscribe()))
     }
 
-    /// By what the account is held, whether its lease is to end or not; `None` once it was lost.
+    /// The token by which the account is held, also while its lease is ending; `None` once the lease was lost.
     pub fn token(&self, account: &AccountName) -> Option<LeaseToken> {
         let state = self.state.lock();
         state.held.get(account).filter(|held| held.ending != Some(LeaseEnd::Lost)).map(|held| held.token)

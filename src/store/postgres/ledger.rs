@@ -1,9 +1,9 @@
 //! Writing the events that were answered without being appended: rows of the log with an outcome, in the order in which they were recorded.
 //!
 //! In: the events in the [`LedgerBuffer`]. Out: rows. Invariants: a portion is a short transaction on the connection that settles, so no
-//! append waits for it; it locks no account, because its rows are never pending; it has a number before it draws seqs, so that a block of
-//! the log is made only after its end (see [`key_blocks`](super::key_blocks)); user keys of a user who was deleted since the receipt are
-//! left out.
+//! append waits for it; it locks no account, because its rows are never pending; its transaction has a number before it draws seqs, so a
+//! block of the log is made only after the end of the transaction (see [`key_blocks`](super::key_blocks)); user keys of a user who was
+//! deleted since the receipt are left out.
 
 use super::PostgresStore;
 use super::error::JobError;

@@ -80,7 +80,7 @@ async fn remember(
     session.transaction(work).await
 }
 
-/// The affiliates of a page of which neither the affiliate nor a user key is known or was deleted.
+/// The new affiliates of a page: neither the affiliate nor a user key of it is known or was deleted.
 async fn unknown(session: &Session, shared: &Shared, page: &ListedPage) -> Result<Vec<Remember>, Error> {
     let hashes = |affiliate: &Remember| {
         let own = user_keys::affiliate_hash(&shared.hash, &page.account, &affiliate.known.code);

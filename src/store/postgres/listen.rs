@@ -1,6 +1,6 @@
 //! Hints between the processes that share a database, by `NOTIFY`, so that no process waits until it polls the next time.
 //!
-//! In: changes by this process. Out: changes by other processes. Hints are gathered for [`EVERY`] and sent in a transaction of their own,
+//! In: changes by this process. Out: changes by other processes. Hints are gathered for [`EVERY`] and sent in a separate transaction,
 //! because PostgreSQL commits notifying transactions one by one. Invariants: without hints everything works, only later; a hint that cannot
 //! be read is ignored; a hint has only numbers of accounts.
 
@@ -87,7 +87,7 @@ struct Gathered {
 }
 
 impl Hints {
-    /// None yet.
+    /// Without hints.
     pub fn new(me: ReplicaId) -> Self {
         Self { me, gathered: Mutex::default(), added: Notify::new() }
     }

@@ -1,7 +1,7 @@
 //! The lookup of a user or of single events.
 //!
 //! In: a [`LookupQuery`]. Out: a [`Lookup`]. Affiliates are found by their links, events block by block ([`super::key_blocks`]).
-//! Invariants: it changes nothing; it has a session of its own, so no settlement waits for it. Deliberately absent: bodies.
+//! Invariants: it changes nothing; it has a separate session, so no settlement waits for it. Deliberately absent: bodies.
 
 use super::PostgresStore;
 use super::error::JobError;
@@ -21,7 +21,7 @@ use tokio_postgres::Error;
 
 static AFFILIATE: LazyLock<String> = LazyLock::new(|| format!("SELECT {COLUMNS} FROM affiliates WHERE affiliate = $1"));
 
-/// The affiliate that a key leads to, and when the user with it was deleted.
+/// The affiliate that a key leads to, and the moment at which the user with the key was deleted.
 const OF_KEY: &str = "SELECT (SELECT affiliate FROM links WHERE key = $1),
     (SELECT deleted_at FROM deleted_users WHERE key = $2)";
 
@@ -52,7 +52,8 @@ impl PostgresStore {
     }
 }
 
-/// The affiliates that these keys lead to, and that with the key `own`, and when their user was deleted; and all keys of the user.
+/// The affiliates that these keys lead to, the affiliate with the key `own`, the moments at which their user was deleted, and all keys of
+/// the user.
 async fn user(
     session: &Session,
     asked: &[(UserKey, FoundBy)],

@@ -1,6 +1,7 @@
 //! Status, account health and compaction: the trait [`Maintenance`] of the engine.
 //!
-//! Compaction has a session of its own, which is opened when it is first needed: a vacuum may take long, and no other work waits for it.
+//! Compaction has a separate session, because a vacuum may take long and no other work may wait for it. The session is opened when it is
+//! first needed.
 
 use super::connect::Connector;
 use super::key_blocks::Horizon;
@@ -178,7 +179,7 @@ async fn build_filters(session: &Session, horizon: Option<Horizon>) -> Result<Ho
     Horizon::now(session).await
 }
 
-/// Removes expired remembered traits, and those above the limits. Adds the number of users of the second kind to `dropped`.
+/// Removes expired remembered traits, and those above the limits. Adds the number of users above the limits to `dropped`.
 async fn remove_remembered(session: &Session, before: Retention, dropped: &AtomicU64) -> Result<(), Error> {
     while remembered::remove_expired(session, before.traits).await? {}
     loop {

@@ -4,8 +4,8 @@
 //! and [`settle`]. [`read`](mod@read), [`begin`] and [`memory`] read. Invariants: data of an account is changed under the lock of its row
 //! in `accounts`, and data that only its owner may change also under the token of its lease; seqs are drawn under that lock. Two
 //! differences from SQLite follow from several processes: counts of pending events are up to date within about a second ([`backlogs`]);
-//! after an error of append the events may be appended, since a connection may break while PostgreSQL commits, and are duplicates when they
-//! are sent again. Deliberately absent: any rule about users, order, retries or coalescing; and SQL functions, since a database has no
+//! after an error of an append its events may have been appended, since a connection may break while PostgreSQL commits; sent again, they
+//! are duplicates. Deliberately absent: any rule about users, order, retries or coalescing; and SQL functions, since a database has no
 //! version control.
 
 mod account_gone;
@@ -128,7 +128,7 @@ impl PostgresStore {
         accounts.iter().map(first).unzip()
     }
 
-    /// By what this process owns the account.
+    /// The token by which this process owns the account.
     fn token(&self, account: &AccountName) -> Result<LeaseToken, StoreError> {
         let token = self.shared.leases.token(account);
         token.ok_or_else(|| if self.owner.is_closed() { StoreError::Closed } else { StoreError::NotOwner })

@@ -1,7 +1,7 @@
 //! The traits for operators' requests: dead letters, erasure and API keys.
 //!
-//! They run on the connection that settles, so its counts stay exact. The search of the log for a user has a session of its own, beside the
-//! settlements.
+//! They run on the connection that settles, so its counts stay exact. The search of the log for a user has a separate session, so no
+//! settlement waits for it.
 
 use super::dead_letters::{self, From};
 use super::error::JobError;
@@ -98,7 +98,7 @@ impl DeadLetters for PostgresStore {
     }
 }
 
-/// Replays dead letters, or refuses all of them if they do not fit into the backlog of an account. Returns also the accounts to which
+/// Replays dead letters, or refuses all of them if they do not fit into the backlog of an account. Also returns the accounts to which
 /// events were appended.
 async fn replay(
     session: &Session,
@@ -135,8 +135,8 @@ fn count(items: usize) -> i64 {
     i64::try_from(items).unwrap_or(i64::MAX)
 }
 
-/// A search for the user with these keys. `None`: nothing was ever appended to it, so only the moment of the
-/// erasure is kept, if there is one.
+/// A search for the user with these keys. `None`: no event was ever appended to the account, so only `now`, the moment of the erasure, is
+/// kept. A dry run has no such moment.
 async fn begin_search(
     session: &Session,
     shared: Arc<Shared>,

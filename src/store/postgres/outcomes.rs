@@ -1,4 +1,4 @@
-//! The wait of a request here for the outcome of an event that another process delivers.
+//! The wait of a request in this process for the outcome of an event that another process delivers.
 //!
 //! In: awaited events. Out: the outcome of each from the log, or a new health of its account, which may be paused or halted. While requests
 //! wait, one query every [`POLL_EVERY`] reads all awaited rows by their primary keys; nothing is written for the waiters, and the owner

@@ -74,7 +74,7 @@ impl AccountRow {
         }
     }
 
-    /// By what it is held, as the server says that was started at that moment.
+    /// The token by which it is held, confirmed by the server with this start.
     pub fn held(&self, server: SystemTime) -> Option<LeaseToken> {
         self.token.map(|token| LeaseToken { account: self.number, token, server })
     }
@@ -96,24 +96,25 @@ pub fn uuid(replica: ReplicaId) -> Uuid {
     Uuid::from_u128(replica.0)
 }
 
-/// What a heartbeat showed.
-pub struct Seen {
+/// The result of a heartbeat.
+pub struct HeartbeatResult {
     /// When the server was started.
     pub server: SystemTime,
-    /// Which processes are alive.
+    /// The live processes.
     pub live: BTreeSet<ReplicaId>,
     /// The accounts that concern this process, or all.
     pub accounts: Vec<AccountRow>,
 }
 
-/// Renews the heartbeat of `me`, for so many milliseconds, and adds accounts; `is_first` is that of the process.
+/// Renews the heartbeat of `me` for `millis` milliseconds, and adds the accounts `new`. `is_first`: it is the first heartbeat of the
+/// process.
 pub async fn heartbeat(
     session: &Session,
     me: Uuid,
     millis: f64,
     new: &[String],
     (is_first, look_at_all): (bool, bool),
-) -> Result<Seen, Error> {
+) -> Result<HeartbeatResult, Error> {
     if !new.is_empty() {
         session.execute(ADD, &[&new]).await?;
     }
@@ -124,7 +125,7 @@ pub async fn heartbeat(
     let live = session.query(LIVE, &[]).await?;
     let accounts = session.query(ACCOUNTS, &[&me, &look_at_all]).await?;
     let live = live.iter().map(|row| replica(row.get(0))).collect();
-    Ok(Seen { server, live, accounts: accounts.iter().map(AccountRow::read).collect() })
+    Ok(HeartbeatResult { server, live, accounts: accounts.iter().map(AccountRow::read).collect() })
 }
 
 /// Takes accounts without an owner, and accounts whose owners in this list are still dead; returns the taken ones.
@@ -143,7 +144,7 @@ pub async fn take(
     Ok(taken.iter().map(|row| row.get(0)).collect())
 }
 
-/// Asks the owners of these accounts for them; returns how many still own theirs.
+/// Asks the owners of these accounts to give them up; returns how many still own theirs.
 pub async fn ask(session: &Session, me: Uuid, accounts: &[AccountNumber], owners: &[Uuid]) -> Result<u64, Error> {
     session.lock(accounts).await?;
     session.execute(ASK, &[&me, &accounts, &owners]).await

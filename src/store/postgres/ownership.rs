@@ -1,15 +1,14 @@
 //! Ownership of accounts in the tables `accounts` and `replicas`: one owner per account, by a token.
 //!
 //! In: renewals by the caller, and hints of other processes. Out: leases. One heartbeat, the row of this process in `replicas`, renews all
-//! its leases. All moments in the tables are of the database's clock; the leases of this process count on its own monotonic clock from
-//! before the heartbeat was sent. Invariants:
-//! - Each takeover draws another random fencing token. It is no number that counts up: one could be drawn twice after the failover to a
-//!   standby that lags.
-//! - Whoever settles an event compares the token with the locked row of the account. The token of an old owner (a zombie) no longer
-//!   matches, so its writes fail, and there is no split brain.
-//! - After every reconnect each account gets a new lease, so its scheduler is rebuilt. If the server is another one by then, or was
-//!   started again (behind a pooler nothing else shows it), what is in flight is not settled: it may be unknown there, and its seq that
-//!   of another event. It is interrupted, as by a crash.
+//! its leases. All moments in the tables are of the database's clock; the leases of this process are measured by its monotonic clock, from
+//! just before the heartbeat was sent. Invariants:
+//! - Each takeover draws another random fencing token. A counter could give the same token twice after the failover to a standby that lags.
+//! - Each settlement compares the token with the locked row of the account. The token of an old owner (a zombie) no longer matches, so its
+//!   writes fail, and there is no split brain.
+//! - After every reconnect each account gets a new lease, so its scheduler is rebuilt. If the server is another one by then, or was started
+//!   again (behind a pooler only the start of the server shows a change), no event in flight is settled: the server may lack the event, and
+//!   may have given its seq to another event. The delivery counts as interrupted, as by a crash.
 //!
 //! Deliberately absent: statements ([`super::owners`]), and the assignment of accounts
 //! ([`Owned::next_move`](crate::scheduling::Owned::next_move)).
@@ -17,7 +16,7 @@
 use super::PostgresStore;
 use super::leases::{EndedLease, LeaseEnd, LeaseToken};
 use super::listen::{Hint, Hints, ListenConnection};
-use super::owners::{self, AccountRow, Seen, replica, uuid};
+use super::owners::{self, AccountRow, HeartbeatResult, replica, uuid};
 use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, Seq, Timestamp};
 use crate::scheduling::{Move, ReplicaId};
@@ -109,22 +108,22 @@ impl Replica {
         }
         let look_at_all = last.renewals.is_multiple_of(LOOK_AT_ALL) || last.candidates != *candidates;
         let sent = Instant::now();
-        let mut seen = self.heartbeat(&last, candidates, look_at_all).await?;
-        let is_another = last.server.replace(seen.server).is_some_and(|before| before != seen.server);
+        let mut heartbeat = self.heartbeat(&last, candidates, look_at_all).await?;
+        let is_another = last.server.replace(heartbeat.server).is_some_and(|before| before != heartbeat.server);
         if is_another {
             self.in_another_server();
-            last.candidates.clear(); // it may lack some that were added last
+            last.candidates.clear(); // it may lack the latest accounts
         }
-        if is_another || !look_at_all && seen.live != last.live {
-            seen = self.heartbeat(&last, candidates, true).await?;
+        if is_another || !look_at_all && heartbeat.live != last.live {
+            heartbeat = self.heartbeat(&last, candidates, true).await?;
         }
         last.renewals = last.renewals.wrapping_add(1);
         last.candidates.clone_from(candidates);
-        last.live.clone_from(&seen.live);
-        self.compare(&seen);
+        last.live.clone_from(&heartbeat.live);
+        self.compare(&heartbeat);
         self.shared.leases.renew(sent + self.times.send_for());
-        let moves = self.decide(&mut last, &seen.accounts, candidates);
-        self.take(&moves.take, seen.server).await?;
+        let moves = self.decide(&mut last, &heartbeat.accounts, candidates);
+        self.take(&moves.take, heartbeat.server).await?;
         self.ask(&moves.ask).await?;
         self.give_up_ended().await?;
         if candidates.is_empty() && self.shared.leases.held().is_empty() {
@@ -169,7 +168,7 @@ impl Replica {
         last: &LastRenewal,
         candidates: &BTreeSet<AccountName>,
         look_at_all: bool,
-    ) -> Result<Seen, StoreError> {
+    ) -> Result<HeartbeatResult, StoreError> {
         let (me, millis, is_first) = (uuid(self.me), self.times.millis(), last.renewals == 0);
         let new: Vec<String> = candidates.difference(&last.candidates).map(ToString::to_string).collect();
         let read = self.connection.transaction(move |session| {
@@ -194,19 +193,19 @@ impl Replica {
     }
 
     /// Ends the leases of accounts that belong to another process by now, and adds leases of accounts that this process was given.
-    fn compare(&self, seen: &Seen) {
+    fn compare(&self, heartbeat: &HeartbeatResult) {
         let leases = &self.shared.leases;
-        let mine = seen.accounts.iter().filter(|row| row.owner.map(replica) == Some(self.me));
+        let mine = heartbeat.accounts.iter().filter(|row| row.owner.map(replica) == Some(self.me));
         let mine: BTreeMap<&AccountName, &AccountRow> = mine.map(|row| (&row.name, row)).collect();
         for account in leases.held() {
-            let token = mine.get(&account).and_then(|row| row.held(seen.server));
+            let token = mine.get(&account).and_then(|row| row.held(heartbeat.server));
             let is_held = token.is_some() && token == leases.token(&account);
             if !is_held && leases.end(&account, LeaseEnd::Lost) {
                 tracing::warn!(%account, "another process owns the account by now");
             }
         }
         for (account, row) in mine {
-            if row.held(seen.server).is_some_and(|token| self.hold(account, token)) {
+            if row.held(heartbeat.server).is_some_and(|token| self.hold(account, token)) {
                 tracing::info!(%account, "this process owns the account now: another one gave it up");
             }
         }

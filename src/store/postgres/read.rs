@@ -1,8 +1,8 @@
 //! Reading the log: pending entries in log order, with the affiliates that their keys lead to.
 //!
 //! In: an account and a place in the log. Out: entries. Invariant: the index of pending events is read from that place on, whatever
-//! PostgreSQL's statistics of the table are. The condition and the order name both of its columns, so no other index gives this order, and
-//! the rows of settled events, of which there may be millions, are not examined.
+//! PostgreSQL's statistics of the table are. The condition and the order name both columns of this index, so no other index gives this
+//! order, and the rows of settled events, of which there may be millions, are not examined.
 
 use super::remembered::SHARED_LANES;
 use super::session::Session;

@@ -1,5 +1,5 @@
-//! Remembered traits of users who are no affiliates yet: rows by the user key of the `userId`, which are found by that of the e-mail
-//! address, too.
+//! The remembered traits of users who are no affiliates yet. The key of a row is the user key of the `userId`; a row is also found by the
+//! user key of the e-mail address.
 //!
 //! In: changes of settlements, and user keys to erase. Out: the rows of events' users. Invariants: a row is written and erased in the
 //! transaction of the settlement, under the lock of its account; a row that was erased meanwhile is not written again; compaction waits for

@@ -31,8 +31,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, oldest_reader: 1, sql: LEDGER_AND_REMEMBERED_TRAITS },
 ];
 
-/// The migrations that this process knows. A test makes it a process of the next release, which has one more: it `expands` the tables, so
-/// that this release can still run, or it `contracts` them.
+/// The migrations that this process knows. A test adds a migration of the next release. It `expands` the tables, so that this release can
+/// still run, or it `contracts` them.
 pub fn migrations() -> Vec<Migration> {
     let mut known = MIGRATIONS.to_vec();
     if let (Some(effect), Some(last)) = (failpoint::argument("store::next_release"), known.last()) {
@@ -49,8 +49,8 @@ pub fn version() -> i64 {
 }
 
 /// The first table to be made: `version`, `oldest_reader` and `ids_forgotten_up_to` (numbers: 8 bytes, big-endian; up to this seq only the
-/// ids of pending events and of dead letters count), `hash_key` (32 bytes), and for each account
-/// whose affiliates were read from Refersion's list `list` with its number (text: how far).
+/// ids of pending events and of dead letters count), `hash_key` (32 bytes), and, for each account whose affiliates are read from
+/// Refersion's list, `list` with the number of the account (text: the progress).
 pub const META: &str = "CREATE TABLE IF NOT EXISTS meta (name text PRIMARY KEY, value bytea NOT NULL)";
 
 const TABLES: &str = "

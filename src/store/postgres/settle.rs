@@ -1,10 +1,10 @@
 //! Saving the progress of attempts, and settling them: a group is one transaction of three round trips.
 //!
-//! In: what attempts came to. Out: nothing, or why one was refused. The first round trip locks the rows of the accounts; requests for the
-//! same accounts that arrive while it waits join the group. The second one reads what is pending; the third one writes and
-//! commits. What is remembered of users who are no affiliates yet takes one more, if any of it changes. Invariants: an account whose row does not have the token of this process's lease, or on another server than where that was seen,
-//! is not changed ([`StoreError::NotOwner`]), nor is a unit whose head is not pending; changes of the affiliate index are written in the same
-//! transaction. What is written is decided in [`crate::store::rows`].
+//! In: the results of attempts. Out: nothing, or the reason why a request was refused. The first round trip locks the rows of the accounts;
+//! requests for the same accounts that arrive while it waits join the group. The second one reads the pending events; the third one writes
+//! and commits. A group that changes remembered traits takes one more. Invariants: an account is not changed ([`StoreError::NotOwner`]) if
+//! its row does not have the token of this process's lease, or if another server confirmed this token; a unit is not changed if its head is
+//! not pending; changes of the affiliate index are written in the same transaction. [`crate::store::rows`] decides what is written.
 
 use super::affiliates::{self, ToRemember};
 use super::committer::Committer;
@@ -50,7 +50,7 @@ pub enum AttemptUpdate {
 pub struct Settle {
     /// The account of the unit.
     pub account: AccountName,
-    /// By what this process holds it.
+    /// The token by which this process holds the account.
     pub token: LeaseToken,
     /// The unit.
     pub unit: Unit,
@@ -70,7 +70,7 @@ impl Settle {
         self.unit.seqs().chain(done.iter().map(|(seq, _)| *seq))
     }
 
-    /// Whether it erases data, which it has to read before.
+    /// Whether it erases data. The data must be read first.
     fn erases(&self) -> bool {
         !self.changes.forget.is_empty() || !self.changes.erase.is_empty() || self.changes.deleted_at.is_some()
     }
@@ -164,7 +164,7 @@ fn accounts(group: &[Settle]) -> Vec<AccountNumber> {
 
 /// The rows of the second round trip.
 struct SettleReading {
-    /// Of the owners, as this server says.
+    /// The tokens of the owners, confirmed by this server.
     tokens: HashSet<LeaseToken>,
     /// Pending events.
     events: HashMap<Seq, (AccountNumber, Timestamp)>,

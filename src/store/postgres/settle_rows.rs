@@ -34,7 +34,7 @@ const DEAD_KEYS: &str = "INSERT INTO dead_keys (key, seq) SELECT of_user.key, de
     FROM dead_letters CROSS JOIN LATERAL (VALUES (substr(keys, 2, 16)), (substr(keys, 19, 16))) AS of_user (key)
     WHERE dead_letters.seq = ANY ($1) AND of_user.key <> '' ON CONFLICT (key, seq) DO NOTHING";
 /// Ends events in one statement, since each statement costs both sides a wake-up. The seqs rise, so `width_bucket` finds the position of
-/// one.
+/// each.
 const END: &str =
     "WITH erased AS (DELETE FROM bodies WHERE seq = ANY ($1)), ended AS (DELETE FROM attempts WHERE seq = ANY ($1))
     UPDATE log SET outcome = ($2::smallint[])[width_bucket(log.seq, $1::bigint[])] WHERE log.seq = ANY ($1)";

@@ -1,6 +1,7 @@
-//! What the connections of one engine share: the store's hash key, the numbers of accounts, the backlogs, the leases.
+//! The state that the connections of one engine share: the store's hash key, the numbers of accounts, the backlogs, the leases.
 //!
-//! Invariant: the number of an account never changes, so it is read once, unless a standby that was promoted lacks the account.
+//! Invariant: the number of an account never changes, so it is read once. After a change of the server it is read again, because a promoted
+//! standby may lack the account.
 
 use super::backlogs::Backlogs;
 use super::leases::Leases;
@@ -62,7 +63,7 @@ impl Shared {
         self.numbers.lock().insert(name.clone(), number);
     }
 
-    /// The numbers are read anew: the server is another one.
+    /// Forgets the numbers, because the server is another one.
     pub fn forget_numbers(&self) {
         self.numbers.lock().clear();
     }
@@ -93,7 +94,7 @@ impl Shared {
             if unknown.is_empty() {
                 return Ok(names.into_iter().filter_map(|name| Some((name, self.known_number(name)?))).collect());
             }
-            // One that another process adds at this moment is read the next time.
+            // The number of an account that another process adds at this moment is read the next time.
             for row in session.query(NUMBERS, &[&unknown]).await? {
                 self.know_number(&AccountName::from(row.get::<_, String>(0)), row.get(1));
             }

@@ -202,7 +202,7 @@ mod tests {
         }
     }
 
-    /// Every parameter that the driver knows is here: what is given once, is the same for each host.
+    /// Every parameter that the driver knows is here. A value that is given once is the same for each host.
     #[test]
     fn each_host_alone_has_all_that_the_url_says_of_it() {
         let query = "user=u&password=p&dbname=d&options=-c%20a%3Db&application_name=n&connect_timeout=7&tcp_user_timeout=8\

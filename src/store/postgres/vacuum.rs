@@ -11,12 +11,12 @@ use super::session::Session;
 use std::collections::HashMap;
 use tokio_postgres::Error;
 
-/// A table that grows with the events is due once it has so many outdated rows, and a fiftieth of its live ones.
+/// The outdated rows from which a table that grows with the events is due; a fiftieth of its live rows is added.
 const OF_EVENTS: i64 = 5_000;
-/// So many of one with few rows that are updated all the time: those of ownership, what each probe writes, and large ones.
+/// The same number for a table with few rows that are updated all the time (ownership, test commits), or with large rows.
 const OF_FEW_ROWS: i64 = 500;
 
-/// Tables whose rows come and go, and after how many outdated ones they are due at the earliest.
+/// The tables whose rows come and go, each with the number of outdated rows from which it is due at the earliest.
 const TABLES: [(&str, i64); 14] = [
     ("log", OF_EVENTS),
     ("bodies", OF_EVENTS),

@@ -41,7 +41,7 @@ pub async fn health(session: &Session, account: &AccountName) -> Result<Option<S
     Ok(row.and_then(|row| row.get(0)))
 }
 
-/// Saves the health of the account that is held by this token, which replaces the one saved before; says whether it is.
+/// Saves the health of the account in place of an earlier one; returns whether this process still holds the account by this token.
 pub async fn save_health(session: &Session, held: LeaseToken, health: &str) -> Result<bool, Error> {
     let sql = "UPDATE accounts SET health = $3 WHERE account = $1 AND token = $2";
     Ok(session.execute(sql, &[&held.account, &held.token, &health]).await? > 0)

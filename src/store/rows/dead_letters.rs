@@ -1,6 +1,6 @@
 //! Rows of dead letters: for operators, and for a replay.
 //!
-//! In: rows of `dead_letters`. Out: [`DeadLetter`]s, the end of a page, and the event to append anew, or why there is none.
+//! In: rows of `dead_letters`. Out: [`DeadLetter`]s, the end of a page, and the event to append again, or why there is none.
 
 use super::{Columns, Damaged, event_id, number, report, timestamp, words};
 use crate::domain::{EventId, Seq, Timestamp, UserKey};
@@ -63,7 +63,7 @@ pub fn page(letters: Vec<DeadLetter>, limit: usize, examined_up_to: Option<i64>,
 pub const REPLAY_COLUMNS: &str = "dead_letters.account, dead_letters.id, dead_letters.keys, dead_letters.received_at, \
                                   dead_letters.history";
 
-/// A dead letter that can be appended anew.
+/// A dead letter that can be appended again.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ToReplay {
     /// The number of its account.
@@ -86,7 +86,7 @@ impl From<Damaged> for Replay {
     }
 }
 
-/// Reads the event to append anew, or why there is none. The caller checks whether the same event is pending ([`Replay::SentAgain`]).
+/// Reads the event to append again, or why there is none. The caller checks whether the same event is pending ([`Replay::SentAgain`]).
 pub fn to_replay(row: &impl Columns) -> Result<ToReplay, Replay> {
     let body = row.blob(5, "dead_letters.body")?.ok_or(Replay::Erased)?;
     let users = row.blob(2, "dead_letters.keys")?.and_then(user_keys::from_blob).ok_or(Replay::KeysMissing)?;

@@ -31,7 +31,7 @@ pub fn entry(seq: Seq, row: &impl Columns) -> Entry {
     }
 }
 
-/// An entry with only its seq. It runs in a lane of its own, and is found damaged when it is begun.
+/// An entry with only its seq. It runs in a separate lane, and is found damaged when it is begun.
 pub fn unreadable_entry(seq: Seq) -> Entry {
     Entry { seq, id: EventId([0; 16]), lane_keys: Vec::new(), attempted: true, followers: Vec::new(), retry: None }
 }

@@ -143,7 +143,7 @@ fn connect_source(file: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Copies one snapshot of `from`, in steps. The snapshot is the one of a transaction. Without it, SQLite would begin anew after every
+/// Copies one snapshot of `from`, in steps. The snapshot is the one of a transaction. Without it, SQLite would start over after every
 /// commit of the service.
 fn copy_pages(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> rusqlite::Result<()> {
     let mut source = connect_source(from)?;

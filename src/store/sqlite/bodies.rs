@@ -2,10 +2,9 @@
 //!
 //! In: bodies, and their events. Invariants: a body is erased by overwriting it with as many zero bytes. SQLite then writes into the row in
 //! place, also in the pages of a long body, and moves nothing. A new row gets a place above all earlier ones, so it is after all others:
-//! SQLite fills the last page, then adds one. So SQLite never moves a row with a body, nor leaves a copy in the unused space of a page, which
-//! `secure_delete` does not overwrite. The place of a body is the seq of its event, until compaction writes it at a new place and erases the
-//! old one. Deliberately absent:
-//! removing blank rows ([`super::compact_bodies`]), packing ([`crate::store::body`]).
+//! SQLite fills the last page, then adds one. So SQLite never moves a row with a body, nor leaves a copy in the unused space of a page,
+//! which `secure_delete` does not overwrite. The place of a body is the seq of its event, until compaction writes it at a new place and
+//! erases the old one. Deliberately absent: removing blank rows ([`super::compact_bodies`]), packing ([`crate::store::body`]).
 
 use super::query::Query;
 use super::schema::{NEXT_SEQ, set_meta};

@@ -1,7 +1,7 @@
 //! Checkpoints: they write the pages of the write-ahead log (WAL) into the file in the background, so that no commit waits for that.
 //!
-//! In: the size of the WAL after each commit. When it is large, a thread is started, with a connection of its own, which writes its pages
-//! into the file. Then the writer copies the few pages that were committed meanwhile, and SQLite begins the WAL anew. Invariant: the writer
+//! In: the size of the WAL after each commit. When it is large, a thread is started, with a separate connection, which writes its pages
+//! into the file. Then the writer copies the few pages that were committed meanwhile, and SQLite restarts the WAL. Invariant: the writer
 //! itself copies a WAL that grows faster than the thread can follow, so its size is bounded. The exception is a WAL that a reader in
 //! another process needs: it grows, and a warning reports it. Deliberately absent: emptying the WAL of erased content
 //! ([`super::maintenance`]).
@@ -54,7 +54,7 @@ impl Checkpoints {
         let pages = self.pages.load(Ordering::Relaxed);
         let has_copied = self.thread.take_if(|thread| thread.is_finished()).is_some();
         if pages < WAL_PAGES {
-            // SQLite has begun the WAL anew: there is nothing left to copy.
+            // SQLite has restarted the WAL: there is nothing left to copy.
             if std::mem::take(&mut self.held) {
                 tracing::info!("the write-ahead log was emptied again");
             }
@@ -142,7 +142,7 @@ mod tests {
         assert!(store.checkpoints.held, "the reader still reads");
         drop(reader);
         commit(&mut store, 1); // copies all
-        commit(&mut store, 1); // begins the WAL anew
+        commit(&mut store, 1); // restarts the WAL
         assert!(!store.checkpoints.held);
     }
 }

@@ -37,7 +37,7 @@ pub struct BodyRow {
 }
 
 impl BodyRow {
-    /// The minimum of bytes of the row on its page, which has `page` bytes. The rest of a long body has pages of its own, by SQLite's file
+    /// The minimum of bytes of the row on its page, which has `page` bytes. The rest of a long body has separate pages, by SQLite's file
     /// format ("cell payload overflow pages"). Its place, its length and a pointer take 4 bytes more.
     fn bytes_on_page(&self, page: i64) -> i64 {
         // The header of a row has from 4 to 16 bytes.

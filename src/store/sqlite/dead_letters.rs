@@ -135,7 +135,7 @@ pub fn body_of_letter() -> String {
     )
 }
 
-/// Appends dead letters anew, or refuses all of them.
+/// Appends dead letters again, or refuses all of them.
 pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Result<Vec<ReplayResult>, StoreError> {
     let mut added: BTreeMap<AccountName, u64> = BTreeMap::new();
     let sql = "SELECT name FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1";

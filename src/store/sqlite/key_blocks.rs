@@ -4,7 +4,7 @@
 //! In: rows of the log, when there are enough for a block. Out: the blocks that may hold an id or a user key, and the rows in them that do.
 //! Invariants: blocks do not overlap, and follow each other without a gap; rows after the last block, which are of the last seconds because
 //! [`build`] runs with every compaction, are read one by one; a block without rows is removed; if a user of a block is forgotten, its
-//! filter is removed and made anew. Deliberately absent: the lookup itself ([`super::lookup`]).
+//! filter is removed and made again. Deliberately absent: the lookup itself ([`super::lookup`]).
 
 use super::query::Query;
 use super::write_tx::WriteTx;

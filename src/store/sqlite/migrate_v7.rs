@@ -1,12 +1,12 @@
 //! Migration of a file of version 7, 8 or 9 to version 10. New in 8: the log gets blocks with filters of keys, by which a lookup finds a
-//! user's events. New in 9: the log says where an event came from, and whether it was answered without being appended; and there is a
-//! table of what is remembered of users who are no affiliates yet. New in 10: the bodies of dead letters are in the table of bodies, which
-//! is written anew.
+//! user's events. New in 9: the log says where an event came from, and whether it was answered without being appended; and there is a table
+//! of what is remembered of users who are no affiliates yet. New in 10: the bodies of dead letters are in the table of bodies, which is
+//! written again.
 //!
-//! In: a file of one of these versions. Out: the same file with the tables of version 10. Invariant: it is one transaction. The rows of
-//! the log are not touched: they came from no source that is known, and were appended. The filters of its blocks are made, or made anew
-//! with ids of events, by the first compaction; until then a lookup reads the rows one by one. The disk needs room for the bodies twice
-//! more, until the WAL is emptied.
+//! In: a file of one of these versions. Out: the same file with the tables of version 10. Invariant: it is one transaction. The rows of the
+//! log are not touched: they came from no source that is known, and were appended. The filters of its blocks are made, or made again with
+//! ids of events, by the first compaction; until then a lookup reads the rows one by one. The disk needs room for the bodies twice more,
+//! until the WAL is emptied.
 
 use super::schema;
 use rusqlite::Connection;

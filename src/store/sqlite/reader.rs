@@ -1,8 +1,8 @@
 //! A pool of connections that read beside the writer.
 //!
-//! In: a closure that reads. Out: its result. It runs on a thread for blocking work, on a connection of its own, and sees the
-//! rows that were committed when it begins a transaction. Invariants: a read is short (a portion of some thousand rows), and
-//! none runs while [`Readers::exclude`]'s permits are held, so that the WAL can be emptied. Deliberately absent: anything that writes.
+//! In: a closure that reads. Out: its result. It runs on a thread for blocking work, on a separate connection, and sees the rows that were
+//! committed when it begins a transaction. Invariants: a read is short (a portion of some thousand rows), and none runs while
+//! [`Readers::exclude`]'s permits are held, so that the WAL can be emptied. Deliberately absent: anything that writes.
 
 use super::schema;
 use crate::store::StoreError;

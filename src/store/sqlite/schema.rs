@@ -140,7 +140,7 @@ CREATE INDEX remembered_traits_age ON remembered_traits (account, expires_at, si
 CREATE INDEX remembered_traits_expires ON remembered_traits (expires_at);
 ";
 
-/// The tables that version 10 has changed. Bodies, including those of dead letters, are written anew, so that no copy is left of rows that
+/// The tables that version 10 has changed. Bodies, including those of dead letters, are written again, so that no copy is left of rows that
 /// moved between pages before.
 const TABLES_NEW_IN_10: &str = "
 ALTER TABLE bodies RENAME TO v9_bodies;

@@ -23,7 +23,7 @@ const MAX_STEPS: i32 = 2_000;
 const ACCOUNTS: u32 = 1_000;
 const BACKLOG: u32 = 9_000;
 
-/// Per statement: the steps of its longest run, and whether it ever scanned a table, sorted, or made an index of its own.
+/// Per statement: the steps of its longest run, and whether it ever scanned a table, sorted, or made an automatic index.
 #[derive(Clone, Default)]
 struct StepMeter(Arc<Mutex<BTreeMap<String, (i32, bool)>>>);
 
@@ -41,7 +41,7 @@ impl StepMeter {
             let entry = longest.entry(sql).or_default();
             *entry = (entry.0.max(steps), entry.1 || scanned);
         };
-        store.connection.flush_prepared_statement_cache(); // their counters begin anew
+        store.connection.flush_prepared_statement_cache(); // their counters begin at zero
         store.connection.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(note)).expect("watched");
     }
 

@@ -1,7 +1,7 @@
 //! The writer: the thread that owns the only writing connection. It commits jobs in groups (group commit).
 //!
 //! Jobs that arrive while a commit is being synced form the next group and share its sync. No job is answered before the commit. If a job
-//! fails, the group is rolled back, and each of its jobs runs again in a transaction of its own, so that it fails alone. A savepoint is not
+//! fails, the group is rolled back, and each of its jobs runs again in a separate transaction, so that it fails alone. A savepoint is not
 //! sufficient, because SQLite commits no transaction that has met a damaged page. When the thread ends, even by a panic, [`Writer::closed`]
 //! returns and every later job is answered [`StoreError::Closed`]. Deliberately absent: a wait for more jobs, because the sync itself makes
 //! groups grow with the load.

@@ -88,7 +88,7 @@ async fn a_key_is_not_verified_while_refersion_is_unreachable() {
     assert_eq!(ran.err, expected);
 }
 
-/// Without the header, Refersion or a proxy may send what is not decoded here.
+/// Without the header, Refersion or a proxy may send an encoding that is not decoded here.
 #[tokio::test]
 async fn a_call_to_refersion_asks_for_an_answer_without_encoding() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -1,9 +1,10 @@
 //! A proxy before the simulated Refersion that answers each user's calls from that user's list of replies; once the list is
 //! used up, it relays every call.
 //!
-//! Some values are refused in every call, also after the list is used up: an event of several is found by halving. It relays bytes. A call for several users takes its reply from the list of the first of them whose list is not used up.
-//! Invariant: a call is refused for good only if the service knows what its users' earlier calls did, so a refused event had
-//! no effect. An answer that nothing had to be changed does not say what an earlier call without an answer did.
+//! Some values are refused in every call, also after the list is used up: an event of several is found by halving. It relays bytes. A call
+//! for several users takes its reply from the list of the first of them whose list is not used up. Invariant: a call is refused for good
+//! only if the service knows what its users' earlier calls did, so a refused event had no effect. An answer that nothing had to be changed
+//! does not say what an earlier call without an answer did.
 
 use crate::support::leaks;
 use refersion_destination::sandbox::Sandbox;

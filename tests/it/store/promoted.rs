@@ -1,4 +1,4 @@
-//! A standby is promoted that had not received everything: what was lost there, accounts included, has no effect on what comes after it.
+//! The promotion of a standby that had not received everything: lost rows, accounts included, have no effect on later events.
 //!
 //! PostgreSQL draws seqs ahead for a standby, so one that lags may draw seqs again that were drawn for events which it never received.
 

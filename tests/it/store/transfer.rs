@@ -72,8 +72,9 @@ fn another() -> AccountName {
     AccountName::from("another".to_owned())
 }
 
-/// Fills a store with everything that it can hold: events that wait, were begun in a group, failed, were handed back, died, were
-/// settled, and whose user was forgotten; affiliates, with and without a conflict; what is remembered of a user; a moment of a deletion; a key; health.
+/// Fills a store with everything that it can hold: events that wait, were begun in a group, failed, were handed back, died, were settled,
+/// or belong to a forgotten user; affiliates, with and without a conflict; remembered traits of a user; a moment of a deletion; a key;
+/// health.
 async fn fill(store: &mut TestStore) {
     store.teach("known", &["u1"], remember("one", store.keys(&["u1", "u1@x.io"]))).await;
     let mut conflict = remember("two", store.keys(&["u2"]));

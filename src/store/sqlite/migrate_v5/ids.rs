@@ -1,9 +1,9 @@
 //! Migration of the ids of settled events: a repeat stays a duplicate until the deduplication window has passed.
 //!
-//! In: `v5_seen`. Out: rows of `log` with the outcome [`OutcomeCode::Unrecorded`], without keys, and of the account 0,
-//! which has no name: version 5 kept neither. Ids of waiting events and dead letters are in the log already. The numbers of
-//! settled events were given again by version 5 after each restart, so they are numbered anew: in the order in which they
-//! were received, after the highest number that was given. Memory is bounded by [`PORTION`], and nothing is sorted on disk.
+//! In: `v5_seen`. Out: rows of `log` with the outcome [`OutcomeCode::Unrecorded`], without keys, and of the account 0, which has no name:
+//! version 5 kept neither. Ids of waiting events and dead letters are in the log already. The numbers of settled events were given again by
+//! version 5 after each restart, so they get new numbers: in the order in which they were received, after the highest number that was
+//! given. Memory is bounded by [`PORTION`], and nothing is sorted on disk.
 
 use crate::delivery::OutcomeCode;
 use rusqlite::{Connection, params};
