@@ -32,7 +32,7 @@ pub enum StoreOpenError {
 }
 
 impl StoreOpenError {
-    /// Whether a running service has the store for itself, so that only this service can do the work.
+    /// Whether a running service has opened the store exclusively, so that only this service can do the work.
     pub fn is_in_use(&self) -> bool {
         matches!(self, Self::Sqlite(SqliteOpenError::InUse(_)))
     }
@@ -72,13 +72,13 @@ fn parse(url: &SecretString) -> Result<PostgresUrl, PostgresUrlError> {
 pub enum StoreState {
     /// A PostgreSQL database, which other processes may have open.
     Database(DatabaseState),
-    /// A running service has this store for itself.
+    /// A running service has opened this store exclusively.
     InUse(String),
     /// A store of an earlier release, which a start would migrate.
     BeforeMigration(String),
     /// There is no store yet.
     Absent {
-        /// Where a start would make it.
+        /// The place at which a start would make it.
         place: String,
         /// A trial store that was made beside that place.
         trial: Arc<dyn Store>,
@@ -87,7 +87,7 @@ pub enum StoreState {
     },
     /// A store, opened.
     Present {
-        /// Where it is.
+        /// The place of the store.
         place: String,
         /// The store.
         store: Arc<dyn Store>,

@@ -3,7 +3,7 @@
 //!
 //! In: the accounts that this process can deliver for, and hints of the store. Out: renewals, and wake-ups. Invariants: the leases are
 //! renewed while a delivery is in flight, also during shutdown; after the shutdown has begun, each account is given up when nothing of it
-//! is in flight, so another process continues at once. There is no such task for a store that one process has for itself. Deliberately
+//! is in flight, so another process continues at once. There is no such task for a store that one process opens exclusively. Deliberately
 //! absent: which accounts this process owns ([`crate::store::Ownership`]).
 
 use crate::http::AccountRegistry;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// How often the API keys that other processes stored are read, in case a hint was lost.
 const READ_API_KEYS_EVERY: Duration = Duration::from_secs(30);
 
-/// The task that renews the leases; none for a store that one process has for itself.
+/// The task that renews the leases; none for a store that one process opens exclusively.
 pub(super) struct LeaseRenewal(Option<JoinHandle<()>>);
 
 struct RenewalLoop {

@@ -30,7 +30,7 @@ use tokio::sync::{Notify, mpsc};
 /// Reads the configuration in the same way as the start.
 pub type LoadConfig = Box<dyn Fn() -> Result<(Config, Vec<Warning>), Problems> + Send + Sync>;
 
-/// How the configuration is read again.
+/// The way to read the configuration again.
 #[derive(Default)]
 pub struct Reloading {
     /// The function that reads it. `None`: it cannot be read again.

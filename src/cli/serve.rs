@@ -72,7 +72,8 @@ fn serve(config: Config, args: &ServeArgs) -> CommandResult {
     served
 }
 
-/// Reads the configuration again at SIGHUP, from the same files and the same environment. `apply` replaces what a trial has for itself.
+/// Reads the configuration again at SIGHUP, from the same files and the same environment. `apply` puts the values of a trial in place of
+/// those of the configuration.
 fn reloading(args: &ServeArgs, mode: Mode, apply: impl Fn(&mut Config) + Send + Sync + 'static) -> Reloading {
     let (files, requested) = (args.config.clone(), hangups());
     let load = move || {

@@ -170,7 +170,7 @@ impl Flow {
     }
 }
 
-/// The step, the nonce and the end of an unsealed `state`.
+/// The step, the nonce and the expiry of a `state`.
 fn unseal_state(state: &str, keys: &[SealKey]) -> Option<(u8, Nonce, Timestamp)> {
     let bytes = open_sealed_bytes(keys, STATE, &URL_SAFE_NO_PAD.decode(state).ok()?)?;
     let (expected, rest) = bytes.split_first()?;

@@ -25,9 +25,9 @@ pub struct SandboxAffiliate {
     pub status: AffiliateStatus,
     /// When it was created.
     pub created: Timestamp,
-    /// From Refersion's name of a field to the value as sent; without the password.
+    /// The values as sent, by Refersion's names of the fields; without the password.
     pub fields: BTreeMap<String, String>,
-    /// From the id of a custom field to its value.
+    /// The values of the custom fields, by their ids.
     pub custom_fields: BTreeMap<String, String>,
 }
 

@@ -1,7 +1,7 @@
-//! Handles one call.
+//! The handling of one call of an operation.
 //!
-//! In: the operation, the headers and the body. Out: the response, and how it is sent. Checks are made in this order: scripted faults,
-//! the rate limit and random failures; the API key; the body; the rules of the operation. Invariant: a call is handled under one
+//! In: the operation, the headers and the body. Out: the response, and the way in which it is sent. Checks are made in this order: scripted
+//! faults, the rate limit and random failures; the API key; the body; the rules of the operation. Invariant: a call is handled under one
 //! lock, so that no other call takes effect in between.
 
 use super::call_log::CallRecord;
@@ -13,7 +13,7 @@ use crate::domain::{ApiKey, Timestamp};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-/// The response to a call, and how it is sent.
+/// The response to a call, and the way in which it is sent.
 pub(super) struct CallOutcome {
     /// `None`: the connection is closed without a response, or stays open without one.
     pub(super) response: Option<SandboxResponse>,
@@ -123,7 +123,7 @@ fn api_key_accepted(key: Option<&ApiKey>, headers: &HeaderMap) -> bool {
     }
 }
 
-/// The JSON object in the body. To Refersion, anything else, or any other content type, is no body.
+/// The JSON object in the body. Refersion treats anything else, and any other content type, as no body.
 fn json_object(headers: &HeaderMap, bytes: &[u8]) -> Option<Map<String, Value>> {
     let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     let media_type = content_type.split(';').next().unwrap_or_default().trim();

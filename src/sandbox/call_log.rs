@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::VecDeque;
 
 const CAPACITY: usize = 10_000;
-/// Of a request or response with more bytes of JSON than this, only the size is kept.
+/// The most bytes of JSON that are kept of a request or a response. Only the size of a larger one is kept.
 const MAX_BYTES: usize = 4096;
 
 /// One call of an operation.

@@ -20,7 +20,7 @@ use tokio::time::{Sleep, sleep};
 /// The pause between two bytes of a slow response.
 const PAUSE_PER_BYTE: Duration = Duration::from_millis(100);
 
-/// Which of the bytes written from now on are sent.
+/// The bytes that are sent, of those that are written from now on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum WriteMode {
     /// All.

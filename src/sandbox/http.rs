@@ -6,7 +6,7 @@
 //! | `GET /` | the page for people |
 //! | `GET /sandbox/affiliates` | every affiliate, oldest first: a list of [`SandboxAffiliate`](super::SandboxAffiliate) |
 //! | `GET /sandbox/calls` | the last calls, oldest first: a list of [`CallRecord`](super::CallRecord) |
-//! | `POST /sandbox/faults` | queues a list of [`Fault`]s, see below; the number that is pending |
+//! | `POST /sandbox/faults` | queues a list of [`Fault`]s (see below); the number of pending faults |
 //! | `POST /sandbox/key` | `{"accepted": false}` makes every API key wrong (401) until `{"accepted": true}` |
 //!
 //! A fault in JSON has its name, its settings and, optionally, `operation` (apply it only to calls of this operation) and `times`

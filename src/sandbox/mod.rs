@@ -51,7 +51,7 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct Sandbox(Arc<SharedSandbox>);
 
-/// What all clones share.
+/// The state that all clones share.
 struct SharedSandbox {
     settings: SandboxSettings,
     state: Mutex<SandboxState>,

@@ -177,7 +177,7 @@ fn call_row(call: &CallRecord, now: Timestamp) -> Markup {
     }
 }
 
-/// How long before the second moment the first one was, rounded down.
+/// The time from the first moment to the second one, rounded down.
 struct Ago(Timestamp, Timestamp);
 
 impl Display for Ago {

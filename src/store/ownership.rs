@@ -88,10 +88,11 @@ pub struct Lease(Option<watch::Receiver<Term>>);
 /// The term of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
-    /// Which lease this is: each that a process is given has another number.
+    /// The number of the lease: each lease of a process has another one.
     pub number: u64,
-    /// Until when requests may be sent without a further renewal, counted from before the renewal was sent, on the monotonic clock of this
-    /// process. Another process may take over the account some seconds later, so a request that was sent has its effect before.
+    /// The moment until which requests may be sent without a further renewal, counted from before the renewal was sent, on the monotonic
+    /// clock of this process. Another process may take over the account some seconds later, so a request that was sent has its effect
+    /// before.
     pub until: Instant,
     /// Whether no delivery may begin any more and the lease is not renewed, because the account was lost or will be given up.
     pub is_ending: bool,
@@ -108,7 +109,7 @@ impl Lease {
         Self(Some(term))
     }
 
-    /// Whether no other process ever delivers for the account, because this one has the store for itself (SQLite).
+    /// Whether no other process ever delivers for the account, because this one has opened the store exclusively (SQLite).
     pub fn is_unlimited(&self) -> bool {
         self.0.is_none()
     }
@@ -123,7 +124,7 @@ impl Lease {
         self.0.as_ref().is_some_and(|term| term.borrow().is_ending)
     }
 
-    /// Which lease this is: each that a process is given has another number.
+    /// The number of the lease: each lease of a process has another one.
     pub fn number(&self) -> u64 {
         self.0.as_ref().map_or(0, |term| term.borrow().number)
     }

@@ -21,7 +21,7 @@ const MEMBERS: [(&str, &str); 5] = [
     ("type", "type"),
 ];
 
-/// Where the cells of a column belong: the keys from the event down to the value.
+/// The place of the cells of a column in an event: the keys from the event down to the value.
 type MemberPath = Vec<String>;
 
 /// Calls `on_item` with an event for every row.

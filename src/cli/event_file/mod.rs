@@ -1,7 +1,7 @@
 //! Files of events: JSON (an event, an array of events or a batch), NDJSON (one on each line), or CSV (a user on each line).
 //!
 //! In: a file. Out: the text of each event with the number of its line, one after the other. Invariants: memory does not grow with the
-//! file, but for JSON that is neither an array nor one event on each line; a line that cannot be read affects no other line; no text is
+//! file, except for JSON that is neither an array nor one event on each line; a line that cannot be read affects no other line; no text is
 //! kept after its event. Deliberately absent: parsing events.
 
 mod csv_rows;

@@ -1,5 +1,5 @@
-//! `import`: sends the events of a file to a running service, in their order and at a given rate. It is the first sync if users cannot be
-//! replayed from Segment.
+//! `import`: sends the events of a file to a running service, in their order and at a given rate. It serves as the first sync if users
+//! cannot be replayed from Segment.
 //!
 //! In: a file of events or of users ([`super::event_file`]). Out: a report; exit code 1 if an event was refused, or if not all were sent.
 //! Invariants: one request is in flight at a time, so the order of the file is the order of the log; a later run does not send the answered

@@ -1,8 +1,8 @@
 //! The number of events of a file for each result, with the reasons, the notes, and the lines where they first occur.
 //!
 //! In: events, one after the other. Out: lines of text. Only the store knows whether a user is an affiliate, so an event that can only
-//! change an affiliate is counted by itself, with its result if the user is none. Invariants: memory does not grow with the file; no value
-//! of an event is printed. Deliberately absent: repeats, which only the store recognises.
+//! change an affiliate is counted separately, with its result for a user who is no affiliate. Invariants: memory does not grow with the
+//! file; no value of an event is printed. Deliberately absent: repeats, which only the store recognises.
 
 use crate::cli::event_file::Item;
 use crate::cli::tally::{Tally, count_line};

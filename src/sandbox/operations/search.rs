@@ -1,8 +1,8 @@
 //! `/affiliate/search` and `/affiliate/list`: pages of affiliates, oldest first. `id` in the response is the *code*.
 //!
-//! A keyword is an exact identifier or any part of an e-mail, without case. So a search may find more affiliates than intended, and
-//! the intended one may be on a later page. Where the contract is silent: either identifier counts as "an affiliate id"; names are
-//! compared as a whole, without case; of several filters all must match; a page after the last one is empty and no error.
+//! A keyword is an exact identifier or any part of an e-mail, without case. So a search may find more affiliates than intended, and the
+//! intended one may be on a later page. Where the contract is silent: either identifier counts as "an affiliate id"; names are compared as
+//! a whole, without case; all of several filters must match; a page after the last one is empty and no error.
 
 use crate::sandbox::SandboxSettings;
 use crate::sandbox::account::{SandboxAccount, SandboxAffiliate};

@@ -9,7 +9,7 @@ use super::{SegmentSettings, oauth};
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
 
-/// A call of the Config API.
+/// Handles a call of the Config API.
 pub(super) fn perform(
     settings: &SegmentSettings,
     state: &mut SegmentState,

@@ -3,7 +3,7 @@
 //! | request | response |
 //! | --- | --- |
 //! | `GET /` | the workspace, its sources and their destinations, for people |
-//! | `GET /oauth2/auth` | to the consent page, back to the app, or a page that says what is wrong |
+//! | `GET /oauth2/auth` | a redirect to the consent page or back to the app, or a page that names the mistake |
 //! | `GET /authorize`, `POST /authorize` | the consent page; back to the app with the merchant's decision |
 //! | `POST /oauth2/token`, `GET /v1beta/installs/{id}/token` | a token |
 //! | `/v1beta/workspaces/…` | the Config API |

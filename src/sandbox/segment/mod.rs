@@ -5,11 +5,10 @@
 //! the sources that were chosen, 409 and 404. `oauth` has the consent and the tokens, `config_api` the destinations, `http` the routes,
 //! `page` the pages for people. Calls fail as those of the simulated Refersion do ([`Fault`]).
 //!
-//! Where the contract is silent: errors of OAuth have the names of RFC 6749; a second install is rejected when its code is
-//! exchanged, or already by the redirect ([`SegmentSettings::conflict_in_redirect`]), and adds the chosen source to the install
-//! that exists; a code lives for ten minutes; a failure of the Config API is `{"error": …}`. Invariants: a call with an error
-//! response has changed nothing, but for a second install; of an API key, only the public half is shown. Deliberately absent:
-//! Segment's login, several workspaces and persistence.
+//! Where the contract is silent: errors of OAuth have the names of RFC 6749; a second install is rejected when its code is exchanged, or
+//! already by the redirect ([`SegmentSettings::conflict_in_redirect`]), and adds the chosen source to the install that exists; a code lives
+//! for ten minutes; a failure of the Config API is `{"error": …}`. Invariants: a call with an error response has changed nothing, except a
+//! second install; only the public half of an API key is shown. Deliberately absent: Segment's login, several workspaces and persistence.
 
 mod config_api;
 mod http;

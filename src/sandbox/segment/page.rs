@@ -1,7 +1,7 @@
 //! The pages of the simulated Segment: its workspace, the consent page, and the error page of a request for access.
 //!
-//! Invariants: `maud` escapes every value, and the policy forbids scripts and anything that is loaded; of an API key, the public
-//! half is shown.
+//! Invariants: `maud` escapes every value, and the policy forbids scripts and anything that is loaded; only the public half of an API key
+//! is shown.
 
 use super::oauth::Parameters;
 use super::state::{SegmentDestination, SegmentState};
@@ -76,7 +76,7 @@ pub(super) fn consent(settings: &SegmentSettings, request: &Parameters) -> Strin
     )
 }
 
-/// A request for access that leads nowhere.
+/// The error page of a request for access that cannot lead back to the app.
 pub(super) fn mistake(why: &str) -> String {
     document(
         "Segment, simulated: an error",

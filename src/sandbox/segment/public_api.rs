@@ -22,7 +22,7 @@ const ACTION: &str = "9uZ5gJrRw2AcqkjYAJ6Nxx";
 #[derive(Default)]
 pub(super) struct PublicState {
     destinations: Vec<Value>,
-    /// Each with the id of its destination.
+    /// The subscriptions, each with the id of its destination.
     subscriptions: Vec<Value>,
     made: u64,
 }
@@ -38,7 +38,7 @@ pub(super) struct PublicRequest<'a> {
 
 type PublicApiResult = Result<Value, SandboxResponse>;
 
-/// A call of the Public API: the `data` of the answer.
+/// Handles a call of the Public API; returns the `data` of the answer.
 pub(super) fn perform(settings: &SegmentSettings, state: &mut PublicState, request: &PublicRequest) -> PublicApiResult {
     let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if header(AUTHORIZATION) != format!("Bearer {}", settings.public_api_token) {

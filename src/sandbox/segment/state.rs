@@ -56,7 +56,7 @@ pub struct SegmentDestination {
 }
 
 impl SegmentDestination {
-    /// As the Config API shows it.
+    /// The JSON of this destination in the Config API.
     pub(super) fn to_json(&self) -> Value {
         let (parent, _) = self.name.split_once("/destinations/").unwrap_or_default();
         json!({

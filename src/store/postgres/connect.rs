@@ -35,7 +35,7 @@ const APPLICATION_NAME: &str = "refersion-destination";
 
 /// Makes sessions.
 pub struct Connector {
-    /// One for each host.
+    /// The configuration of each host, in their order.
     hosts: Vec<Config>,
     tls: MakeRustlsConnect,
     /// See [`PostgresUrl::is_pooled`].

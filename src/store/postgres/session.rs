@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 /// The values of a statement.
 pub type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// The settings of a session. The first ones make plans find rows by index, from the few that the statement names; without them, plans that
-/// were made while the tables were empty would join whole tables. They are not sufficient for a table that has few rows by PostgreSQL's
-/// statistics, such as `bodies` after a vacuum: reading it as a whole for a join seems to be cheap, but it may have millions of outdated
-/// rows that an old transaction keeps. So statements on the path of events look its rows up one by one, by `LATERAL (… LIMIT 1)` or a
-/// subquery for a single value, neither of which is ever planned as a join. A frozen process holds its locks for a second.
+/// The settings of a session. The first settings make plans find rows by index, beginning with the few rows that the statement names;
+/// without them, plans that were made while the tables were empty would join whole tables. They are not sufficient for a table that has few
+/// rows by PostgreSQL's statistics, such as `bodies` after a vacuum: reading it as a whole for a join seems to be cheap, but it may have
+/// millions of outdated rows that an old transaction keeps. So statements on the path of events look its rows up one by one, by `LATERAL (…
+/// LIMIT 1)` or a subquery for a single value, neither of which is ever planned as a join. A frozen process holds its locks for a second.
 const SETTINGS: &str = "
     SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off;

@@ -1,8 +1,8 @@
 //! A PostgreSQL store as the [`TransferSource`] or the [`TransferTarget`] of a transfer: its tables as rows of plain values.
 //!
-//! Invariants: the tables `accounts` and `replicas` are locked meanwhile, so no service appends, settles or starts; a database with a live
-//! replica is refused. The source is read as of one moment; everything is written in one transaction. The index of ids is made from the
-//! log. Deliberately absent: owners, tokens and replicas, which belong to one run.
+//! Invariants: the tables `accounts` and `replicas` are locked during the transfer, so no service appends, settles or starts; a database
+//! with a live replica is refused. The source is read as of one moment; everything is written in one transaction. The index of ids is made
+//! from the log. Deliberately absent: owners, tokens and replicas, which belong to one run.
 
 use super::columns::text;
 use super::compact;
