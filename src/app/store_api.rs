@@ -1,7 +1,7 @@
 //! The operators' API over a store on which no service runs, for the commands that open the store themselves.
 //!
 //! In: the open store, and the configuration. Out: the routes, without access control. Invariant: nothing is delivered, and no worker is
-//! woken. Deliberately absent: what only a running service has, such as the state of its accounts and a reload.
+//! woken. Deliberately absent: parts that only a running service has, such as the state of its accounts and a reload.
 
 use crate::account_signals::AccountSignals;
 use crate::admin::{self, Account, AccountDirectory, Admin};

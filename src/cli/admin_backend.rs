@@ -48,8 +48,8 @@ impl BackendArgs {
         self.config.load(Mode::Offline)
     }
 
-    /// Runs `command` on the backend of this target, and closes the backend. Out: what the command returned, or the exit code after
-    /// the error was printed.
+    /// Runs `command` on the backend of this target, and closes the backend. Out: the result of the command, or the exit code after the
+    /// error was printed.
     pub(super) fn with_backend<T>(
         &self,
         config: &Config,
@@ -114,7 +114,7 @@ impl AdminBackend {
         Ok(Self { api: AdminClient::of_store(Arc::clone(&store), config)?, store: Some(store) })
     }
 
-    /// The store, if the command has opened it itself. `None`: a service runs on it, and delivers what is replayed.
+    /// The store, if the command has opened it itself. `None`: a service runs on it, and delivers replayed events.
     pub(super) fn own_store(&self) -> Option<&dyn Store> {
         self.store.as_deref()
     }

@@ -45,7 +45,7 @@ pub(super) fn run(args: &ForgetArgs) -> CommandResult {
     Err(ExitCode::FAILURE)
 }
 
-/// One line that counts what was erased, or with `dry_run` would be.
+/// One line with the counts of the erased data; with `dry_run`, of the data that would be erased.
 fn summary(forgotten: &Forgotten, dry_run: bool) -> String {
     let counts = [
         (forgotten.events, "pending event"),

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar from 0 to `total` bytes, labelled with what is being done; without a total, a count of bytes.
+/// A bar from 0 to `total` bytes, labelled with the work that is being done; without a total, a count of bytes.
 pub(super) fn bytes_bar(label: &'static str, total: Option<u64>) -> ProgressBar {
     let Some(total) = total else { return bar(label, "{spinner} {msg} {bytes}") };
     let bar = bar(label, "{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left");

@@ -58,7 +58,7 @@ impl Tally {
     }
 }
 
-/// A count and what was counted, as a line above the lines of a [`Tally`].
+/// A line with a count and its label, above the lines of a [`Tally`].
 pub(super) fn count_line(count: u64, what: &str) -> String {
     format!("{:>9}  {what}", HumanCount(count).to_string())
 }

@@ -8,7 +8,7 @@
 //!
 //! Invariants: the sandbox implements the contract independently of the client, so it imports neither `delivery` nor `refersion`; a call
 //! with an error response has changed nothing; no password and no API key is kept, shown or logged. Where the contract is silent, the head
-//! of the file says what was chosen. Do not use real data: everything can be read at its port. [`segment`] simulates Segment for trials of
+//! of the file names the choice. Do not use real data: everything can be read at its port. [`segment`] simulates Segment for trials of
 //! connecting a source. Deliberately absent: a delete (Refersion has none), several accounts, persistence, a maximum number of affiliates.
 
 mod account;

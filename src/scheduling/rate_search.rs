@@ -46,7 +46,7 @@ const STEEP: f64 = 3.0;
 const LATE: (f64, f64) = (1.5, 1.25);
 /// A 429 came in time if the rate was less than this number of times the measured rate.
 const IN_TIME: f64 = 1.1;
-/// A ceiling below this share of the last rate contradicts what was measured before.
+/// A ceiling below this share of the last rate contradicts the earlier measurement.
 const LOW: f64 = 0.6;
 /// If at least this share of the time was spent in pauses, they are part of how the upstream limits.
 const MANY_PAUSES: f64 = 0.2;

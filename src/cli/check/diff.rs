@@ -1,4 +1,4 @@
-//! `check --diff`: what a reload of the running service would change.
+//! `check --diff`: shows the changes that a reload of the running service would make.
 //!
 //! The service itself reads its configuration again, from its own files and its own environment, and applies nothing. Out: one line for
 //! each setting that differs; exit code 1 if the configuration would be refused, or if no service answers.

@@ -1,7 +1,7 @@
 //! The check whether the last quoted cell of a CSV file is closed. The parser takes the end of the file for the end of the cell.
 //!
-//! In: the bytes of the file, which pass through. Out: where a cell begins whose quote is open at the end of the file. Invariant: as for
-//! the parser, a quote opens a cell only as its first byte, and a doubled quote inside is a part of the cell.
+//! In: the bytes of the file, which pass through. Out: the beginning of a cell whose quote is open at the end of the file. Invariant: as
+//! for the parser, a quote opens a cell only as its first byte, and a doubled quote inside is a part of the cell.
 
 use std::io::{self, Read};
 

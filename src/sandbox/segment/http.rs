@@ -120,7 +120,7 @@ async fn parts(request: Request) -> (Option<ConnectionControl>, HeaderMap, Bytes
     let connection = request.extensions().get::<ConnectInfo<ConnectionControl>>();
     let connection = connection.map(|ConnectInfo(connection)| connection.clone());
     let (head, body) = request.into_parts();
-    // Err: it is too large; then it is not what the API takes.
+    // Err: the body is too large. The API takes no such body.
     let bytes = to_bytes(body, MAX_BODY).await.unwrap_or_default();
     (connection, head.headers, bytes)
 }

@@ -1,6 +1,6 @@
 //! OAuth 2.0 of the simulated Segment: the request for access, the merchant's decision, and tokens.
 //!
-//! In: the parameters of a request. Out: where the browser goes, or a JSON answer. A request of an unknown client or with a
+//! In: the parameters of a request. Out: the URL to which the browser goes, or a JSON answer. A request of an unknown client or with a
 //! redirect URL that is not registered, letter by letter, is answered by an error page; the redirect reports every other mistake.
 
 use super::super::call::SandboxResponse;

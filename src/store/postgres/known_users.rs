@@ -17,7 +17,7 @@ use tokio_postgres::Error;
 /// The most pending events of an account that are examined.
 const EXAMINED: i64 = 1_000;
 
-/// Reads by the index of pending events, from one of them on: see [`super::read`].
+/// Reads by the index of pending events, beginning at a bound: see [`super::read`].
 const PENDING: &str = "SELECT seq, keys FROM log WHERE outcome IS NULL AND (account, seq) > ($1, $2) AND account <= $1
                        ORDER BY account, seq LIMIT $3";
 const LINKED: &str = "SELECT key FROM links WHERE key = ANY ($1)";

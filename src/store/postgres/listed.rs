@@ -20,7 +20,7 @@ const PROGRESS: &str = "SELECT convert_from(value, 'UTF8') FROM meta WHERE name 
 const SAVE_PROGRESS: &str = "INSERT INTO meta (name, value) VALUES ($1, convert_to($2, 'UTF8'))
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 const OWNED: &str = "SELECT 1 FROM accounts WHERE account = $1 AND token = $2";
-/// The known and the deleted ones of these keys, which are user keys and affiliate keys without tag.
+/// The keys of this list that are known, and those that were deleted. The list has user keys, and affiliate keys without tag.
 const KNOWN: &str = "SELECT key FROM affiliates WHERE key = ANY ($1)
     UNION ALL SELECT substr(key, 2) FROM links WHERE key = ANY ($2)
     UNION ALL SELECT key FROM deleted_users WHERE key = ANY ($1)";

@@ -112,7 +112,7 @@ impl Maintenance for PostgresStore {
         let close = async {
             // Err: the store has ended already, or cannot be written.
             let _ = self.write_recorded().await;
-            // Err: other processes take over what is owned here when the lease has ended.
+            // Err: other processes take over the accounts of this process when the lease has ended.
             let _ = self.replica.resign().await;
             self.listen.close().await;
             self.append.close().await;

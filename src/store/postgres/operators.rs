@@ -159,7 +159,7 @@ async fn begin_search(
     Ok(Some(UserSearch::new(number, &users, until)))
 }
 
-/// Erases what was found. Err: rows that were appended meanwhile lead to new keys, and this is not the `last` try.
+/// Erases the findings of the search. Err: rows that were appended meanwhile lead to new keys, and this is not the `last` try.
 async fn erase(
     session: &Session,
     shared: &Shared,
