@@ -44,11 +44,11 @@
 //! | order: which event may run, which are of one user, what of that is in memory; which are coalesced | `scheduling/lanes.rs`, `scheduling/scheduler.rs`; `delivery/coalesce.rs` |
 //! | the calls for an event; no second `new`; a status or an owner that stays | `delivery/identify.rs`, `delivery/delete.rs`; `delivery/unanswered_new.rs`, `delivery/existing.rs`; `delivery/status.rs`, `delivery/state.rs` |
 //! | which event is a repeat (deduplication); when the backlog is full | `segment/event.rs`, `store/append_decision.rs`, `store/sqlite/id_index.rs`, `store/sqlite/older_ids.rs` |
-//! | what is erased, and when: bodies; by a delete; by `forget` | `store/mod.rs`, `store/sqlite/bodies.rs`; `erase.rs` and `forget.rs` in `store/sqlite` and `store/postgres` |
+//! | what is erased, and when: bodies; by a delete; by `forget` | `store/mod.rs`, `store/sqlite/bodies.rs`; `store/sqlite/erase.rs`, `store/postgres/erase.rs`; `store/sqlite/forget.rs`, `store/postgres/forget.rs` |
 //! | calls per second, in flight; pause and halt (circuit breaker) | `scheduling/rate_limit.rs`, `scheduling/concurrency_limit.rs`; `scheduling/circuit_breaker.rs` |
 //! | who owns an account; who settles | `scheduling/assignment.rs`, `store/ownership.rs`, `store/postgres/ownership.rs`; `store/postgres/settle.rs` |
 //! | start and stop; reload (SIGHUP), a changed API key; what needs a restart | `app.rs`; `app/reload.rs`; `config/settings.rs`, `config/changes.rs` |
-//! | event types; fields of Refersion; names of traits; which trait fills which field | `segment/event.rs`; `domain/field.rs`; `segment/traits.rs`; `mapping/{name,email,address,contact,engage}.rs` |
+//! | event types; fields of Refersion; names of traits; which trait fills which field | `segment/event.rs`; `domain/field.rs`; `segment/traits.rs`; `mapping/name.rs`, `mapping/email.rs`, `mapping/address.rs`, `mapping/contact.rs`, `mapping/engage.rs` |
 //! | who may send, with which key; limits of size; who may operate | `segment/authenticator.rs`, `http/account_registry.rs`, `app/api_key_verification.rs`; `http/limits.rs`; `admin/access.rs` |
 //!
 //! Deliberately absent: pages that change the configuration, which is in files and the environment.

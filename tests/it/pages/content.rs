@@ -41,7 +41,7 @@ async fn the_overview_says_what_happened_and_why_events_were_refused() {
     let page = get(&service, "/").await;
     assert_eq!(page.headers["refresh"], "5");
     for expected in [
-        "All is well: events are accepted and delivered.",
+        "Events are accepted and delivered. Dead letters wait for somebody to replay or discard them: 1.",
         "accepted: 2 in all",
         "delivered: 1 in all",
         "refused at receipt: 1 in all",
