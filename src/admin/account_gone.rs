@@ -50,12 +50,17 @@ pub(super) fn in_use(configured: &[AccountName], kept: &[SealedApiKey], account:
     if configured.contains(account) {
         return Some(format!("the account {account} is configured, so its events are delivered"));
     }
-    kept.iter().any(|key| key.account == *account).then(|| {
+    is_kept(kept, account).then(|| {
         format!(
             "the API key of the account {account} is kept, so its events can be delivered; `DELETE /api/v1/keys/{account}` \
              removes it"
         )
     })
+}
+
+/// Whether an API key of the account is among the `kept` ones.
+pub(super) fn is_kept(kept: &[SealedApiKey], account: &AccountName) -> bool {
+    kept.iter().any(|key| key.account == *account)
 }
 
 /// Moves dead letters of accounts that are gone to the account `to`, in the order of their ids; the result for each. At most

@@ -3,6 +3,7 @@
 //! Listed are the accounts that are configured, those that have a worker, and those with pending events, which may be of an account
 //! that is not configured any more.
 
+use super::account_gone::is_kept;
 use super::directory::AccountState;
 use super::extract::{ApiPath, ApiQuery, ApiResult, page_size};
 use super::problem::Problem;
@@ -227,7 +228,7 @@ async fn statuses(
             own.map(|(_, letters)| letters).sum()
         };
         AccountStatus {
-            gone: account.may_be_gone() && kept.iter().all(|key| key.account != **name),
+            gone: account.may_be_gone() && !is_kept(&kept, name),
             drain: trends.get(name.as_str()).copied().map(BacklogTrendStatus::from),
             dead_letters: measured.as_ref().map(dead_letters),
             ..account.status(name, oldest, now)

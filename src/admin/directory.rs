@@ -4,7 +4,7 @@
 //! known if it is `main`, if it is configured, if its API key arrived and is kept, or if the store ever had an event of it.
 
 use super::Admin;
-use super::account_gone::in_use;
+use super::account_gone::{in_use, is_kept};
 use super::problem::Problem;
 use crate::account_signals::AccountSignals;
 use crate::config::Config;
@@ -82,7 +82,7 @@ impl Admin {
         if account == AccountName::main()
             || configured.contains(&account)
             || self.store.knows_account(&account).await?
-            || self.store.kept_api_keys().await?.iter().any(|key| key.account == account)
+            || is_kept(&self.store.kept_api_keys().await?, &account)
         {
             return Ok(account);
         }
