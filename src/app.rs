@@ -247,9 +247,9 @@ async fn new_registry(context: &AppContext) -> Result<NewAccounts, ServeError> {
         workers.insert(name, known);
     }
     let AppContext { clock, metrics, runtime, .. } = context;
-    let admits = merchants.clone().map(|merchants| Arc::new(merchants) as Arc<dyn MerchantAccounts>);
+    let admitting = merchants.clone().map(|merchants| Arc::new(merchants) as Arc<dyn MerchantAccounts>);
     let (store, shutdown) = (Arc::clone(store), runtime.shutdown.clone());
-    let registry = AccountRegistry::new(store, *clock, metrics.clone(), shutdown, endpoints, admits);
+    let registry = AccountRegistry::new(store, *clock, metrics.clone(), shutdown, endpoints, admitting);
     Ok((registry, merchants, workers))
 }
 

@@ -7,7 +7,7 @@
 //! A PostgreSQL database is opened beside the service.
 
 use super::admin_client::AdminClient;
-use super::{CommandResult, ConfigArgs, block_on, ops_url};
+use super::{CommandResult, ConfigArgs, block_on};
 use crate::admin::{
     DeadLetterDetails, DiscardResult, EmailConflictPage, LookupRequest, LookupResult, RevealedEvent, SetAside,
 };
@@ -66,7 +66,7 @@ impl BackendArgs {
         command: impl AsyncFnOnce(&AdminBackend) -> Result<T, String>,
     ) -> CommandResult<T> {
         if self.ops.is_none() && matches!(config.store.url, StoreUrl::Postgres(_)) {
-            return Self::run(async { AdminBackend::of_service(ops_url(config)?, config) }, command);
+            return Self::run(async { AdminBackend::of_service(None, config) }, command);
         }
         Self::run(self.backend(config), command)
     }
@@ -85,8 +85,8 @@ impl BackendArgs {
 
     /// The backend of this target; opens the store if no service has it open.
     async fn backend(&self, config: &Config) -> Result<AdminBackend, String> {
-        if let Some(url) = &self.ops {
-            return AdminBackend::of_service(url.clone(), config);
+        if self.ops.is_some() {
+            return AdminBackend::of_service(self.ops.as_ref(), config);
         }
         if let StoreUrl::Sqlite(path) = &config.store.url
             && !path.exists()
@@ -98,15 +98,15 @@ impl BackendArgs {
         }
         match open_store(config).await {
             Ok(store) => AdminBackend::of_store(store, config),
-            Err(error) if error.is_in_use() => AdminBackend::of_service(ops_url(config)?, config),
+            Err(error) if error.is_in_use() => AdminBackend::of_service(None, config),
             Err(error) => Err(error.to_string()),
         }
     }
 }
 
 impl AdminBackend {
-    fn of_service(url: Url, config: &Config) -> Result<Self, String> {
-        Ok(Self { api: AdminClient::new(url, config)?, store: None })
+    fn of_service(ops: Option<&Url>, config: &Config) -> Result<Self, String> {
+        Ok(Self { api: AdminClient::of_service(ops, config)?, store: None })
     }
 
     /// The open store of a service with this configuration.

@@ -5,6 +5,7 @@
 //! service gets the token of the configuration; reading from a loopback listener needs none.
 
 use super::http_client::{Credentials, HttpClient, Received};
+use super::local_url;
 use crate::admin::ProblemDetails;
 use crate::app::store_api;
 use crate::config::Config;
@@ -43,8 +44,9 @@ const HINT: &str =
     "the service that has the store open answers operators on its OPS_LISTEN; pass that address with --ops";
 
 impl AdminClient {
-    /// The API of the service whose operators' listener is at `url`.
-    pub(super) fn new(url: Url, config: &Config) -> Result<Self, String> {
+    /// The API of the service whose operators' listener is at `ops`; `None`: at OPS_LISTEN of the configuration.
+    pub(super) fn of_service(ops: Option<&Url>, config: &Config) -> Result<Self, String> {
+        let url = ops.cloned().map_or_else(|| local_url(config.ops.listen, ""), Ok)?;
         Ok(Self { url, transport: Transport::Http(HttpClient::new(REQUEST_TIMEOUT)?, config.ops.token.clone()) })
     }
 

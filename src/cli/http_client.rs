@@ -6,11 +6,11 @@
 //! without certificates.
 
 use crate::domain::ApiKey;
+use crate::refersion::root_cause;
 use axum::http::Method;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
-use std::error::Error;
 use std::time::Duration;
 use url::Url;
 
@@ -101,7 +101,7 @@ impl HttpClient {
         if error.is_timeout() {
             return format!("{url} did not answer within {} seconds", self.timeout.as_secs());
         }
-        format!("{url}: {}", root_cause(error))
+        format!("{url}: {}", root_cause(error)) // reqwest's own errors repeat the URL
     }
 }
 
@@ -109,12 +109,4 @@ fn builder(timeout: Duration) -> ClientBuilder {
     // Err: a provider is already installed. reqwest asks for one even without TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().timeout(timeout).redirect(Policy::none())
-}
-
-/// The innermost error, such as "Connection refused": reqwest's own errors repeat the URL.
-fn root_cause(mut error: &dyn Error) -> String {
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error.to_string()
 }

@@ -175,11 +175,6 @@ fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// The URL of the operators' listener of a service with this configuration, as this machine reaches it.
-fn ops_url(config: &Config) -> Result<Url, String> {
-    local_url(config.ops.listen, "")
-}
-
 /// The URL of `path` at which this machine reaches a listener on `address`.
 fn local_url(address: SocketAddr, path: &str) -> Result<Url, String> {
     Url::parse(&format!("http://{}/{path}", reachable(address))).map_err(|error| error.to_string())

@@ -67,12 +67,12 @@ const MAX_NAME_LENGTH: usize = 40;
 pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> {
     // Taken out meanwhile, because the layers are copied for each account.
     let Some(setting) = reader.layers.accounts.take() else { return Ok(Vec::new()) };
-    let accounts = read_all(&setting, reader, mode);
+    let accounts = read_tables(&setting, reader, mode);
     reader.layers.accounts = Some(setting);
     accounts
 }
 
-fn read_all(setting: &SettingValue, reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> {
+fn read_tables(setting: &SettingValue, reader: &mut Reader, mode: Mode) -> Read<Vec<AccountConfig>> {
     let Value::Array(items) = &setting.value else {
         let text = format!("found {}, expected a list of tables: [[accounts]]", kind_of(&setting.value));
         return Err(reader.problems.note(setting.problem(text)));

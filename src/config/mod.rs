@@ -15,7 +15,6 @@ mod changes;
 mod connect;
 mod did_you_mean;
 mod environment;
-
 mod layers;
 mod problem;
 mod read;

@@ -178,7 +178,7 @@ impl AccountConnection {
         tracing::debug!(operation, error = chain(&error), "call failed");
         let may_be_sent = !error.is_connect() && !error.is_builder();
         let message = if error.is_connect() {
-            format!("no connection to Refersion: {}", innermost(&error))
+            format!("no connection to Refersion: {}", root_cause(&error))
         } else if error.is_timeout() {
             format!("Refersion did not answer {operation} within {}", humantime::format_duration(self.pool.timeout))
         } else {
@@ -238,8 +238,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// The cause behind all others: `Connection refused (os error 111)`, or what is wrong with a certificate.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.last().unwrap_or(error).to_string()
+/// The innermost error, such as `Connection refused (os error 111)`, or what is wrong with a certificate.
+pub(crate) fn root_cause(mut error: &dyn std::error::Error) -> String {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error.to_string()
 }

@@ -13,6 +13,7 @@ mod response;
 mod send_guard;
 mod success_body;
 
+pub(crate) use client::root_cause;
 pub use client::{Client, ClientBuildError, ConnectionPool};
 pub use request::body as request_body;
 pub use response::{

@@ -5,15 +5,14 @@
 
 use crate::admin::Reloaded;
 use crate::cli::admin_client::AdminClient;
-use crate::cli::{CommandResult, block_on, ops_url, print};
+use crate::cli::{CommandResult, block_on, print};
 use crate::config::Config;
 use serde_json::json;
 use url::Url;
 
 pub(super) fn run(config: &Config, ops: Option<&Url>, as_json: bool) -> CommandResult {
     let Reloaded { changes } = block_on(async {
-        let url = ops.map_or_else(|| ops_url(config), |url| Ok(url.clone()))?;
-        AdminClient::new(url, config)?.post_query("/api/v1/reload", &json!({"dry_run": true})).await
+        AdminClient::of_service(ops, config)?.post_query("/api/v1/reload", &json!({"dry_run": true})).await
     })?;
     if changes.is_empty() && !as_json {
         print("a reload would change nothing");

@@ -6,7 +6,7 @@
 mod screen;
 
 use super::admin_client::AdminClient;
-use super::{CommandResult, ConfigArgs, block_on, ops_url, print};
+use super::{CommandResult, ConfigArgs, block_on, print};
 use crate::admin::{AccountPage, ServiceStatus};
 use crate::config::Mode;
 use clap::Args;
@@ -43,10 +43,7 @@ struct ScreenInput {
 
 pub(super) fn run(args: &StatusArgs) -> CommandResult {
     let config = args.config.load(Mode::Offline)?;
-    block_on(async {
-        let url = args.ops.clone().map_or_else(|| ops_url(&config), Ok)?;
-        watch(args, &AdminClient::new(url, &config)?, &Term::stdout()).await
-    })
+    block_on(async { watch(args, &AdminClient::of_service(args.ops.as_ref(), &config)?, &Term::stdout()).await })
 }
 
 async fn watch(args: &StatusArgs, service: &AdminClient, term: &Term) -> Result<(), String> {

@@ -113,7 +113,7 @@ pub(super) fn at_least_one(value: &Value) -> Parsed<u64> {
     whole(value, 1..=u64::MAX)
 }
 
-/// How many there may be in memory.
+/// A whole number of at least one, as the size of a collection.
 pub(super) fn count_from_one(value: &Value) -> Parsed<usize> {
     at_least_one(value).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
 }
