@@ -90,7 +90,7 @@ struct Curve {
     /// Whether the last sample agreed with the ceiling before.
     settled: bool,
     /// The ceiling before the latest 429s in a row that came below the ceiling.
-    undoubted: f64,
+    former_ceiling: f64,
 }
 
 /// The search of one account.
@@ -123,7 +123,7 @@ impl Sample {
 impl Curve {
     fn starting_at(ceiling: f64, period: f64, settled: bool) -> Self {
         let ceiling = ceiling.max(MIN_RATE);
-        Self { ceiling, period, elapsed: 0.0, settled, undoubted: ceiling }
+        Self { ceiling, period, elapsed: 0.0, settled, former_ceiling: ceiling }
     }
 
     fn rate(&self) -> f64 {
@@ -132,7 +132,7 @@ impl Curve {
     }
 
     /// Whether the rate is lower than the accepted one.
-    fn is_below(&self) -> bool {
+    fn is_below_ceiling(&self) -> bool {
         self.elapsed < self.period
     }
 
@@ -159,7 +159,7 @@ impl Curve {
         let paused = sample.map_or(0.0, |sample| sample.paused);
         let settled = !steep && !low && (self.settled || sample.is_some());
         let cut = Self::starting_at(ceiling, period.max(paused).min(MAX_PERIOD), settled);
-        if self.is_below() { Self { undoubted: self.undoubted, ..cut } } else { cut }
+        if self.is_below_ceiling() { Self { former_ceiling: self.former_ceiling, ..cut } } else { cut }
     }
 }
 
@@ -179,7 +179,7 @@ impl RateSearch {
 
     /// The rate to save: the highest one that Refersion is expected to allow.
     pub(super) fn learned(&self) -> Option<f64> {
-        self.curve.map(|curve| curve.undoubted.max(curve.rate()))
+        self.curve.map(|curve| curve.former_ceiling.max(curve.rate()))
     }
 
     /// The 429s that are not about the rate.
@@ -208,7 +208,7 @@ impl RateSearch {
     /// A request was answered, and not by a 429.
     pub(super) fn on_accepted(&mut self) {
         self.sample.accepted += 1.0;
-        self.unrelated.on_accepted(self.is_below());
+        self.unrelated.on_accepted(self.is_below_ceiling());
         if let Some(trial) = &mut self.trial {
             trial.on_accepted();
             self.end_trial_if_over();
@@ -219,18 +219,23 @@ impl RateSearch {
     fn end_trial_if_over(&mut self) {
         if self.trial.is_some_and(|trial| trial.is_over()) {
             self.trial = None;
-            self.curve = self.curve.map(|curve| Curve { undoubted: curve.ceiling, ..curve });
+            self.curve = self.curve.map(|curve| Curve { former_ceiling: curve.ceiling, ..curve });
         }
     }
 
     /// Whether the rate is lower than the accepted one.
-    fn is_below(&self) -> bool {
-        self.curve.is_some_and(|curve| curve.is_below())
+    fn is_below_ceiling(&self) -> bool {
+        self.curve.is_some_and(|curve| curve.is_below_ceiling())
     }
 
     /// A request was answered with a 429 that counts as one with another, or that came during a pause.
     pub(super) fn on_further_429(&mut self) {
-        self.unrelated.expects_429(false);
+        self.unrelated.on_429(false);
+    }
+
+    /// The sample, if it has at least so many requests; then a new one begins.
+    fn take_sample(&mut self, least: f64) -> Option<Sample> {
+        (self.sample.accepted >= least).then(|| std::mem::take(&mut self.sample))
     }
 
     /// A request was answered with a 429 during a trial. Returns whether it is about the rate.
@@ -238,10 +243,10 @@ impl RateSearch {
         if let Some(proof) = trial.proof() {
             self.trial = None;
             self.unrelated = proof;
-            self.curve = self.curve.map(|curve| Curve::starting_at(curve.undoubted, GUESS_PERIOD, false));
+            self.curve = self.curve.map(|curve| Curve::starting_at(curve.former_ceiling, GUESS_PERIOD, false));
             return false;
         }
-        let sample = (self.sample.accepted >= MIN_SAMPLE).then(|| std::mem::take(&mut self.sample));
+        let sample = self.take_sample(MIN_SAMPLE);
         self.trial = Some(trial.then(sample.map(|sample| (sample.accepted, sample.elapsed))));
         true
     }
@@ -251,14 +256,14 @@ impl RateSearch {
         if let Some(trial) = self.trial {
             return self.on_429_in_trial(trial);
         }
-        if self.unrelated.expects_429(self.is_below()) {
+        if self.unrelated.on_429(self.is_below_ceiling()) {
             self.sample.halve(); // the next 429 may be about the rate of this moment
             return false;
         }
         let least = if self.curve.is_some() { MIN_SAMPLE } else { MIN_FIRST_SAMPLE };
-        let sample = (self.sample.accepted >= least).then(|| std::mem::take(&mut self.sample));
+        let sample = self.take_sample(least);
         let trial = |sample: Sample| RateTrial::after(sample.accepted, sample.elapsed);
-        self.trial = sample.filter(|_| self.is_below()).map(trial);
+        self.trial = sample.filter(|_| self.is_below_ceiling()).map(trial);
         self.curve = match self.curve {
             Some(curve) => Some(curve.cut(sample)),
             None => sample.map(|sample| Curve::starting_at(sample.rate(), GUESS_PERIOD, false)),

@@ -44,9 +44,9 @@ impl Unrelated429s {
     }
 
     /// A request was accepted.
-    pub(super) fn on_accepted(&mut self, is_below: bool) {
+    pub(super) fn on_accepted(&mut self, is_below_ceiling: bool) {
         self.budget = (self.budget + TOLERANCE * self.share()).min(MAX_BUDGET);
-        if is_below && self.count > 0.0 {
+        if is_below_ceiling && self.count > 0.0 {
             self.accepted += 1.0;
             self.since += 1.0;
             if self.since * self.count > ENDED * (self.accepted - self.since) {
@@ -56,8 +56,8 @@ impl Unrelated429s {
     }
 
     /// A request was answered with a 429. Returns whether the 429 was expected.
-    pub(super) fn expects_429(&mut self, is_below: bool) -> bool {
-        if is_below && self.count > 0.0 {
+    pub(super) fn on_429(&mut self, is_below_ceiling: bool) -> bool {
+        if is_below_ceiling && self.count > 0.0 {
             (self.count, self.since) = (self.count + 1.0, 0.0);
             if self.count > LATEST {
                 (self.count, self.accepted) = (self.count / 2.0, self.accepted / 2.0);
@@ -73,16 +73,16 @@ impl Unrelated429s {
 mod tests {
     use super::*;
 
-    fn accept(unrelated: &mut Unrelated429s, requests: u32, is_below: bool) {
-        (0..requests).for_each(|_| unrelated.on_accepted(is_below));
+    fn accept(unrelated: &mut Unrelated429s, requests: u32, is_below_ceiling: bool) {
+        (0..requests).for_each(|_| unrelated.on_accepted(is_below_ceiling));
     }
 
     #[test]
     fn without_a_proof_none_is_expected() {
         let mut unrelated = Unrelated429s::default();
-        for is_below in [true, false] {
-            accept(&mut unrelated, 1_000, is_below);
-            assert!(!unrelated.expects_429(is_below));
+        for is_below_ceiling in [true, false] {
+            accept(&mut unrelated, 1_000, is_below_ceiling);
+            assert!(!unrelated.on_429(is_below_ceiling));
         }
         assert_eq!(unrelated, Unrelated429s::default());
     }
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn as_many_are_expected_as_the_budget_has_and_it_grows_by_twice_the_share() {
         let mut unrelated = Unrelated429s::measured(2.0, 100.0);
-        let expected = |unrelated: &mut Unrelated429s| (0..10).filter(|_| unrelated.expects_429(false)).count();
+        let expected = |unrelated: &mut Unrelated429s| (0..10).filter(|_| unrelated.on_429(false)).count();
         for (requests, expects) in [(0, 8), (24, 0), (26, 1), (50, 2), (1_000, 8)] {
             accept(&mut unrelated, requests, false);
             assert_eq!(expected(&mut unrelated), expects, "after {requests} more");
@@ -106,9 +106,9 @@ mod tests {
         let mut unrelated = Unrelated429s::measured(2.0, 100.0);
         for _ in 0..200 {
             accept(&mut unrelated, 10, true);
-            unrelated.expects_429(true);
+            unrelated.on_429(true);
             accept(&mut unrelated, 100, false);
-            unrelated.expects_429(false);
+            unrelated.on_429(false);
         }
         assert!((0.095..=0.1).contains(&unrelated.share()), "{unrelated:?}");
     }
@@ -118,7 +118,7 @@ mod tests {
         let mut unrelated = Unrelated429s::measured(2.0, 100.0);
         accept(&mut unrelated, 10_000, false);
         accept(&mut unrelated, 600, true);
-        assert!(unrelated.expects_429(false));
+        assert!(unrelated.on_429(false));
         accept(&mut unrelated, 1, true);
         assert_eq!(unrelated, Unrelated429s::default());
     }
