@@ -54,7 +54,7 @@ const NARROW: i64 = 5_000;
 const WITH_BODY: i64 = 200;
 
 macro_rules! tables {
-    ($($name:ident, $key:literal, $portion:ident: $($column:ident $kind:ident)+;)+) => {
+    ($($name:ident, $key:literal, $portion:ident: $($column:ident $kind:ident),+;)+) => {
         [$(Table {
             name: stringify!($name),
             key: $key,
@@ -66,20 +66,22 @@ macro_rules! tables {
 
 /// Every table, in the order in which they are moved. `affiliates.key` is the hash of the affiliate itself, 16 bytes.
 pub const TABLES: [Table; 11] = tables! {
-    accounts, 1, NARROW: account Integer name Text health Text;
-    log, 1, NARROW: seq Integer account Integer id Bytes keys Bytes received_at Integer outcome Integer source Text answered Flag;
-    bodies, 1, WITH_BODY: seq Integer body Bytes;
-    attempts, 1, NARROW: seq Integer begun Flag followers Bytes progress Text failures Integer failing_for Integer wait Integer
-        noted_at Integer history Text;
-    affiliates, 1, NARROW: affiliate Integer account Integer key Bytes code Text id Integer found Flag sent Bytes
+    accounts, 1, NARROW: account Integer, name Text, health Text;
+    log, 1, NARROW: seq Integer, account Integer, id Bytes, keys Bytes, received_at Integer, outcome Integer, source Text,
+        answered Flag;
+    bodies, 1, WITH_BODY: seq Integer, body Bytes;
+    attempts, 1, NARROW: seq Integer, begun Flag, followers Bytes, progress Text, failures Integer, failing_for Integer,
+        wait Integer, noted_at Integer, history Text;
+    affiliates, 1, NARROW: affiliate Integer, account Integer, key Bytes, code Text, id Integer, found Flag, sent Bytes,
         email_conflict Flag;
-    links, 1, NARROW: key Bytes affiliate Integer;
-    dead_letters, 1, WITH_BODY: seq Integer account Integer id Bytes code Text reason Text failures Integer received_at Integer
-        died_at Integer body Bytes keys Bytes history Text;
-    dead_keys, 2, NARROW: key Bytes seq Integer;
-    deleted_users, 1, NARROW: key Bytes deleted_at Integer received_at Integer;
-    sealed_keys, 1, NARROW: account Text sealed Bytes;
-    remembered_traits, 1, WITH_BODY: key Bytes account Integer email Bytes expires_at Integer size Integer names Text sealed Bytes;
+    links, 1, NARROW: key Bytes, affiliate Integer;
+    dead_letters, 1, WITH_BODY: seq Integer, account Integer, id Bytes, code Text, reason Text, failures Integer,
+        received_at Integer, died_at Integer, body Bytes, keys Bytes, history Text;
+    dead_keys, 2, NARROW: key Bytes, seq Integer;
+    deleted_users, 1, NARROW: key Bytes, deleted_at Integer, received_at Integer;
+    sealed_keys, 1, NARROW: account Text, sealed Bytes;
+    remembered_traits, 1, WITH_BODY: key Bytes, account Integer, email Bytes, expires_at Integer, size Integer, names Text,
+        sealed Bytes;
 };
 
 impl Table {

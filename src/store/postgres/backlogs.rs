@@ -35,10 +35,11 @@ pub struct Bound {
     newest_read: Seq,
 }
 
-/// The bounds of every account in one session.
+/// The bounds of every account, until they are forgotten.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
-    session: u64,
+    /// How often bounds had been forgotten before these were read.
+    resets: u64,
     /// The bound of each account.
     pub accounts: BTreeMap<AccountName, Bound>,
 }
@@ -53,7 +54,7 @@ pub struct Backlogs {
 #[derive(Debug, Default)]
 struct CountedBacklogs {
     /// How often the bounds were forgotten.
-    session: u64,
+    resets: u64,
     accounts: BTreeMap<AccountName, CountedBacklog>,
 }
 
@@ -87,7 +88,7 @@ impl Backlogs {
     pub fn bounds(&self) -> Bounds {
         let state = self.state.lock();
         let accounts = state.accounts.iter().map(|(name, backlog)| (name.clone(), backlog.bound));
-        Bounds { session: state.session, accounts: accounts.collect() }
+        Bounds { resets: state.resets, accounts: accounts.collect() }
     }
 
     /// This event of the account was read in the session in which events are counted.
@@ -100,7 +101,7 @@ impl Backlogs {
     /// From now on events are read and counted in another session, or on another server. So every bound is forgotten.
     pub fn in_another_session(&self) {
         let mut state = self.state.lock();
-        state.session += 1;
+        state.resets += 1;
         state.accounts.values_mut().for_each(|backlog| backlog.bound = Bound::default());
     }
 
@@ -139,7 +140,7 @@ impl Backlogs {
     /// left out. A count that was begun in an earlier session is ignored.
     pub fn counted(&self, bounds: &Bounds, counts: &BTreeMap<AccountName, Count>, last: Seq, dead: u64) {
         let mut state = self.state.lock();
-        if state.session != bounds.session {
+        if state.resets != bounds.resets {
             return;
         }
         let accounts = &mut state.accounts;

@@ -17,7 +17,7 @@ use tokio_postgres::Error;
 
 /// The order of a list of dead letters, and the id from which it begins.
 #[derive(Clone, Copy, Debug)]
-pub enum From {
+pub enum PageStart {
     /// The oldest first, with an id above this one.
     After(i64),
     /// The newest first, with an id below this one.
@@ -67,12 +67,12 @@ static WHOLE: LazyLock<String> = LazyLock::new(|| {
 pub async fn page(
     session: &Session,
     filter: &Filter,
-    from: From,
+    start: PageStart,
     limit: usize,
 ) -> Result<Result<DeadLetterPage, Damaged>, Error> {
-    let (sql, start, last_id): (&PageStatements, _, _) = match from {
-        From::After(id) => (&OLDEST, id, i64::MAX),
-        From::Before(id) => (&NEWEST, id, i64::MIN),
+    let (sql, start, last_id): (&PageStatements, _, _) = match start {
+        PageStart::After(id) => (&OLDEST, id, i64::MAX),
+        PageStart::Before(id) => (&NEWEST, id, i64::MIN),
     };
     let last_seq = last_seq(session).await?;
     let end: Option<i64> = session.query_opt(&sql.end, &[&start, &(EXAMINED - 1)]).await?.map(|row| row.get(0));

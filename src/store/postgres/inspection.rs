@@ -2,7 +2,7 @@
 
 use super::PostgresStore;
 use super::columns::text;
-use super::dead_letters::{self, From};
+use super::dead_letters::{self, PageStart};
 use super::error::JobError;
 use super::measure::OLDEST;
 use super::session::Session;
@@ -72,7 +72,7 @@ impl Inspection for PostgresStore {
     ) -> Result<DeadLetterPage, StoreError> {
         let filter = Filter { account: filter.account.as_deref().map(text), ..filter.clone() };
         let page = self.owner.run(move |session| {
-            Box::pin(async move { dead_letters::page(session, &filter, From::Before(before), limit.max(1)).await })
+            Box::pin(async move { dead_letters::page(session, &filter, PageStart::Before(before), limit.max(1)).await })
         });
         Ok(page.await??)
     }

@@ -6,13 +6,13 @@
 //! deleted since the receipt are left out.
 
 use super::PostgresStore;
-use super::error::JobError;
 use super::session::Session;
 use super::shared::{AccountNumber, Shared};
 use crate::domain::SourceId;
 use crate::store::{AnsweredEvent, Ledger, LedgerBuffer, StoreError, user_keys};
 use async_trait::async_trait;
 use std::sync::Arc;
+use tokio_postgres::Error;
 
 /// A key is 17 bytes, the first of which is its tag.
 const INSERT: &str = "INSERT INTO log (seq, account, id, keys, received_at, source, answered, outcome)
@@ -45,7 +45,7 @@ impl Ledger for PostgresStore {
     }
 }
 
-async fn write(session: &Session, shared: &Shared, events: &[AnsweredEvent]) -> Result<(), JobError> {
+async fn write(session: &Session, shared: &Shared, events: &[AnsweredEvent]) -> Result<(), Error> {
     // Before the transaction.
     let numbers = shared.numbers_of(session, events.iter().map(|event| &event.account).collect()).await?;
     let accounts: Vec<Option<AccountNumber>> =

@@ -185,9 +185,8 @@ impl EventLog for PostgresStore {
         keys: &[UserKey],
     ) -> Result<Option<Recalled>, StoreError> {
         let (own, users) = (user_keys::affiliate_hash(&self.shared.hash, account, code), keys.to_vec());
-        let recall = self.owner.run(move |session| {
-            Box::pin(async move { Ok::<_, JobError>(memory::recall(session, &own, &users).await?) })
-        });
+        let recall =
+            self.owner.run(move |session| Box::pin(async move { memory::recall(session, &own, &users).await }));
         recall.await?.map_err(StoreError::from)
     }
 

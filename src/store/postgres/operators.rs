@@ -3,7 +3,7 @@
 //! They run on the connection that settles, so its counts stay exact. The search of the log for a user has a separate session, so no
 //! settlement waits for it.
 
-use super::dead_letters::{self, From};
+use super::dead_letters::{self, PageStart};
 use super::error::JobError;
 use super::forget::{self, UserSearch};
 use super::listen::Hint;
@@ -27,7 +27,7 @@ impl DeadLetters for PostgresStore {
     async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, StoreError> {
         let (filter, limit) = (filter.clone(), limit.max(1));
         let page = self.owner.run(move |session| {
-            Box::pin(async move { dead_letters::page(session, &filter, From::After(after), limit).await })
+            Box::pin(async move { dead_letters::page(session, &filter, PageStart::After(after), limit).await })
         });
         Ok(page.await??)
     }

@@ -5,7 +5,6 @@
 //! does not know them. Invariant: a wait ends when its caller drops it, and leaves nothing behind. Deliberately absent: remarks in words,
 //! which only the owner knows, and the meaning of a health.
 
-use super::error::JobError;
 use super::listen::ListenConnection;
 use super::session::Session;
 use crate::delivery::OutcomeCode;
@@ -112,8 +111,7 @@ async fn read(
         Box::pin(async move {
             session.prepare(&[SETTLED, HEALTH]).await?;
             let (seqs, accounts) = ([&seqs as _], [&accounts as _]);
-            let rows = try_join(session.query(SETTLED, &seqs), session.query(HEALTH, &accounts)).await?;
-            Ok::<_, JobError>(rows)
+            try_join(session.query(SETTLED, &seqs), session.query(HEALTH, &accounts)).await
         })
     });
     let (outcomes, health) = rows.await?;

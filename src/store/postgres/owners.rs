@@ -75,7 +75,7 @@ impl AccountRow {
     }
 
     /// The token by which it is held, confirmed by the server with this start.
-    pub fn held(&self, server: SystemTime) -> Option<LeaseToken> {
+    pub fn lease_token(&self, server: SystemTime) -> Option<LeaseToken> {
         self.token.map(|token| LeaseToken { account: self.number, token, server })
     }
 

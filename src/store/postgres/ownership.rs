@@ -112,7 +112,7 @@ impl Replica {
         let is_another = last.server.replace(heartbeat.server).is_some_and(|before| before != heartbeat.server);
         if is_another {
             self.in_another_server();
-            last.candidates.clear(); // it may lack the latest accounts
+            last.candidates.clear(); // a promoted standby may lack the latest accounts
         }
         if is_another || !look_at_all && heartbeat.live != last.live {
             heartbeat = self.heartbeat(&last, candidates, true).await?;
@@ -198,14 +198,14 @@ impl Replica {
         let mine = heartbeat.accounts.iter().filter(|row| row.owner.map(replica) == Some(self.me));
         let mine: BTreeMap<&AccountName, &AccountRow> = mine.map(|row| (&row.name, row)).collect();
         for account in leases.held() {
-            let token = mine.get(&account).and_then(|row| row.held(heartbeat.server));
+            let token = mine.get(&account).and_then(|row| row.lease_token(heartbeat.server));
             let is_held = token.is_some() && token == leases.token(&account);
             if !is_held && leases.end(&account, LeaseEnd::Lost) {
                 tracing::warn!(%account, "another process owns the account by now");
             }
         }
         for (account, row) in mine {
-            if row.held(heartbeat.server).is_some_and(|token| self.hold(account, token)) {
+            if row.lease_token(heartbeat.server).is_some_and(|token| self.hold(account, token)) {
                 tracing::info!(%account, "this process owns the account now: another one gave it up");
             }
         }

@@ -138,29 +138,16 @@ fn id(row: &impl Columns, part: &'static str) -> EventId {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Cell;
     use super::*;
     use crate::domain::Timestamp;
 
-    /// A pending event of the account `main`, with its seq and when it was received.
-    struct PendingRow(i64, i64);
-
-    impl Columns for PendingRow {
-        fn blob(&self, column: usize, _: &'static str) -> Result<Option<&[u8]>, Damaged> {
-            Ok((column == 1).then_some(&[7; 16]))
-        }
-
-        fn text(&self, column: usize, _: &'static str) -> Result<Option<&str>, Damaged> {
-            Ok((column == 7).then_some("main"))
-        }
-
-        fn integer(&self, column: usize, _: &'static str) -> Result<Option<i64>, Damaged> {
-            Ok(match column {
-                0 => Some(self.0),
-                3 => Some(self.1),
-                6 => Some(0),
-                _ => None,
-            })
-        }
+    /// The row of a pending event of the account `main`, without its seq and its receipt.
+    fn pending() -> Vec<Cell> {
+        let mut row = vec![Cell::Null; 10];
+        (row[1], row[6]) = (Cell::Blob(vec![7; 16]), Cell::Integer(0));
+        row[7] = Cell::Text("main".to_owned());
+        row
     }
 
     #[test]
@@ -175,10 +162,11 @@ mod tests {
         ] {
             let (status, since) = (Some(LedgerStatus::Delivered), since.map(Timestamp));
             let filter = EventFilter { status, since, ..EventFilter::default() };
-            let mut scan = EventScan::new(&filter, 10);
+            let (mut scan, mut row) = (EventScan::new(&filter, 10), pending());
             for n in 0..examined {
                 let seq = i64::try_from(20_000 - n).expect("small");
-                let is_full = scan.examine(&PendingRow(seq, if n == 0 { 6 } else { 5 })).expect("readable");
+                (row[0], row[3]) = (Cell::Integer(seq), Cell::Integer(if n == 0 { 6 } else { 5 }));
+                let is_full = scan.examine(&row).expect("readable");
                 assert!(!is_full);
             }
             let page = scan.page();

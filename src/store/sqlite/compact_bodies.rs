@@ -106,7 +106,7 @@ fn plan(mut rows: Vec<BodyRow>, cursor: Cursor, page: i64, is_end: bool) -> Port
             next.blank += row.bytes_on_page(page);
         } else if blank_after[n] >= margin {
             match removed.last_mut() {
-                Some(run) if n > 0 && run.last() == Some(&rows[n - 1]) => run.push(*row),
+                Some(run) if run.last() == Some(&rows[n - 1]) => run.push(*row), // not the first row, since there is a run
                 _ => removed.push(vec![*row]),
             }
         } else if last_body.is_none_or(|last| last < n) {

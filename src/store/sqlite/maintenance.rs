@@ -8,7 +8,7 @@ use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{
     EmailConflict, Ledger as _, Maintenance, Measured, OnCommit, Ownership, Retention, StoreError, StoreStatus,
-    user_keys as stored_user_keys,
+    user_keys,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -67,7 +67,7 @@ impl Maintenance for SqliteStore {
 
     async fn unlink(&self, keys: Vec<UserKey>) -> Result<(), StoreError> {
         let unlink = move |tx: &mut WriteTx<'_>| {
-            let mut keys = keys.iter().map(stored_user_keys::tagged);
+            let mut keys = keys.iter().map(user_keys::tagged);
             keys.try_for_each(|key| affiliates::unlink(tx.connection, &key).map(drop))
         };
         self.writer.write(unlink).await
