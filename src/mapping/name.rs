@@ -24,7 +24,7 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile) {
 
 /// The first word of `name` and the others, without words that stand for an absent value; `None` if no other word is there.
 fn without_absent_words(name: String) -> Option<(String, String)> {
-    let name = name.replace("[object Object]", "undefined");
+    let name = name.replace("[object Object]", "undefined"); // so that each of them is one word
     let (first, rest) = name.split_once(' ').unwrap_or((&name, ""));
     let first = if stands_for_absent(first) { "" } else { first };
     let rest: Vec<_> = rest.split(' ').filter(|word| !stands_for_absent(word)).collect();
