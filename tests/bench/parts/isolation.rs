@@ -23,7 +23,7 @@ const OTHER_KEY: &str = "pub_other.sec_other";
 #[derive(Clone, Copy, PartialEq)]
 enum AccountState {
     Quiet,
-    None,
+    Busy,
     Dead,
     Slow,
     Limited,
@@ -32,7 +32,7 @@ enum AccountState {
 
 const ACCOUNT_STATES: [(AccountState, &str); 6] = [
     (AccountState::Quiet, "A has nothing to do"),
-    (AccountState::None, "A is well and busy"),
+    (AccountState::Busy, "A is well and busy"),
     (AccountState::Dead, "A's Refersion is down"),
     (AccountState::Slow, "A's Refersion takes 5 s"),
     (AccountState::Limited, "A's Refersion takes 5 calls a second"),
@@ -51,7 +51,7 @@ pub fn run(bench: &mut Bench) -> bool {
         let row = Row::new(format!("p99 of B's deliveries, {name}"), "ms", series);
         let row = match state {
             AccountState::Quiet => row,
-            AccountState::None => row.ratio_to("undisturbed"),
+            AccountState::Busy => row.ratio_to("undisturbed"),
             _ => row.ratio_to("undisturbed").goal(Goal::AtMost(1.5)),
         };
         bench.report.add(PART, row);
@@ -65,7 +65,7 @@ fn round(bench: &Bench, build: &Build, state: AccountState) -> Measured {
         AccountState::Slow => Refersion::start(Duration::from_secs(5)),
         AccountState::Limited => Refersion::limited(5),
         AccountState::WrongKey => Refersion::refusing(),
-        AccountState::Quiet | AccountState::None | AccountState::Dead => Refersion::start(Duration::ZERO),
+        AccountState::Quiet | AccountState::Busy | AccountState::Dead => Refersion::start(Duration::ZERO),
     };
     let well = Refersion::start(Duration::from_millis(20));
     // Nothing listens on port 1.

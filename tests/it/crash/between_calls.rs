@@ -3,10 +3,11 @@
 //! A call hangs, with its effect or without, so that the process stands at a known call; then it is killed.
 
 use super::drained;
+use super::points::add_existing;
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{identify, within};
-use refersion_destination::domain::{AffiliateStatus, Field};
+use refersion_destination::domain::AffiliateStatus;
 use refersion_destination::sandbox::{Fault, SandboxAffiliate};
 use serde_json::{Value, json};
 
@@ -34,8 +35,7 @@ async fn check(scenario: &Scenario, kills: &[Kill], holds: impl Fn(&SandboxAffil
         let refersion = Refersion::start().await;
         let folder = tempfile::tempdir().expect("a folder");
         if scenario.existed {
-            let fields = [(Field::FirstName, "P"), (Field::LastName, "G"), (Field::Email, "u1@example.com")];
-            refersion.sandbox.add(AffiliateStatus::Active, &fields.into_iter().collect()).expect("added");
+            add_existing(&refersion.sandbox);
         }
         refersion.sandbox.script((0..*at).map(|_| Fault::Pass).chain([Fault::Hang { effect: *effect }]));
         let start = || {

@@ -31,10 +31,15 @@ impl Scenario {
     /// Adds the affiliate that exists before.
     pub fn prepare(&self, sandbox: &Sandbox) {
         if self.existed {
-            let fields = [(Field::FirstName, "P"), (Field::LastName, "G"), (Field::Email, "u1@example.com")];
-            sandbox.add(AffiliateStatus::Active, &fields.into_iter().collect()).expect("added");
+            add_existing(sandbox);
         }
     }
+}
+
+/// Adds an affiliate with the e-mail of `u1`.
+pub fn add_existing(sandbox: &Sandbox) {
+    let fields = [(Field::FirstName, "P"), (Field::LastName, "G"), (Field::Email, "u1@example.com")];
+    sandbox.add(AffiliateStatus::Active, &fields.into_iter().collect()).expect("added");
 }
 
 /// One row: the fail point at which the process dies, and the calls before and after.
@@ -50,6 +55,15 @@ pub struct CrashPoint {
     pub remain: &'static str,
     /// What the second sending is answered: `duplicate` says that the first was recorded.
     pub again: &'static str,
+}
+
+impl CrashPoint {
+    /// The value of `FAILPOINTS` for this action at this point.
+    pub fn armed(&self, action: &str) -> String {
+        let passed = self.time - 1;
+        let before = if passed == 0 { String::new() } else { format!("{passed}*off->") };
+        format!("{}={before}{action}", self.at)
+    }
 }
 
 const fn crash(
@@ -230,9 +244,7 @@ impl<'a> Stage<'a> {
 
     /// Sends the event to a process that is to die; the status of the answer, if there was one.
     async fn crash(&self, point: &CrashPoint, wait: &str) -> Option<u16> {
-        let passed = point.time - 1;
-        let action = if passed == 0 { "return".to_owned() } else { format!("{passed}*off->return") };
-        let armed = format!("{}={action}", point.at);
+        let armed = point.armed("return");
         let process = self.start(&[("SERVER_WAIT", wait), ("FAILPOINTS", &armed)]);
         let answer = within(process.send(&self.scenario.event)).await;
         let (client, alive) = (http(), format!("{}/healthz", process.ops));

@@ -126,7 +126,7 @@ async fn a_whole_visit_needs_no_mouse() {
     tab_to(&mut browser, "Replay the selected").await;
     browser.press("Enter").await;
     browser.loaded().await;
-    assert_eq!(browser.eval("document.querySelector('h1').innerText").await, "Replayed 1 of 1");
+    assert_eq!(heading(&mut browser).await, "Replayed 1 of 1");
     service.refersion.until(has_affiliate).await;
 }
 
@@ -149,25 +149,31 @@ async fn heading(browser: &mut Browser) -> String {
     browser.eval("document.querySelector('h1').innerText").await.as_str().expect("text").to_owned()
 }
 
+/// Clicks on each of these in turn, which leads to a page whose heading begins so.
+async fn click_through(browser: &mut Browser, steps: &[(&str, &str)]) {
+    for &(selector, leads_to) in steps {
+        browser.click(selector).await;
+        browser.loaded().await;
+        let now = heading(browser).await;
+        assert!(now.starts_with(leads_to), "{selector} leads to {now}, not to {leads_to}");
+    }
+}
+
 #[tokio::test]
 async fn events_of_an_account_that_is_gone_are_set_aside_moved_and_discarded_by_clicking() {
     let service = service_with_an_account_that_is_gone().await;
     let Some(mut browser) = Browser::start().await else { return };
     browser.set_password(Password::Is(OPS_TOKEN));
     browser.open(&url(&service, "/?refresh=off")).await;
-    for (selector, leads_to) in [
+    let to_its_dead_letters = [
         ("a[href='/accounts/old']", "Account old"),
         ("form[action='/accounts/old/set-aside'] button", "Set the pending events of old aside?"),
         ("form[action='/accounts/old/set-aside'] a", "Account old"),
         ("form[action='/accounts/old/set-aside'] button", "Set the pending events of old aside?"),
         ("form[action='/accounts/old/set-aside'] button", "Set 3 aside"),
         ("a[href='/dead-letters?account=old&reason=account_gone']", "Dead letters"),
-    ] {
-        browser.click(selector).await;
-        browser.loaded().await;
-        let now = heading(&mut browser).await;
-        assert!(now.starts_with(leads_to), "{selector} leads to {now}, not to {leads_to}");
-    }
+    ];
+    click_through(&mut browser, &to_its_dead_letters).await;
     for box_of in ["tr:nth-child(1) input[name=ids]", "tr:nth-child(3) input[name=ids]", "#to"] {
         browser.click(box_of).await;
     }
@@ -177,16 +183,12 @@ async fn events_of_an_account_that_is_gone_are_set_aside_moved_and_discarded_by_
     assert_eq!(heading(&mut browser).await, "Replayed 2 of 2");
     service.refersion.until(|sandbox| sandbox.affiliates().len() == 2).await;
     browser.open(&url(&service, "/dead-letters")).await;
-    for (selector, leads_to) in [
+    let discarding = [
         ("form#selected a", "Dead letters"),
         ("form#selected button.danger", "Discard dead letter"),
         ("form[action='/dead-letters/discard'] button", "Discarded 1 of 1"),
-    ] {
-        browser.click(selector).await;
-        browser.loaded().await;
-        let now = heading(&mut browser).await;
-        assert!(now.starts_with(leads_to), "{selector} leads to {now}, not to {leads_to}");
-    }
+    ];
+    click_through(&mut browser, &discarding).await;
     assert_eq!(browser.errors(), Vec::<String>::new());
 }
 

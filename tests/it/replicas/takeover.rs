@@ -54,8 +54,7 @@ async fn each_step(failure: Failure) {
 async fn row(scenario: &Scenario, point: &CrashPoint, failure: Failure) {
     let Some(stage) = Stage::set(scenario).await else { return };
     let action = if failure == Failure::Dies { "return" } else { "1*return(freeze)" };
-    let passed = point.time - 1;
-    let armed = format!("{}={}{action}", point.at, if passed == 0 { String::new() } else { format!("{passed}*off->") });
+    let armed = point.armed(action);
     let mut processes = stage.cluster.processes_with_owner(2, scenario.settings, &[("FAILPOINTS", &armed)]).await;
     let owner = processes.remove(0);
     let request = send(&owner, scenario);

@@ -2,14 +2,13 @@
 //!
 //! Without the program the tests print that they are skipped.
 
+use super::TEST_TIMEOUT;
 use super::postgres::{end, give_away, spawn, until_end_of_input, url_of};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Fewer sessions than a process has connections, so that each transaction is in another one.
 const SESSIONS: usize = 3;

@@ -3,16 +3,15 @@
 use crate::event::{fresh, identify};
 use futures_util::pin_mut;
 use std::time::{Duration, Instant};
+use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, NoTls};
 
 /// So many rows are copied in one transaction.
 const COPIED: u64 = 500;
 
 async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connected");
-    tokio::spawn(connection);
+    let client = super::engine::connect(url).await;
     client
         .batch_execute("CREATE TABLE IF NOT EXISTS bare (seq bigint PRIMARY KEY, body bytea NOT NULL)")
         .await

@@ -11,6 +11,7 @@ use refersion_destination::store::{
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_postgres::{Client, NoTls};
 
 /// So many units are begun and settled together.
 const UNITS: usize = 100;
@@ -24,6 +25,13 @@ pub const LEASE: Duration = Duration::from_secs(300);
 
 pub fn account(name: &str) -> AccountName {
     AccountName::from(name.to_owned())
+}
+
+/// A connection of its own, without the engine.
+pub async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connected");
+    tokio::spawn(connection);
+    client
 }
 
 /// So many replicas on one database.
@@ -151,9 +159,23 @@ async fn settle_until(store: &PostgresStore, account: &AccountName, end: Instant
 }
 
 async fn settle_units(store: &PostgresStore, account: &AccountName, units: Vec<Unit>) {
-    let begun = store.begin(account, &units).await.expect("begun");
+    begin(store, account, &units).await;
+    settle_each(store, account, &units, |_| AffiliateChanges::default()).await;
+}
+
+pub async fn begin(store: &PostgresStore, account: &AccountName, units: &[Unit]) {
+    let begun = store.begin(account, units).await.expect("begun");
     assert!(begun.iter().all(Option::is_some), "all are pending");
+}
+
+/// Settles units that were begun, each with its changes.
+pub async fn settle_each(
+    store: &PostgresStore,
+    account: &AccountName,
+    units: &[Unit],
+    changes: impl Fn(&Unit) -> AffiliateChanges,
+) {
     let done = || Settlement::Done { outcome: OutcomeCode::Created, followers: Vec::new() };
-    let settled = units.iter().map(|unit| store.settle(account, unit, done(), AffiliateChanges::default()));
+    let settled = units.iter().map(|unit| store.settle(account, unit, done(), changes(unit)));
     assert!(join_all(settled).await.iter().all(Result::is_ok), "all are settled");
 }

@@ -5,7 +5,7 @@
 //! the service does it. The rounds in the last third of the time are compared.
 
 use super::Measured;
-use super::engine::{account, append, close, own, settle_all, stores};
+use super::engine::{account, append, close, connect, own, settle_all, stores};
 use crate::Bench;
 use crate::postgres_server::Server;
 use refersion_destination::domain::AccountName;
@@ -13,7 +13,7 @@ use refersion_destination::store::{Maintenance, PostgresStore, Retention};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 /// The service compacts its store as often.
 const COMPACT_EVERY: Duration = Duration::from_secs(5);
@@ -99,10 +99,4 @@ fn url_of(server: &Server, database: &str) -> String {
     let url = server.url();
     let (of_server, _) = url.rsplit_once('/').expect("the database is the last part");
     format!("{of_server}/{database}")
-}
-
-async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connected");
-    tokio::spawn(connection);
-    client
 }

@@ -5,18 +5,18 @@
 //! as at the end. `--events` says how many go through. Nothing is synced, since sizes are measured, not rates. Printed are the greatest
 //! sizes within each tenth of the events.
 
-use super::engine::{LEASE, account, close, new_event, own, stores};
+use super::engine::{LEASE, account, begin, close, connect, new_event, own, settle_each, stores};
 use crate::Bench;
 use crate::postgres_server::{Durability, Server};
 use crate::report::{Goal, Row, Series, print_line};
 use futures_util::future::join_all;
-use refersion_destination::delivery::{Known, Origin, OutcomeCode, Progress};
+use refersion_destination::delivery::{Known, Origin, Progress};
 use refersion_destination::domain::{
     AccountName, AffiliateCode, AffiliateId, HashKey, SentAttributes, Seq, Timestamp, UserId,
 };
 use refersion_destination::scheduling::Unit;
 use refersion_destination::store::{
-    AffiliateChanges, EventLog, Maintenance, NewEvent, PostgresStore, Remember, Retention, Settlement,
+    AffiliateChanges, EventLog, Maintenance, NewEvent, PostgresStore, Remember, Retention,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 const PART: &str = "postgres_space";
 
@@ -56,7 +56,8 @@ struct Passage {
     store: Arc<PostgresStore>,
     account: AccountName,
     events: u64,
-    begun: AtomicU64,
+    /// The number of the next event to append.
+    next: AtomicU64,
     settled: watch::Sender<u64>,
 }
 
@@ -66,9 +67,9 @@ pub fn run(bench: &mut Bench) -> bool {
         return true;
     };
     let greatest = crate::refersion::runtime().block_on(measure(&server, bench.events));
-    let megabytes = |tenth: usize| greatest[tenth].values().map(|(table, indexes)| table + indexes).sum::<i64>() as f64;
+    let bytes = |tenth: usize| greatest[tenth].values().map(|(table, indexes)| table + indexes).sum::<i64>() as f64;
     let mut series = Series::default();
-    series.push(megabytes(TENTHS - 1) / 1e6, megabytes(MIDDLE) / 1e6);
+    series.push(bytes(TENTHS - 1) / 1e6, bytes(MIDDLE) / 1e6);
     let row = Row::new(format!("tables and indexes at the end of {} events", bench.events), "MB", vec![series]);
     bench.report.add(PART, row.ratio_to("in the middle").goal(Goal::AtMost(1.05)));
     true
@@ -77,9 +78,9 @@ pub fn run(bench: &mut Bench) -> bool {
 async fn measure(server: &Server, events: u64) -> [Sizes; TENTHS] {
     let stores = stores(&server.url(), 1).await;
     let (store, account) = (Arc::clone(&stores[0]), account("main"));
-    let passage = Passage { store, account, events, begun: AtomicU64::new(0), settled: watch::Sender::new(0) };
+    let passage = Passage { store, account, events, next: AtomicU64::new(0), settled: watch::Sender::new(0) };
     own(&passage.store, &passage.account).await;
-    let client = connect(server).await;
+    let client = connect(&server.url()).await;
     let wal = position(&client).await;
     let passed = async {
         tokio::join!(passage.settle(), join_all((0..CALLERS).map(|_| passage.append())));
@@ -98,7 +99,7 @@ impl Passage {
     async fn append(&self) {
         let mut settled = self.settled.subscribe();
         loop {
-            let first = self.begun.fetch_add(PER_CALL, Ordering::Relaxed);
+            let first = self.next.fetch_add(PER_CALL, Ordering::Relaxed);
             if first >= self.events {
                 return;
             }
@@ -131,24 +132,19 @@ impl Passage {
     /// As events that create affiliates, or change them.
     async fn settle_units(&self, units: &[Unit]) {
         let (store, account) = (&self.store, &self.account);
-        let begun = store.begin(account, units).await.expect("begun");
-        assert!(begun.iter().all(Option::is_some), "all are pending");
+        begin(store, account, units).await;
         let progress = Progress::default();
         let marked =
             units.iter().map(|unit| store.save_progress(account, unit, &progress, AffiliateChanges::default()));
         assert!(join_all(marked).await.iter().all(Result::is_ok), "all are marked");
-        let done = || Settlement::Done { outcome: OutcomeCode::Created, followers: Vec::new() };
-        let settled = units.iter().map(|unit| {
-            let number = unit.head.0.unsigned_abs();
-            store.settle(account, unit, done(), remember(store.hash_key(), account, number))
-        });
-        assert!(join_all(settled).await.iter().all(Result::is_ok), "all are settled");
+        let changes = |unit: &Unit| remember(store.hash_key(), account, unit.head.0.unsigned_abs());
+        settle_each(store, account, units, changes).await;
     }
 
     async fn compact(&self) {
         loop {
             sleep(COMPACT_EVERY).await;
-            let now = moment(self.begun.load(Ordering::Relaxed));
+            let now = moment(self.next.load(Ordering::Relaxed));
             let window = Duration::from_millis(WINDOW);
             self.store.compact(Retention::new(now, window, window)).await.expect("compacted");
         }
@@ -201,12 +197,6 @@ fn remember(hash: &HashKey, account: &AccountName, number: u64) -> AffiliateChan
     };
     let user_keys = vec![hash.user_id(account, &user(number))];
     AffiliateChanges { remember: Some(Remember { known, user_keys }), ..AffiliateChanges::default() }
-}
-
-async fn connect(server: &Server) -> Client {
-    let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.expect("connected");
-    tokio::spawn(connection);
-    client
 }
 
 async fn position(client: &Client) -> i64 {
