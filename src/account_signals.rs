@@ -10,9 +10,9 @@ mod learning;
 
 pub use learning::{AffiliateLearning, LearningError, LearningStatus};
 
-use crate::delivery::{Outcome, PermanentFailure};
+use crate::delivery::{PermanentFailure, Success};
 use crate::domain::{EventId, Seq, Timestamp, UserKey};
-use crate::scheduling::{HealthSnapshot, HealthState, Scheduler};
+use crate::scheduling::{BreakerState, HealthSnapshot, Scheduler};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use tokio::sync::oneshot;
 
 /// The result of an awaited event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventOutcome {
+pub enum WaitResult {
     /// The event was delivered, or there was nothing to do.
-    Done(Outcome),
+    Done(Success),
     /// The event failed permanently: it is a dead letter.
     DeadLetter(PermanentFailure),
     /// The event is pending, because Refersion rejected the API key.
@@ -37,7 +37,7 @@ pub struct AccountSignals(Arc<SignalsInner>);
 
 #[derive(Debug, Default)]
 struct SignalsInner {
-    waiters: Mutex<HashMap<EventId, oneshot::Sender<EventOutcome>>>,
+    waiters: Mutex<HashMap<EventId, oneshot::Sender<WaitResult>>>,
     /// Absent while no event is pending: an idle account costs no scheduler.
     scheduler: Mutex<Option<Scheduler>>,
     health: Mutex<HealthSnapshot>,
@@ -50,7 +50,7 @@ struct SignalsInner {
 pub struct Waiter {
     signals: AccountSignals,
     id: EventId,
-    outcome: oneshot::Receiver<EventOutcome>,
+    outcome: oneshot::Receiver<WaitResult>,
 }
 
 impl AccountSignals {
@@ -67,7 +67,7 @@ impl AccountSignals {
     }
 
     /// Sends the outcome of `id` to the request that waits for it, if there is one.
-    pub fn send(&self, id: EventId, outcome: EventOutcome) {
+    pub fn send(&self, id: EventId, outcome: WaitResult) {
         let waiter = self.0.waiters.lock().remove(&id);
         if let Some(waiter) = waiter {
             // Err: the waiter is gone.
@@ -76,7 +76,7 @@ impl AccountSignals {
     }
 
     /// Sends an outcome to every request that waits.
-    pub fn send_to_all(&self, outcome: &EventOutcome) {
+    pub fn send_to_all(&self, outcome: &WaitResult) {
         let waiters = std::mem::take(&mut *self.0.waiters.lock());
         for waiter in waiters.into_values() {
             // Err: the waiter is gone.
@@ -90,7 +90,7 @@ impl AccountSignals {
     }
 
     /// The health state of the account at `now`. A pause that is over counts as over, even if no request was made since.
-    pub fn state(&self, now: Timestamp) -> HealthState {
+    pub fn state(&self, now: Timestamp) -> BreakerState {
         self.health().state.at(now)
     }
 
@@ -115,16 +115,16 @@ impl AccountSignals {
     }
 
     /// The seq up to which the worker has read the log, if no pending event up to there is of the user with these keys.
-    pub fn none_pending_up_to(&self, keys: &[UserKey]) -> Option<Seq> {
+    pub fn none_pending_up_to(&self, user_keys: &[UserKey]) -> Option<Seq> {
         let scheduler = self.scheduler();
         let scheduler = scheduler.as_ref()?;
-        (!scheduler.has_pending(keys)).then(|| scheduler.position())
+        (!scheduler.has_pending(user_keys)).then(|| scheduler.position())
     }
 }
 
 impl Waiter {
     /// Waits for the outcome; none if the worker ends without one.
-    pub async fn outcome(mut self) -> Option<EventOutcome> {
+    pub async fn outcome(mut self) -> Option<WaitResult> {
         (&mut self.outcome).await.ok()
     }
 }
@@ -151,8 +151,8 @@ mod tests {
         let signals = AccountSignals::default();
         let waiter = signals.wait_for(ID).expect("the first");
         assert!(signals.wait_for(ID).is_none(), "a repeat does not take the place of the first");
-        signals.send(ID, EventOutcome::AccountHalted);
-        assert_eq!(waiter.outcome().await, Some(EventOutcome::AccountHalted));
+        signals.send(ID, WaitResult::AccountHalted);
+        assert_eq!(waiter.outcome().await, Some(WaitResult::AccountHalted));
         assert!(signals.0.waiters.lock().is_empty());
     }
 
@@ -167,10 +167,10 @@ mod tests {
     async fn a_waiter_that_has_its_outcome_does_not_end_the_wait_of_the_next_one() {
         let signals = AccountSignals::default();
         let first = signals.wait_for(ID).expect("the first");
-        signals.send(ID, EventOutcome::AccountHalted);
+        signals.send(ID, WaitResult::AccountHalted);
         let next = signals.wait_for(ID).expect("the next");
         drop(first);
-        signals.send_to_all(&EventOutcome::Deferred);
-        assert_eq!(next.outcome().await, Some(EventOutcome::Deferred));
+        signals.send_to_all(&WaitResult::Deferred);
+        assert_eq!(next.outcome().await, Some(WaitResult::Deferred));
     }
 }

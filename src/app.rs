@@ -231,10 +231,10 @@ async fn new_registry(context: &AppContext) -> Result<NewAccounts, ServeError> {
     let configured: Vec<AccountName> = accounts.iter().map(|account| account.name.clone()).collect();
     let (mut known, mut merchants) = (configured.clone(), None);
     if config.segment.accept_any_api_key {
-        let mut keys = merchant_registry::open_stored_api_keys(&config.store.seal_keys, &**store).await?;
-        keys.retain(|(name, _)| !configured.contains(name));
-        known.extend(keys.iter().map(|(name, _)| name.clone()));
-        merchants = Some(MerchantRegistry::new(context.clone(), keys)?);
+        let mut api_keys = merchant_registry::open_stored_api_keys(&config.store.seal_keys, &**store).await?;
+        api_keys.retain(|(name, _)| !configured.contains(name));
+        known.extend(api_keys.iter().map(|(name, _)| name.clone()));
+        merchants = Some(MerchantRegistry::new(context.clone(), api_keys)?);
     } else if accounts.is_empty() {
         return Err(ServeError::NoApiKey);
     }

@@ -5,8 +5,8 @@
 //! value of the event is shown. Deliberately absent: the store; the lines describe both cases, a known and an unknown user.
 
 use crate::delivery::{
-    Affiliate, Call, Identifier, Known, Memory, Origin, Outcome, PlanInput, PlanState, Policy, Progress, Reply,
-    SearchResult, Step, on_recalled, step,
+    Affiliate, AffiliateRecord, Call, Identifier, Memory, Origin, PlanInput, PlanState, Policy, Progress, Reply,
+    SearchResult, Step, Success, on_recalled, step,
 };
 use crate::domain::{AffiliateCode, AffiliateId, HashKey, Profile, SentAttributes, Timestamp};
 use crate::mapping::{self, Creation, Identify, Intent, Mapped, RememberedTraits, Rules};
@@ -35,15 +35,15 @@ pub fn explain(text: &str, rules: &Rules, policy: Policy, now: Timestamp, detail
     };
     let message_id = event.message_id.as_deref().unwrap_or("without messageId");
     let kind = match &event.kind {
-        segment::Kind::Identify => "identify",
-        segment::Kind::Delete => "delete",
-        segment::Kind::Unsupported(kind) => kind,
+        segment::EventKind::Identify => "identify",
+        segment::EventKind::Delete => "delete",
+        segment::EventKind::Unsupported(kind) => kind,
     };
     let mut lines = match detail {
         Detail::WithValues => vec![format!("{kind} ({message_id})")],
         Detail::WithoutValues => vec![kind.to_owned()],
     };
-    if matches!(event.kind, segment::Kind::Unsupported(_)) {
+    if matches!(event.kind, segment::EventKind::Unsupported(_)) {
         lines.push(format!("  refused: unsupported event type {kind}: this destination supports identify and delete"));
         return (lines, true);
     }
@@ -102,9 +102,9 @@ fn remembered_lines(title: &str, traits: &RememberedTraits, rules: &Rules) -> [S
     [format!("  {title}"), format!("    no call: remembered ({}){lacks}", traits.names().join(", "))]
 }
 
-fn known_affiliate() -> Known {
+fn known_affiliate() -> AffiliateRecord {
     let code = AffiliateCode(PLACEHOLDER_CODE.to_owned());
-    Known { code, id: Some(PLACEHOLDER_ID), origin: Origin::Created, sent: SentAttributes::default() }
+    AffiliateRecord { code, id: Some(PLACEHOLDER_ID), origin: Origin::Created, sent: SentAttributes::default() }
 }
 
 fn scenario(lines: &mut Vec<String>, title: &str, input: &PlanInput<'_>, memory: Memory, detail: Detail) {
@@ -122,10 +122,10 @@ fn scenario(lines: &mut Vec<String>, title: &str, input: &PlanInput<'_>, memory:
                 on_recalled(input, &mut state, None);
                 previous = None;
             }
-            Step::Done(Outcome::Ignored(ignored)) => return lines.push(format!("    no call: {ignored}")),
-            Step::Done(Outcome::Delivered { .. }) if previous.is_none() => return lines.push("    no call".to_owned()),
+            Step::Done(Success::Ignored(ignored)) => return lines.push(format!("    no call: {ignored}")),
+            Step::Done(Success::Delivered { .. }) if previous.is_none() => return lines.push("    no call".to_owned()),
             Step::Dead(failure) => return lines.push(format!("    refused: {failure}")),
-            Step::Done(Outcome::Delivered { .. }) | Step::Retry(_) | Step::Halt => return,
+            Step::Done(Success::Delivered { .. }) | Step::Retry(_) | Step::Halt => return,
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::account_signals::AccountSignals;
 use crate::domain::Timestamp;
-use crate::scheduling::HealthState;
+use crate::scheduling::BreakerState;
 use crate::store::StoreStatus;
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -91,9 +91,9 @@ pub fn refersion_state<'a>(accounts: impl Iterator<Item = &'a AccountSignals>, n
     let mut worst = "ok";
     for account in accounts {
         match account.state(now) {
-            HealthState::Halted { .. } => return "halted: Refersion rejects the API key",
-            HealthState::Open { .. } | HealthState::HalfOpen => worst = "paused: too many calls, or an outage",
-            HealthState::Closed => {}
+            BreakerState::Halted { .. } => return "halted: Refersion rejects the API key",
+            BreakerState::Open { .. } | BreakerState::HalfOpen => worst = "paused: too many calls, or an outage",
+            BreakerState::Closed => {}
         }
     }
     worst

@@ -7,9 +7,9 @@ use super::account_gone::is_kept;
 use super::directory::AccountState;
 use super::extract::{ApiPath, ApiQuery, ApiResult, page_size};
 use super::problem::Problem;
-use super::{Account, Admin, BacklogTrendStatus};
+use super::{AccountWithWorker, Admin, BacklogTrendStatus};
 use crate::domain::{AccountName, Timestamp};
-use crate::scheduling::{HealthSnapshot, HealthState};
+use crate::scheduling::{BreakerState, HealthSnapshot};
 use crate::series::Activity;
 use crate::store::{Measured, StoreError};
 use axum::Json;
@@ -153,7 +153,7 @@ struct ListedAccounts(BTreeMap<AccountName, ListedAccount>);
 struct ListedAccount {
     configured: bool,
     /// The state that its worker publishes; `None` without a worker.
-    worker: Option<Account>,
+    worker: Option<AccountWithWorker>,
     pending: u64,
 }
 
@@ -189,8 +189,8 @@ impl ListedAccount {
         let health = self.worker.as_ref().map_or_else(HealthSnapshot::default, |account| account.signals.health());
         let state = self.state(now);
         let until = match health.state {
-            HealthState::Open { until } if state == AccountState::Paused => Some(until),
-            HealthState::Halted { probe_at } => Some(probe_at),
+            BreakerState::Open { until } if state == AccountState::Paused => Some(until),
+            BreakerState::Halted { probe_at } => Some(probe_at),
             _ => None,
         };
         let cause = health.cause.filter(|_| matches!(state, AccountState::Paused | AccountState::Halted));

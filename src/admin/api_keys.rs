@@ -34,14 +34,14 @@ pub(super) struct ApiKeysQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ApiKeyPage {
     /// The keys found.
-    pub keys: Vec<ArrivedKey>,
+    pub keys: Vec<KeptApiKey>,
     /// The account after which the next page begins; `null` on the last page.
     pub next: Option<String>,
 }
 
 /// A kept key.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ArrivedKey {
+pub(super) struct KeptApiKey {
     /// The account to which the key belongs.
     pub account: String,
     /// How many events of the account are pending.
@@ -50,7 +50,7 @@ pub(super) struct ArrivedKey {
 
 /// The key of this account was removed.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct RemovedKey {
+pub(super) struct RemovedApiKey {
     /// The account, which has no key any more.
     pub account: String,
     /// Its pending events. They stay, and are delivered if a key of the account arrives again.
@@ -73,11 +73,11 @@ pub(super) async fn list(
     };
     let found: BTreeSet<AccountName> = kept.filter(fits).collect();
     let pending = admin.store.pending();
-    let key = |account: &AccountName| ArrivedKey {
+    let key = |account: &AccountName| KeptApiKey {
         account: account.to_string(),
         pending: pending.get(account.as_str()).copied().unwrap_or(0),
     };
-    let keys: Vec<ArrivedKey> = found.iter().take(limit).map(key).collect();
+    let keys: Vec<KeptApiKey> = found.iter().take(limit).map(key).collect();
     let next = keys.last().filter(|_| found.len() > limit).map(|last| last.account.clone());
     Ok(Json(ApiKeyPage { keys, next }))
 }
@@ -87,18 +87,18 @@ pub(super) async fn list(
 /// Its worker ends; its pending events and dead letters stay.
 #[utoipa::path(delete, path = "/api/v1/keys/{account}", tag = "API keys", operation_id = "remove_key",
     params(("account" = String, Path, description = "The account's name, `key-…`")),
-    responses((status = 200, description = "It was removed", body = RemovedKey)))]
+    responses((status = 200, description = "It was removed", body = RemovedApiKey)))]
 pub(super) async fn remove(
     State(admin): State<Arc<Admin>>,
     ApiPath(account): ApiPath<String>,
-) -> ApiResult<RemovedKey> {
+) -> ApiResult<RemovedApiKey> {
     let name = AccountName::from(account.clone());
     if !admin.accounts.remove_api_key(&name).await? {
         return Err(Problem::NotFound(format!("no key of an account {account:?} is kept")));
     }
     tracing::info!(%account, "an operator removed the API key of an account");
     let pending = admin.store.pending().get(&account).copied().unwrap_or(0);
-    Ok(Json(RemovedKey { account, pending }))
+    Ok(Json(RemovedApiKey { account, pending }))
 }
 
 /// The account of the key with this public half.

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
 use crate::dry_run::{self, Detail};
-use crate::store::{DeadLetter, DeadLetterPage, Filter, Replay, ReplayResult};
+use crate::store::{DeadLetter, DeadLetterFilter, DeadLetterPage, Replay, ReplayResult};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -159,12 +159,12 @@ pub(super) async fn filter(
     account: Option<&str>,
     reason: Option<String>,
     since: Option<Timestamp>,
-) -> Result<Filter, Problem> {
+) -> Result<DeadLetterFilter, Problem> {
     if let Some(reason) = &reason {
         check_reason(reason)?;
     }
     let account = admin.known_account_if_given(account).await?;
-    Ok(Filter { account: account.map(|account| account.as_str().to_owned()), reason, since })
+    Ok(DeadLetterFilter { account: account.map(|account| account.as_str().to_owned()), reason, since })
 }
 
 /// Show a dead letter

@@ -9,7 +9,7 @@ use super::problem::Problem;
 use crate::account_signals::AccountSignals;
 use crate::config::Config;
 use crate::domain::{AccountName, Timestamp};
-use crate::scheduling::HealthState;
+use crate::scheduling::BreakerState;
 use crate::store::StoreError;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -20,10 +20,10 @@ use utoipa::ToSchema;
 #[async_trait]
 pub trait AccountDirectory: Send + Sync {
     /// The configured accounts; `main` is the first, if it exists.
-    fn configured(&self) -> Vec<Account>;
+    fn configured(&self) -> Vec<AccountWithWorker>;
 
     /// The accounts that are not configured and have a worker. `None` if only configured API keys are accepted.
-    fn unconfigured(&self) -> Option<Vec<Account>>;
+    fn unconfigured(&self) -> Option<Vec<AccountWithWorker>>;
 
     /// The present configuration.
     fn config(&self) -> Arc<Config>;
@@ -38,7 +38,7 @@ pub trait AccountDirectory: Send + Sync {
 
 /// An account that has a worker.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub struct AccountWithWorker {
     /// Its name.
     pub name: AccountName,
     /// The state that its worker publishes.
@@ -59,13 +59,13 @@ pub enum AccountState {
     NoWorker,
 }
 
-impl Account {
+impl AccountWithWorker {
     /// Whether its events are delivered at `now`.
     pub(super) fn state(&self, now: Timestamp) -> AccountState {
         match self.signals.state(now) {
-            HealthState::Closed => AccountState::Running,
-            HealthState::Open { .. } | HealthState::HalfOpen => AccountState::Paused,
-            HealthState::Halted { .. } => AccountState::Halted,
+            BreakerState::Closed => AccountState::Running,
+            BreakerState::Open { .. } | BreakerState::HalfOpen => AccountState::Paused,
+            BreakerState::Halted { .. } => AccountState::Halted,
         }
     }
 }

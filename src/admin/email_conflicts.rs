@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 pub(super) struct EmailConflictsQuery {
     /// Only those of this account.
     account: Option<String>,
-    /// Only those after this place: the `next` of the page before.
+    /// Only those after this position: the `next` of the page before.
     #[param(minimum = 0)]
     after: Option<i64>,
     /// The most affiliates of a page [default: 100].
@@ -29,7 +29,7 @@ pub(super) struct EmailConflictsQuery {
 pub struct EmailConflictPage {
     /// The conflicts.
     pub conflicts: Vec<EmailConflict>,
-    /// The place after which the next page begins; `null` on the last page.
+    /// The position after which the next page begins; `null` on the last page.
     pub next: Option<i64>,
 }
 

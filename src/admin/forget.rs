@@ -47,15 +47,15 @@ pub(super) async fn forget(
 ) -> ApiResult<Forgotten> {
     let user = request.user()?;
     let account = admin.account_or_first(request.account.as_deref()).await?;
-    let keys = user.keys(admin.store.hash_key(), &account);
-    if keys.is_empty() {
+    let user_keys = user.keys(admin.store.hash_key(), &account);
+    if user_keys.is_empty() {
         let what = "`user_id` and `email` are missing or blank: one of them is required";
         return Err(Problem::InvalidRequest(what.to_owned()));
     }
     if request.dry_run {
-        return Ok(Json(admin.store.forget_preview(&account, &keys).await?));
+        return Ok(Json(admin.store.forget_preview(&account, &user_keys).await?));
     }
-    let forgotten = admin.store.forget(&account, &keys, admin.clock.now()).await?;
+    let forgotten = admin.store.forget(&account, &user_keys, admin.clock.now()).await?;
     if let Some(meter) = admin.metrics.find(&account) {
         meter.dead_letters(usize::try_from(forgotten.events).unwrap_or(usize::MAX));
     }

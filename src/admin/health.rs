@@ -5,7 +5,7 @@
 //! because orchestrators and Prometheus have none.
 
 use super::directory::AccountState;
-use super::{Account, Admin};
+use super::{AccountWithWorker, Admin};
 use crate::health::{Liveness, Readiness, refersion_state};
 use crate::telemetry::ExpositionFormat;
 use axum::Json;
@@ -77,7 +77,7 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> impl IntoResponse
         paused: paused.len(),
     });
     let named = halted.into_iter().chain(paused).take(MAX_NAMED);
-    let state = |account: &Account| AccountReadiness {
+    let state = |account: &AccountWithWorker| AccountReadiness {
         refersion: refersion_state([&account.signals].into_iter(), now),
         owner: admin.store.is_owner(&account.name),
     };
@@ -96,7 +96,7 @@ pub(super) async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap)
     let format = ExpositionFormat::preferred(accept);
     let configured = admin.accounts.configured();
     let ready = admin.readiness(&configured).is_ready();
-    let accounts: Vec<Account> =
+    let accounts: Vec<AccountWithWorker> =
         configured.into_iter().chain(admin.accounts.unconfigured().unwrap_or_default()).collect();
     let accounts = accounts.iter().map(|account| (&account.name, &account.signals));
     let text = admin.scraper.text(format, ready, accounts, admin.clock.now()).await;

@@ -6,7 +6,7 @@ use super::Admin;
 use super::extract::{ApiJson, ApiResult, optional_integer, page_size};
 use super::problem::Problem;
 use crate::domain::{AccountName, AffiliateCode, Email, HashKey, User, UserId};
-use crate::store::{Lookup, LookupQuery};
+use crate::store::{LookupPage, LookupQuery};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,7 @@ pub struct LookupResult {
     pub event: Option<String>,
     /// The data in the store.
     #[serde(flatten)]
-    pub found: Lookup,
+    pub found: LookupPage,
 }
 
 impl LookupRequest {
@@ -78,7 +78,7 @@ impl LookupRequest {
 
 impl LookupResult {
     /// The data that was found for `query`.
-    fn new(query: &LookupQuery, found: Lookup) -> Self {
+    fn new(query: &LookupQuery, found: LookupPage) -> Self {
         let known = !found.affiliates.is_empty() || !found.events.is_empty() || !found.remembered.is_empty();
         Self { known, event: query.ids.first().map(ToString::to_string), found }
     }

@@ -36,7 +36,7 @@ pub use account_gone::SetAside;
 pub use accounts::{AccountPage, AccountStatus};
 pub use affiliate_list::AffiliateListStatus;
 pub use dead_letters::{DeadLetterDetails, DiscardOutcome, DiscardResult, RevealedEvent};
-pub use directory::{Account, AccountDirectory, AccountState};
+pub use directory::{AccountDirectory, AccountState, AccountWithWorker};
 pub use email_conflicts::EmailConflictPage;
 pub use lookup::{LookupRequest, LookupResult};
 pub use openapi::openapi;
@@ -85,7 +85,7 @@ pub struct Admin {
 
 impl Admin {
     /// Whether the service is ready. `configured`: its configured accounts.
-    fn readiness(&self, configured: &[Account]) -> Readiness {
+    fn readiness(&self, configured: &[AccountWithWorker]) -> Readiness {
         let accounts = configured.iter().map(|account| &account.signals);
         Readiness::new(self.store.status(), self.shutdown.is_cancelled(), accounts, self.clock.now())
     }
@@ -94,7 +94,7 @@ impl Admin {
 /// The routes of the operators' listener. The request's extensions have the address of the peer, as [`axum::extract::ConnectInfo`].
 pub fn router(admin: Arc<Admin>, access: Access) -> Router {
     let open = open_routes().with_state(Arc::clone(&admin));
-    let pages = pages::routes(pages::PagesState { admin: Arc::clone(&admin), can_change: access.has_token() });
+    let pages = pages::routes(pages::PagesContext { admin: Arc::clone(&admin), can_change: access.has_token() });
     let api = api(admin);
     let access = Arc::new(access);
     let pages = pages

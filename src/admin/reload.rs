@@ -6,7 +6,7 @@
 use super::Admin;
 use super::extract::{ApiQuery, ApiResult};
 use super::problem::Problem;
-use crate::config::SettingChange;
+use crate::config::SettingDifference;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct ReloadRequest {
     /// Nothing is to be taken.
     pub dry_run: bool,
     /// Where the answer goes: every setting that differs, or the problems of the configuration.
-    pub answer: oneshot::Sender<Result<Vec<SettingChange>, Vec<String>>>,
+    pub answer: oneshot::Sender<Result<Vec<SettingDifference>, Vec<String>>>,
 }
 
 /// The options of a reload.
@@ -55,10 +55,10 @@ pub struct ChangedSetting {
     pub text: String,
 }
 
-impl From<SettingChange> for ChangedSetting {
-    fn from(change: SettingChange) -> Self {
+impl From<SettingDifference> for ChangedSetting {
+    fn from(change: SettingDifference) -> Self {
         let text = change.to_string();
-        let SettingChange { setting, before, after, needs_restart } = change;
+        let SettingDifference { setting, before, after, needs_restart } = change;
         Self { setting, before, after, needs_restart, text }
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -64,16 +64,16 @@ pub fn will_be_empty(
     held_up: bool,
 ) -> (String, String) {
     let trend = trend.unwrap_or_default();
-    let pace = trend.per_second.map(|per_second| rate(per_second.abs())).unwrap_or_default();
+    let speed = trend.per_second.map(|per_second| rate(per_second.abs())).unwrap_or_default();
     let (when, why) = match (trend.empty_in_seconds, trend.per_second) {
         _ if pending == 0 => ("now", "nothing is pending".to_owned()),
         _ if held_up => ("unknown", "deliveries pause or are halted".to_owned()),
         (Some(seconds), Some(_)) => {
             let time = Duration::from_secs(seconds);
-            let why = format!("at {pace} events a second, at {} UTC", clock(now.after(time)));
+            let why = format!("at {speed} events a second, at {} UTC", clock(now.after(time)));
             return (format!("in {}", duration(time)), why);
         }
-        (_, Some(per_second)) if per_second < 0.0 => ("not yet", format!("it grows by {pace} events a second")),
+        (_, Some(per_second)) if per_second < 0.0 => ("not yet", format!("it grows by {speed} events a second")),
         (_, Some(_)) => ("not yet", "as many arrive as are delivered".to_owned()),
         (_, None) => ("unknown", "not measured yet".to_owned()),
     };

@@ -76,7 +76,7 @@ impl AppContext {
         meter: Meter,
     ) -> Worker {
         let delivery = ArcSwap::from_pointee(self.delivery_settings(account));
-        let settings = worker::Settings { account: account.name.clone(), client, delivery, meter };
+        let settings = worker::WorkerContext { account: account.name.clone(), client, delivery, meter };
         Worker::new(settings, self.runtime.clone(), Arc::clone(&self.store), signals, self.clock)
     }
 

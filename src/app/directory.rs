@@ -3,7 +3,7 @@
 //! In: the registry of endpoints, and the configuration. Out: names, signals and rules.
 
 use super::context::AppContext;
-use crate::admin::{Account, AccountDirectory};
+use crate::admin::{AccountDirectory, AccountWithWorker};
 use crate::config::Config;
 use crate::domain::AccountName;
 use crate::http::{AccountEndpoint, AccountRegistry};
@@ -19,11 +19,11 @@ pub(super) struct Directory {
 
 #[async_trait]
 impl AccountDirectory for Directory {
-    fn configured(&self) -> Vec<Account> {
+    fn configured(&self) -> Vec<AccountWithWorker> {
         self.registry.configured().iter().map(|endpoint| account(endpoint)).collect()
     }
 
-    fn unconfigured(&self) -> Option<Vec<Account>> {
+    fn unconfigured(&self) -> Option<Vec<AccountWithWorker>> {
         let endpoints = self.registry.unconfigured()?;
         Some(endpoints.iter().map(|endpoint| account(endpoint)).collect())
     }
@@ -41,6 +41,6 @@ impl AccountDirectory for Directory {
     }
 }
 
-fn account(endpoint: &AccountEndpoint) -> Account {
-    Account { name: endpoint.account.clone(), signals: endpoint.signals.clone() }
+fn account(endpoint: &AccountEndpoint) -> AccountWithWorker {
+    AccountWithWorker { name: endpoint.account.clone(), signals: endpoint.signals.clone() }
 }

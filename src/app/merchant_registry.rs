@@ -115,12 +115,12 @@ fn seal(seal_key: &SealKey, account: &AccountName, key: &ApiKey) -> SealedApiKey
 
 impl MerchantRegistry {
     /// A registry of the accounts with these API keys, none of them active.
-    pub(super) fn new(context: AppContext, keys: StoredApiKeys) -> Result<Self, ServeError> {
+    pub(super) fn new(context: AppContext, api_keys: StoredApiKeys) -> Result<Self, ServeError> {
         let config = context.config();
         let seal_key = config.store.seal_keys.first().cloned().ok_or(ServeError::NoSealKey)?;
         let pool = ArcSwap::from_pointee(new_pool(&config)?);
         let accounts =
-            keys.into_iter().map(|(name, api_key)| (name, MerchantAccount { api_key, active: None })).collect();
+            api_keys.into_iter().map(|(name, api_key)| (name, MerchantAccount { api_key, active: None })).collect();
         let meter = context.metrics.of_arrived();
         Ok(Self(Arc::new(SharedRegistry {
             context,

@@ -10,14 +10,14 @@ use crate::http::ListenerLimits;
 const WITHOUT_CONNECTIONS: usize = 32;
 
 /// The limits of the listeners.
-pub(super) struct ListenersLimits {
+pub(super) struct LimitsByListener {
     /// The limits of the public listener.
     pub(super) public: ListenerLimits,
     /// The limits of the operators' listener.
     pub(super) operators: ListenerLimits,
 }
 
-impl ListenersLimits {
+impl LimitsByListener {
     /// The limits for a process that may have `files` files open.
     fn of(files: usize) -> Self {
         let eighth = files.saturating_sub(WITHOUT_CONNECTIONS) / 8;
@@ -30,7 +30,7 @@ impl ListenersLimits {
 
 /// Raises the limit as far as the system allows without privileges, and divides it. Systems start programs with a low limit (1024, for
 /// programs that use `select`), and permit a far higher one.
-pub(super) fn raise_and_divide() -> ListenersLimits {
+pub(super) fn raise_and_divide() -> LimitsByListener {
     #[cfg(unix)]
     let files = {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -43,7 +43,7 @@ pub(super) fn raise_and_divide() -> ListenersLimits {
     #[cfg(not(unix))]
     let files: Option<u64> = None;
     let files = files.and_then(|files| usize::try_from(files).ok());
-    ListenersLimits::of(files.unwrap_or(usize::MAX))
+    LimitsByListener::of(files.unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]
@@ -55,7 +55,7 @@ mod tests {
         for (files, public, operators) in
             [(usize::MAX, 12_000, 12_000), (65_536, 12_000, 8_188), (1_024, 744, 124), (64, 24, 4), (0, 1, 1)]
         {
-            let limits = ListenersLimits::of(files);
+            let limits = LimitsByListener::of(files);
             let found = (limits.public.max_connections, limits.operators.max_connections);
             assert_eq!(found, (public, operators), "{files} files");
         }

@@ -6,8 +6,8 @@
 use crate::config::{Config, StoreUrl};
 use crate::store::transfer::{TransferSource, TransferTarget};
 use crate::store::{
-    DatabaseState, Limits, PostgresOpenError, PostgresSource, PostgresStore, PostgresTarget, PostgresUrl,
-    PostgresUrlError, SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget, Store, StoreError,
+    DatabaseState, PostgresOpenError, PostgresSource, PostgresStore, PostgresTarget, PostgresUrl, PostgresUrlError,
+    SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget, Store, StoreError, StoreLimits,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use std::path::{Path, PathBuf};
@@ -40,8 +40,10 @@ impl StoreOpenError {
 
 /// Opens the store of this configuration. Creates it if it does not exist, and migrates it if an earlier release made it.
 pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreOpenError> {
-    let limits =
-        Limits { max_backlog: config.delivery.max_backlog, deduplication_memory: config.store.deduplication_memory };
+    let limits = StoreLimits {
+        max_backlog: config.delivery.max_backlog,
+        deduplication_memory: config.store.deduplication_memory,
+    };
     Ok(match &config.store.url {
         StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path, limits)?),
         StoreUrl::Postgres(url) => Arc::new(PostgresStore::open(&parse(url)?, limits, config.store.lease).await?),
@@ -79,7 +81,7 @@ pub enum StoreState {
     /// There is no store yet.
     Absent {
         /// The place at which a start would make it.
-        place: String,
+        location: String,
         /// A trial store that was made beside that place.
         trial: Arc<dyn Store>,
         /// The folder of the trial store, which is removed when this is dropped.
@@ -88,7 +90,7 @@ pub enum StoreState {
     /// A store, opened.
     Present {
         /// The place of the store.
-        place: String,
+        location: String,
         /// The store.
         store: Arc<dyn Store>,
     },
@@ -100,17 +102,17 @@ pub async fn look_at_store(config: &Config) -> Result<StoreState, StoreOpenError
         StoreUrl::Sqlite(path) => path,
         StoreUrl::Postgres(url) => return Ok(StoreState::Database(PostgresStore::look(&parse(url)?).await?)),
     };
-    let place = path.display().to_string();
+    let location = path.display().to_string();
     if !path.exists() {
         let create = |source| SqliteOpenError::Create(path.clone(), source);
         let folder = TempDir::new_in(nearest_existing(path)).map_err(create)?;
-        let trial = SqliteStore::open(&folder.path().join("trial.db"), Limits::default())?;
-        return Ok(StoreState::Absent { place, trial: Arc::new(trial), folder });
+        let trial = SqliteStore::open(&folder.path().join("trial.db"), StoreLimits::default())?;
+        return Ok(StoreState::Absent { location, trial: Arc::new(trial), folder });
     }
     match SqliteStore::needs_migration(path) {
-        Err(SqliteOpenError::InUse(_)) => Ok(StoreState::InUse(place)),
-        Ok(true) => Ok(StoreState::BeforeMigration(place)),
-        Ok(false) => Ok(StoreState::Present { place, store: open_store(config).await? }),
+        Err(SqliteOpenError::InUse(_)) => Ok(StoreState::InUse(location)),
+        Ok(true) => Ok(StoreState::BeforeMigration(location)),
+        Ok(false) => Ok(StoreState::Present { location, store: open_store(config).await? }),
         Err(error) => Err(error.into()),
     }
 }

@@ -7,7 +7,7 @@
 //! absent: which accounts this process owns ([`crate::store::Ownership`]).
 
 use crate::http::AccountRegistry;
-use crate::store::{Change, Store};
+use crate::store::{Hint, Store};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,9 +67,9 @@ impl RenewalLoop {
                 () = tokio::time::sleep_until(due) => return,
                 () = self.shutdown.cancelled(), if !shutting_down => return,
                 change = self.store.changed() => match change {
-                    Change::Owners => return,
-                    Change::Appended(accounts) => self.registry.wake(&accounts),
-                    Change::ApiKeys => self.read_api_keys().await,
+                    Hint::Owners => return,
+                    Hint::Appended(accounts) => self.registry.wake(&accounts),
+                    Hint::ApiKeys => self.read_api_keys().await,
                 },
             }
         }

@@ -4,7 +4,7 @@
 //! woken. Deliberately absent: parts that only a running service has, such as the state of its accounts and a reload.
 
 use crate::account_signals::AccountSignals;
-use crate::admin::{self, Account, AccountDirectory, Admin};
+use crate::admin::{self, AccountDirectory, AccountWithWorker, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::AccountName;
@@ -42,12 +42,12 @@ struct IdleAccounts {
 
 #[async_trait]
 impl AccountDirectory for IdleAccounts {
-    fn configured(&self) -> Vec<Account> {
+    fn configured(&self) -> Vec<AccountWithWorker> {
         let accounts = self.config.every_account().into_iter();
-        accounts.map(|account| Account { name: account.name, signals: AccountSignals::default() }).collect()
+        accounts.map(|account| AccountWithWorker { name: account.name, signals: AccountSignals::default() }).collect()
     }
 
-    fn unconfigured(&self) -> Option<Vec<Account>> {
+    fn unconfigured(&self) -> Option<Vec<AccountWithWorker>> {
         None
     }
 

@@ -16,8 +16,8 @@ use crate::config::{Config, Mode, StoreUrl};
 use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, Email, User, UserId};
 use crate::store::{
-    BacklogFilter, BacklogPage, DeadLetterPage, EventFilter, EventPage, EventRecord, Filter, Forgotten, ReplayResult,
-    Retention, Store,
+    BacklogFilter, BacklogPage, DeadLetterFilter, DeadLetterPage, EventFilter, EventPage, EventRecord, Forgotten,
+    ReplayResult, Retention, Store,
 };
 use clap::Args;
 use serde_json::json;
@@ -125,8 +125,13 @@ impl AdminBackend {
     }
 
     /// Up to `limit` dead letters that match `filter` and have an id above `after`.
-    pub(super) async fn page(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, String> {
-        let Filter { account, reason, since } = filter;
+    pub(super) async fn page(
+        &self,
+        filter: &DeadLetterFilter,
+        after: i64,
+        limit: usize,
+    ) -> Result<DeadLetterPage, String> {
+        let DeadLetterFilter { account, reason, since } = filter;
         let query = json!({"account": account, "reason": reason, "since": since, "after": after, "limit": limit});
         self.api.get("/api/v1/dead-letters", &query).await
     }
@@ -183,7 +188,7 @@ impl AdminBackend {
         self.api.get("/api/v1/events", &query).await
     }
 
-    /// Up to `limit` e-mail conflicts of `account`, or of all accounts, after the place `after`.
+    /// Up to `limit` e-mail conflicts of `account`, or of all accounts, after the position `after`.
     pub(super) async fn email_conflicts(
         &self,
         account: Option<&str>,

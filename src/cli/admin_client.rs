@@ -4,7 +4,7 @@
 //! In: a path with its parameters, or a body. Out: the JSON of the answer, or an error as text, with the message of the API's problem. A
 //! service gets the token of the configuration; reading from a loopback listener needs none.
 
-use super::http_client::{Credentials, HttpClient, Received};
+use super::http_client::{Credentials, HttpClient, HttpResponse};
 use super::local_url;
 use crate::admin::ProblemDetails;
 use crate::app::store_api;
@@ -81,7 +81,13 @@ impl AdminClient {
         self.send(Method::POST, path, &Value::Null, None).await?.read_if_found()
     }
 
-    async fn send(&self, method: Method, path: &str, query: &Value, body: Option<&Value>) -> Result<Answer, String> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &Value,
+        body: Option<&Value>,
+    ) -> Result<AdminResponse, String> {
         let mut url = self.url.clone();
         url.set_path(path);
         url.set_query(None);
@@ -96,13 +102,13 @@ impl AdminClient {
             Transport::Http(http, token) => {
                 let credentials = token.as_ref().map_or(Credentials::None, Credentials::Token);
                 let received = http.request(method, &url, credentials, body, MAX_ANSWER_BYTES).await;
-                let Received { status, body, .. } = received.map_err(|error| format!("{error}; {HINT}"))?;
-                Ok(Answer { service: Some(shown), status, body })
+                let HttpResponse { status, body, .. } = received.map_err(|error| format!("{error}; {HINT}"))?;
+                Ok(AdminResponse { service: Some(shown), status, body })
             }
             Transport::Direct(router) => {
                 let (status, body) =
                     call(router.clone(), method, &url, body).await.map_err(|error| error.to_string())?;
-                Ok(Answer { service: None, status, body })
+                Ok(AdminResponse { service: None, status, body })
             }
         }
     }
@@ -118,14 +124,14 @@ async fn call(router: Router, method: Method, url: &Url, json: Option<String>) -
 }
 
 /// An answer of the API.
-struct Answer {
+struct AdminResponse {
     /// The URL that was asked, without parameters, if a service answered.
     service: Option<String>,
     status: u16,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl AdminResponse {
     fn problem(&self) -> Option<ProblemDetails> {
         serde_json::from_slice(&self.body).ok()
     }

@@ -7,7 +7,7 @@ use super::progress::bytes_bar;
 use super::{CommandResult, ConfigArgs, eprint, fail, format_time, now, print};
 use crate::config::{Mode, StoreUrl};
 use crate::domain::Timestamp;
-use crate::store::{Copied, CopyError, back_up};
+use crate::store::{CopyError, FinishedCopy, back_up};
 use clap::Args;
 use indicatif::HumanBytes;
 use std::path::{Path, PathBuf};
@@ -54,8 +54,8 @@ fn default_name(store: &Path, at: Timestamp) -> String {
 /// Makes a copy, and shows its progress.
 pub(super) fn copy(
     label: &'static str,
-    make: impl FnOnce(&mut dyn FnMut(u64, u64)) -> Result<Copied, CopyError>,
-) -> Result<Copied, CopyError> {
+    make: impl FnOnce(&mut dyn FnMut(u64, u64)) -> Result<FinishedCopy, CopyError>,
+) -> Result<FinishedCopy, CopyError> {
     let bar = bytes_bar(label, Some(0));
     let copied = make(&mut |copied, total| {
         bar.set_length(total);
@@ -66,7 +66,7 @@ pub(super) fn copy(
 }
 
 /// Prints the path of a copy, or the reason why it failed.
-pub(super) fn finish(path: &Path, copied: Result<Copied, CopyError>) -> CommandResult {
+pub(super) fn finish(path: &Path, copied: Result<FinishedCopy, CopyError>) -> CommandResult {
     let copied = copied.map_err(|error| fail(&error))?;
     print(&path.display().to_string());
     if let Some(damage) = copied.damage {

@@ -31,7 +31,7 @@ pub(super) enum Credentials<'a> {
 }
 
 /// A response.
-pub(super) struct Received {
+pub(super) struct HttpResponse {
     pub(super) status: u16,
     /// The wait that `Retry-After` asks for, in seconds.
     pub(super) retry_after: Option<Duration>,
@@ -67,7 +67,7 @@ impl HttpClient {
         credentials: Credentials<'_>,
         json: Option<String>,
         max_bytes: usize,
-    ) -> Result<Received, String> {
+    ) -> Result<HttpResponse, String> {
         let mut request = self.http.request(method, url.clone());
         request = match credentials {
             Credentials::None => request,
@@ -87,7 +87,7 @@ impl HttpClient {
         }
         let retry_after = response.headers().get("Retry-After").and_then(|value| value.to_str().ok()?.parse().ok());
         let status = response.status().as_u16();
-        Ok(Received { status, retry_after: retry_after.map(Duration::from_secs), body: received })
+        Ok(HttpResponse { status, retry_after: retry_after.map(Duration::from_secs), body: received })
     }
 
     async fn send(&self, url: &Url, request: RequestBuilder) -> Result<reqwest::Response, String> {

@@ -1,6 +1,6 @@
 //! The differences between two configurations, and which of them need a restart.
 //!
-//! In: the settings of both, as they were written. Out: one [`SettingChange`] for each setting that differs. A setting is compared as
+//! In: the settings of both, as they were written. Out: one [`SettingDifference`] for each setting that differs. A setting is compared as
 //! written, so every setting of [`SETTINGS`] is covered, also a new one. Invariant: no secret is shown, also not in `Debug`. Deliberately
 //! absent: applying a change.
 
@@ -23,7 +23,7 @@ pub(super) struct SettingsAsWritten {
 
 /// A setting that differs between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingChange {
+pub struct SettingDifference {
     /// The setting, such as `refersion.concurrency` or `accounts.brand-b.offer`.
     pub setting: String,
     /// The former value, as written; none if it was not set. A secret is not shown.
@@ -70,20 +70,20 @@ impl SettingsAsWritten {
         Self { settings, secrets, secret_files: new.secret_files.clone() }
     }
 
-    fn changes(&self, new: &Self) -> Vec<SettingChange> {
+    fn changes(&self, new: &Self) -> Vec<SettingDifference> {
         let paths: BTreeSet<&String> = self.settings.keys().chain(new.settings.keys()).collect();
         let differ = paths.into_iter().filter(|path| self.settings.get(*path) != new.settings.get(*path));
         differ.map(|path| self.change(new, path)).collect()
     }
 
-    fn change(&self, new: &Self, path: &str) -> SettingChange {
+    fn change(&self, new: &Self, path: &str) -> SettingDifference {
         let is_secret = self.secrets.contains(path) || new.secrets.contains(path);
         let (before, after) = (self.settings.get(path), new.settings.get(path));
         let after_secret = if before.is_some() { "another secret" } else { "a secret" };
         let shown = |value: Option<&Value>, secret: &str| {
             value.map(|value| if is_secret { secret.to_owned() } else { text(value) })
         };
-        SettingChange {
+        SettingDifference {
             setting: path.to_owned(),
             before: shown(before, "a secret"),
             after: shown(after, after_secret),
@@ -104,7 +104,7 @@ fn needs_restart(path: &str) -> bool {
 
 impl Config {
     /// The settings that differ in `new`.
-    pub fn changes(&self, new: &Self) -> Vec<SettingChange> {
+    pub fn changes(&self, new: &Self) -> Vec<SettingDifference> {
         self.written.changes(&new.written)
     }
 
@@ -139,7 +139,7 @@ impl fmt::Debug for SettingsAsWritten {
     }
 }
 
-impl fmt::Display for SettingChange {
+impl fmt::Display for SettingDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
         write!(f, "{}: {} → {}", self.setting, text(&self.before), text(&self.after))?;

@@ -3,7 +3,7 @@
 //! In: the parameters of the query. Out: a [`Callback`]. Deliberately absent: the `state`, which [`super::Flow`] checks first;
 //! and the texts of the error, which come from a URL that anybody can write, and are not shown.
 
-use super::Refusal;
+use super::ConnectFailure;
 
 /// The result of the consent, as the redirect states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Callback {
     /// The app is installed on the workspace already, and the known install is used.
     AlreadyInstalled,
     /// The merchant or Segment gave no access.
-    Refused(Refusal),
+    Failed(ConnectFailure),
 }
 
 impl Callback {
@@ -21,17 +21,17 @@ impl Callback {
     pub fn read<'a>(parameter: impl Fn(&str) -> Option<&'a str>) -> Self {
         let Some(error) = parameter("error") else {
             let code = parameter("code").filter(|code| !code.is_empty());
-            return code.map_or(Self::Refused(Refusal::NotOurs), |code| Self::Code(code.to_owned()));
+            return code.map_or(Self::Failed(ConnectFailure::NotOurs), |code| Self::Code(code.to_owned()));
         };
         let texts = ["error_description", "error_hint"].map(|name| parameter(name).unwrap_or_default());
         if is_already_installed(&format!("{error} {}", texts.join(" "))) {
             return Self::AlreadyInstalled;
         }
-        Self::Refused(match error {
-            "access_denied" => Refusal::Denied,
-            "invalid_scope" => Refusal::WrongScope,
-            "temporarily_unavailable" | "server_error" => Refusal::SegmentDown,
-            _ => Refusal::RejectedBySegment,
+        Self::Failed(match error {
+            "access_denied" => ConnectFailure::Denied,
+            "invalid_scope" => ConnectFailure::WrongScope,
+            "temporarily_unavailable" | "server_error" => ConnectFailure::SegmentDown,
+            _ => ConnectFailure::RejectedBySegment,
         })
     }
 }
@@ -47,16 +47,16 @@ mod tests {
 
     #[test]
     fn a_redirect_has_a_code_or_says_why_not() {
-        let refused = Callback::Refused;
+        let failed = Callback::Failed;
         for (query, expected) in [
             ("code=abc&state=s", Callback::Code("abc".into())),
-            ("code=&state=s", refused(Refusal::NotOurs)),
-            ("state=s", refused(Refusal::NotOurs)),
-            ("error=access_denied&error_description=no&error_hint=none", refused(Refusal::Denied)),
-            ("code=abc&error=access_denied", refused(Refusal::Denied)),
-            ("error=invalid_scope", refused(Refusal::WrongScope)),
-            ("error=server_error", refused(Refusal::SegmentDown)),
-            ("error=else", refused(Refusal::RejectedBySegment)),
+            ("code=&state=s", failed(ConnectFailure::NotOurs)),
+            ("state=s", failed(ConnectFailure::NotOurs)),
+            ("error=access_denied&error_description=no&error_hint=none", failed(ConnectFailure::Denied)),
+            ("code=abc&error=access_denied", failed(ConnectFailure::Denied)),
+            ("error=invalid_scope", failed(ConnectFailure::WrongScope)),
+            ("error=server_error", failed(ConnectFailure::SegmentDown)),
+            ("error=else", failed(ConnectFailure::RejectedBySegment)),
             ("error=conflict&error_description=Install+already+exists", Callback::AlreadyInstalled),
             ("error=install_already_exists", Callback::AlreadyInstalled),
         ] {

@@ -14,11 +14,11 @@
 //!
 //! A callback is single-use without a session on the server: Segment accepts an authorization code once, whichever replica presents it. In
 //! addition, the answer to a callback that passed [`Flow::unseal`] replaces the cookie, so that the same `state` no longer fits. The answer
-//! to a refused callback leaves the cookie as it is. A client that keeps the old cookie, or sends a callback twice at the same moment,
+//! to a failed callback leaves the cookie as it is. A client that keeps the old cookie, or sends a callback twice at the same moment,
 //! passes [`Flow::unseal`] again within [`LIFETIME`]; then only Segment refuses the code. Deliberately absent: a list of used nonces, which
 //! would protect better only if all replicas shared it.
 
-use super::Refusal;
+use super::ConnectFailure;
 use crate::domain::{ApiKey, SealKey, SealNonce, Timestamp, open_sealed_bytes};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -139,24 +139,27 @@ impl Flow {
         cookie: Option<&str>,
         state: Option<&str>,
         expected: ExpectedRequest,
-        keys: &[SealKey],
+        seal_keys: &[SealKey],
         now: Timestamp,
-    ) -> Result<Self, Refusal> {
-        let (step, nonce, expires) = state.and_then(|state| unseal_state(state, keys)).ok_or(Refusal::NotOurs)?;
+    ) -> Result<Self, ConnectFailure> {
+        let (step, nonce, expires) =
+            state.and_then(|state| unseal_state(state, seal_keys)).ok_or(ConnectFailure::NotOurs)?;
         if step != expected as u8 {
-            return Err(Refusal::NotOurs);
+            return Err(ConnectFailure::NotOurs);
         }
         if expires <= now {
-            return Err(Refusal::Expired);
+            return Err(ConnectFailure::Expired);
         }
-        let flow = cookie.and_then(|cookie| Self::unseal_cookie(cookie, keys, now)).ok_or(Refusal::OtherBrowser)?;
+        let flow = cookie
+            .and_then(|cookie| Self::unseal_cookie(cookie, seal_keys, now))
+            .ok_or(ConnectFailure::OtherBrowser)?;
         let same = bool::from(flow.nonce.ct_eq(&nonce)) && flow.expected == expected;
-        if same { Ok(flow) } else { Err(Refusal::OtherBrowser) }
+        if same { Ok(flow) } else { Err(ConnectFailure::OtherBrowser) }
     }
 
     /// The flow in a cookie; none if this service did not make the cookie or it has expired.
-    pub fn unseal_cookie(cookie: &str, keys: &[SealKey], now: Timestamp) -> Option<Self> {
-        let bytes = open_sealed_bytes(keys, COOKIE, &URL_SAFE_NO_PAD.decode(cookie).ok()?)?;
+    pub fn unseal_cookie(cookie: &str, seal_keys: &[SealKey], now: Timestamp) -> Option<Self> {
+        let bytes = open_sealed_bytes(seal_keys, COOKIE, &URL_SAFE_NO_PAD.decode(cookie).ok()?)?;
         let written: CookieContent = serde_json::from_slice(&bytes).ok()?;
         let expires = Timestamp(written.expires);
         (expires > now).then(|| Self {
@@ -171,8 +174,8 @@ impl Flow {
 }
 
 /// The step, the nonce and the expiry of a `state`.
-fn unseal_state(state: &str, keys: &[SealKey]) -> Option<(u8, Nonce, Timestamp)> {
-    let bytes = open_sealed_bytes(keys, STATE, &URL_SAFE_NO_PAD.decode(state).ok()?)?;
+fn unseal_state(state: &str, seal_keys: &[SealKey]) -> Option<(u8, Nonce, Timestamp)> {
+    let bytes = open_sealed_bytes(seal_keys, STATE, &URL_SAFE_NO_PAD.decode(state).ok()?)?;
     let (expected, rest) = bytes.split_first()?;
     let (nonce, expires) = rest.split_at_checked(size_of::<Nonce>())?;
     Some((*expected, nonce.try_into().ok()?, Timestamp(i64::from_be_bytes(expires.try_into().ok()?))))
@@ -184,7 +187,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
-    fn keys() -> [SealKey; 1] {
+    fn seal_keys() -> [SealKey; 1] {
         [SealKey::new([1; 32])]
     }
 
@@ -195,7 +198,7 @@ mod tests {
     }
 
     fn sealed(flow: &Flow) -> SealedFlow {
-        flow.seal(&keys()[0], [[2; 24], [3; 24]])
+        flow.seal(&seal_keys()[0], [[2; 24], [3; 24]])
     }
 
     #[test]
@@ -206,22 +209,22 @@ mod tests {
         let form = sealed(&flow(7, ExpectedRequest::Key));
         for (cookie, state, at, expected) in [
             (Some(&cookie), Some(&state), NOW, None),
-            (Some(&cookie), None, NOW, Some(Refusal::NotOurs)),
-            (Some(&cookie), Some(&"bm90IG91cnM".to_owned()), NOW, Some(Refusal::NotOurs)),
-            (Some(&cookie), Some(&cookie), NOW, Some(Refusal::NotOurs)),
-            (Some(&cookie), Some(&form.state), NOW, Some(Refusal::NotOurs)),
-            (None, Some(&state), NOW, Some(Refusal::OtherBrowser)),
-            (Some(&other.cookie), Some(&state), NOW, Some(Refusal::OtherBrowser)),
-            (Some(&form.cookie), Some(&state), NOW, Some(Refusal::OtherBrowser)),
-            (Some(&state), Some(&state), NOW, Some(Refusal::OtherBrowser)),
-            (Some(&cookie), Some(&state), later, Some(Refusal::Expired)),
-            (None, Some(&state), later, Some(Refusal::Expired)),
+            (Some(&cookie), None, NOW, Some(ConnectFailure::NotOurs)),
+            (Some(&cookie), Some(&"bm90IG91cnM".to_owned()), NOW, Some(ConnectFailure::NotOurs)),
+            (Some(&cookie), Some(&cookie), NOW, Some(ConnectFailure::NotOurs)),
+            (Some(&cookie), Some(&form.state), NOW, Some(ConnectFailure::NotOurs)),
+            (None, Some(&state), NOW, Some(ConnectFailure::OtherBrowser)),
+            (Some(&other.cookie), Some(&state), NOW, Some(ConnectFailure::OtherBrowser)),
+            (Some(&form.cookie), Some(&state), NOW, Some(ConnectFailure::OtherBrowser)),
+            (Some(&state), Some(&state), NOW, Some(ConnectFailure::OtherBrowser)),
+            (Some(&cookie), Some(&state), later, Some(ConnectFailure::Expired)),
+            (None, Some(&state), later, Some(ConnectFailure::Expired)),
         ] {
             let opened = Flow::unseal(
                 cookie.map(String::as_str),
                 state.map(String::as_str),
                 ExpectedRequest::Consent,
-                &keys(),
+                &seal_keys(),
                 at,
             );
             assert_eq!(opened.err(), expected);
@@ -235,7 +238,8 @@ mod tests {
             mine.connected("installs/7".into(), format!("workspaces/w/sources/s{n}"));
         }
         let SealedFlow { cookie, state } = sealed(&mine);
-        let opened = Flow::unseal(Some(&cookie), Some(&state), ExpectedRequest::Another, &keys(), NOW).expect("opens");
+        let opened =
+            Flow::unseal(Some(&cookie), Some(&state), ExpectedRequest::Another, &seal_keys(), NOW).expect("opens");
         assert!(opened.key.expect("kept").matches(b"pub_a.sec_b"));
         assert_eq!(opened.install.as_deref(), Some("installs/7"));
         assert_eq!(opened.sources.len(), MAX_SOURCES);

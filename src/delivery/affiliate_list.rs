@@ -6,7 +6,7 @@
 //! status again; learned values count as older than any event; reading ends, whatever the pages contain. Deliberately absent: when a page
 //! is requested ([`crate::worker`]), and affiliates that are known already ([`crate::store`]).
 
-use super::{Known, Origin, status};
+use super::{AffiliateRecord, Origin, status};
 use crate::domain::{
     AccountName, AffiliateCode, AffiliateStatus, Email, Field, HashKey, Profile, SentAttributes, Timestamp, UserKey,
 };
@@ -66,7 +66,7 @@ pub enum ListReply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LearnedAffiliate {
     /// The affiliate to remember.
-    pub known: Known,
+    pub known: AffiliateRecord,
     /// The user key that leads to it.
     pub email: UserKey,
 }
@@ -152,7 +152,7 @@ impl ListedAffiliate {
         if let Some(status) = self.status {
             sent.record_status(hash, status, Timestamp::OLDEST);
         }
-        let known = Known { code: self.code.clone(), id: None, origin: Origin::Found, sent };
+        let known = AffiliateRecord { code: self.code.clone(), id: None, origin: Origin::Found, sent };
         Some(LearnedAffiliate { known, email: hash.email(account, &email) })
     }
 }
@@ -202,7 +202,7 @@ mod tests {
             ..ListPage::default()
         };
         let [one] = &learned(&page, &hash(), &AccountName::main())[..] else { panic!("one") };
-        let LearnedAffiliate { known: Known { id, origin, sent, .. }, email } = one;
+        let LearnedAffiliate { known: AffiliateRecord { id, origin, sent, .. }, email } = one;
         let address = Email::parse("ann@x.io").expect("an address");
         assert_eq!((*id, *origin, *email), (None, Origin::Found, hash().email(&AccountName::main(), &address)));
         assert!(one.known.has_email(&hash(), &address) && sent.has(&hash(), &Field::FirstName.into(), "Ann"));

@@ -11,7 +11,9 @@
 //! Deliberately absent: delivering a smaller part when the whole fails, which the worker does; [`Coalesced::bisect`] decides when.
 
 use super::state::is_from_before;
-use super::{AffiliateAccess, Ignored, Known, Memory, OnStale, Outcome, PlanState, Policy, Progress, Stage, Step};
+use super::{
+    AffiliateAccess, AffiliateRecord, Ignored, Memory, OnStale, PlanState, Policy, Progress, Stage, Step, Success,
+};
 use crate::domain::{Attribute, FactTime, Facts, User};
 use crate::mapping::{Creation, Identify, Intent};
 use std::borrow::Cow;
@@ -66,8 +68,8 @@ impl Coalesced<'_> {
     pub fn bisect(&self, end: &Step) -> Option<usize> {
         let demands = matches!(&*self.intent, Intent::Identify(Identify { status: Some(_), .. }));
         let divides = match end {
-            Step::Dead(_) | Step::Done(Outcome::Ignored(Ignored::Mapping(_) | Ignored::OtherOwner(_))) => true,
-            Step::Done(Outcome::Ignored(Ignored::LeftAlone { .. })) => demands,
+            Step::Dead(_) | Step::Done(Success::Ignored(Ignored::Mapping(_) | Ignored::OtherOwner(_))) => true,
+            Step::Done(Success::Ignored(Ignored::LeftAlone { .. })) => demands,
             _ => false,
         };
         (divides && self.events > 1).then(|| self.events / 2 - 1)
@@ -151,12 +153,12 @@ fn leads_to(memory: &Memory, policy: Policy, intent: &Intent, user: &User) -> Pl
 }
 
 /// Whether skipping an identify of `user` changes no lookup: its e-mail, if it has one, leads to `known` already.
-fn has_email(memory: &Memory, known: &Known, user: &User) -> bool {
+fn has_email(memory: &Memory, known: &AffiliateRecord, user: &User) -> bool {
     user.email.is_none() || leads_there(memory, known)
 }
 
 /// Whether the e-mail leads to `known`.
-fn leads_there(memory: &Memory, known: &Known) -> bool {
+fn leads_there(memory: &Memory, known: &AffiliateRecord) -> bool {
     memory.by_email.as_ref().is_some_and(|by_email| by_email.code == known.code)
 }
 

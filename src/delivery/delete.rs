@@ -5,7 +5,7 @@
 //! has no delete operation. `status_change` to `DISABLED` is used instead, and "not changed" is read back. A delete without an affiliate is
 //! a success. Deliberately not anonymized: state and country, which name no person and have no placeholder that Refersion accepts.
 
-use super::outcome::{Action, Outcome, PermanentFailure, Remark, Step, TransientFailure};
+use super::outcome::{Action, PermanentFailure, Remark, Step, Success, TransientFailure};
 use super::search::{self, Search};
 use super::{
     Affiliate, Call, DeleteTarget, Done, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, SearchResult,
@@ -52,7 +52,7 @@ fn not_found(state: &PlanState) -> Step {
 
 fn deleted(state: &PlanState, action: Action, code: Option<AffiliateCode>) -> Step {
     let other = state.other_affiliate.clone().filter(|other| Some(other) != code.as_ref());
-    Step::Done(Outcome::Delivered { action, code, remarks: other.map(Remark::OtherAffiliate).into_iter().collect() })
+    Step::Done(Success::Delivered { action, code, remarks: other.map(Remark::OtherAffiliate).into_iter().collect() })
 }
 
 /// The placeholders for personal data, custom fields included; the address is unique, valid, and of a domain that nobody can own (RFC

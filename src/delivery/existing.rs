@@ -8,8 +8,8 @@
 use super::outcome::{Step, TransientFailure};
 use super::search::{self, Search};
 use super::{
-    Affiliate, AffiliateAccess, Call, Done, Known, OnExisting, Origin, PlanInput, PlanState, Recalled, Reply,
-    SearchResult, Stage,
+    Affiliate, AffiliateAccess, AffiliateRecord, Call, Done, OnExisting, Origin, PlanInput, PlanState,
+    RecalledAffiliate, Reply, SearchResult, Stage,
 };
 use super::{read_back, status};
 use crate::domain::{AffiliateCode, Field};
@@ -40,11 +40,16 @@ fn on_found(state: &mut PlanState, found: SearchResult) -> Option<Step> {
 
 /// Handles the store's record of the affiliate that was found. Without a record it existed before, unless an earlier `new` was not
 /// answered: then `get` decides. If existing affiliates are ignored and this is certainly one, `get` is not called.
-pub(super) fn on_recalled(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState, recalled: Option<Recalled>) {
+pub(super) fn on_recalled(
+    input: &PlanInput<'_>,
+    wanted: &Identify,
+    state: &mut PlanState,
+    recalled: Option<RecalledAffiliate>,
+) {
     let Stage::Found(code) = state.progress.stage.clone() else { return };
-    let is_listed = |recalled: &Recalled| recalled.known.is_only_listed() && !recalled.has_other_owner;
+    let is_listed = |recalled: &RecalledAffiliate| recalled.known.is_only_listed() && !recalled.has_other_owner;
     match recalled.filter(|recalled| !is_listed(recalled)) {
-        Some(Recalled { known, has_other_owner }) => {
+        Some(RecalledAffiliate { known, has_other_owner }) => {
             if has_other_owner {
                 state.access = AffiliateAccess::to_affiliate_of_other_user(wanted, input.policy, &code);
             }
@@ -56,7 +61,12 @@ pub(super) fn on_recalled(input: &PlanInput<'_>, wanted: &Identify, state: &mut 
         }
         None if input.policy.on_existing == OnExisting::Ignore && state.progress.unanswered_new.is_none() => {
             let sent = wanted.user.email.as_ref().map(|email| read_back::email(input, wanted, email));
-            state.record_affiliate(Known { code, id: None, origin: Origin::Found, sent: sent.unwrap_or_default() });
+            state.record_affiliate(AffiliateRecord {
+                code,
+                id: None,
+                origin: Origin::Found,
+                sent: sent.unwrap_or_default(),
+            });
         }
         None => state.progress.stage = Stage::FoundUnknown(code),
     }
@@ -96,7 +106,7 @@ pub(super) fn on_details(
         Origin::Found
     };
     let sent = read_back::sent_already(input, wanted, affiliate);
-    state.record_affiliate(Known { code: code.clone(), id: Some(affiliate.id), origin, sent });
+    state.record_affiliate(AffiliateRecord { code: code.clone(), id: Some(affiliate.id), origin, sent });
     None
 }
 
@@ -107,6 +117,11 @@ fn has_email(wanted: &Identify, affiliate: &Affiliate) -> bool {
 }
 
 /// Whether an affiliate of the list has another e-mail by now. Then another affiliate may have the listed e-mail, or none.
-pub(super) fn is_outdated(input: &PlanInput<'_>, state: &PlanState, known: &Known, shown: &Affiliate) -> bool {
+pub(super) fn is_outdated(
+    input: &PlanInput<'_>,
+    state: &PlanState,
+    known: &AffiliateRecord,
+    shown: &Affiliate,
+) -> bool {
     known.is_only_listed() && !state.progress.affiliate_seen && !known.is_confirmed_by(input.hash, &shown.profile)
 }

@@ -9,11 +9,11 @@
 //! without being read, and stays denied. Invariants: a fact that is older than the value that was sent changes nothing; an identify changes
 //! no affiliate with another owner; a value that Refersion rejects does not prevent the other values, and takes at most two more calls.
 
-use super::outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
+use super::outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success, TransientFailure};
 use super::rejection::is_optional;
 use super::{
-    Affiliate, AffiliateAccess, Call, Done, Identifier, Known, OnExisting, OnStale, Origin, PlanInput, PlanState,
-    Rejection, Reply, Stage,
+    Affiliate, AffiliateAccess, AffiliateRecord, Call, Done, Identifier, OnExisting, OnStale, Origin, PlanInput,
+    PlanState, Rejection, Reply, Stage,
 };
 use super::{existing, read_back, rejection, status};
 use crate::domain::{Attribute, Fact, FactTime, Facts, Field, NewAffiliate, SentAttributes, Timestamp};
@@ -51,7 +51,7 @@ fn create(wanted: &Identify, state: &PlanState) -> Step {
     }
 }
 
-fn update(input: &PlanInput<'_>, wanted: &Identify, known: Known, state: &mut PlanState) -> Step {
+fn update(input: &PlanInput<'_>, wanted: &Identify, known: AffiliateRecord, state: &mut PlanState) -> Step {
     if wanted.may_only_create && state.progress.done != Done::Created {
         state.known = None; // no further user key leads to it
         return Step::ignored(Ignored::Mapping(Reason::UntrustedProject));
@@ -81,7 +81,7 @@ fn update(input: &PlanInput<'_>, wanted: &Identify, known: Known, state: &mut Pl
 }
 
 /// The facts that may replace the values that were sent.
-fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &PlanState) -> Facts {
+fn current(input: &PlanInput<'_>, wanted: &Identify, known: &AffiliateRecord, state: &PlanState) -> Facts {
     let by_rule = |attribute: &Attribute| matches!(attribute, Attribute::Custom(_) | Attribute::Field(Field::Offer));
     let rejected = &state.progress.rejected_values;
     let is_current = |Fact { attribute, time, .. }: &Fact| {
@@ -105,7 +105,13 @@ fn current(input: &PlanInput<'_>, wanted: &Identify, known: &Known, state: &Plan
 
 /// Ends the delivery: every value that can be sent was sent. A value that was stated again is recorded with its newer time. A cleared field
 /// is recorded even if it had no value, because an older event may state one.
-fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, mut known: Known, state: &mut PlanState) -> Step {
+fn done(
+    input: &PlanInput<'_>,
+    wanted: &Identify,
+    current: &Facts,
+    mut known: AffiliateRecord,
+    state: &mut PlanState,
+) -> Step {
     let progress = &state.progress;
     let is_stale = !wanted.facts.is_empty() && current.is_empty() && wanted.status.is_none();
     current.confirm(input.hash, &mut known.sent);
@@ -137,7 +143,7 @@ fn done(input: &PlanInput<'_>, wanted: &Identify, current: &Facts, mut known: Kn
     if is_stale && action == Action::Unchanged && remarks.is_empty() {
         return Step::ignored(Ignored::Stale(code));
     }
-    Step::Done(Outcome::Delivered { action, code: Some(code), remarks })
+    Step::Done(Success::Delivered { action, code: Some(code), remarks })
 }
 
 /// Handles the reply to `call`: changes the state, or ends the delivery.
@@ -156,7 +162,7 @@ pub(super) fn on_reply(
         (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::rejected(call, words)),
         (Call::New(new), Reply::Created { code, id }) => {
             let sent = sent_with_new(input, wanted, new);
-            state.record_affiliate(Known { code, id, origin: Origin::Created, sent });
+            state.record_affiliate(AffiliateRecord { code, id, origin: Origin::Created, sent });
             state.progress.done = Done::Created;
             let is_sent = |fact: &Fact| new.profile.get(fact.attribute.clone()).unwrap_or_default() == fact.value;
             state.has_sent_all = !state.progress.rejected_values.required_only && wanted.facts.iter().all(is_sent);

@@ -14,7 +14,7 @@ use std::fmt;
 
 /// The record of an affiliate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct AffiliateRecord {
     /// The alphanumeric code.
     pub code: AffiliateCode,
     /// The numeric id; none before it was needed.
@@ -25,7 +25,7 @@ pub struct Known {
     pub sent: SentAttributes,
 }
 
-impl Known {
+impl AffiliateRecord {
     /// Whether only its code and the values of the list or a search are known, because its numeric id was never needed.
     pub fn is_only_listed(&self) -> bool {
         self.origin == Origin::Found && self.id.is_none()
@@ -55,9 +55,9 @@ pub enum Origin {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The affiliate of the `userId`.
-    pub by_user_id: Option<Known>,
+    pub by_user_id: Option<AffiliateRecord>,
     /// The affiliate of the e-mail address.
-    pub by_email: Option<Known>,
+    pub by_email: Option<AffiliateRecord>,
     /// Whether another `userId` than the one of the event owns the affiliate of the e-mail address.
     pub email_has_other_owner: bool,
     /// When the user with this `userId` was deleted last, if the moment is still kept.
@@ -92,9 +92,9 @@ impl Memory {
 
 /// The record of an affiliate that a search has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recalled {
+pub struct RecalledAffiliate {
     /// The affiliate.
-    pub known: Known,
+    pub known: AffiliateRecord,
     /// Whether another `userId` than the one of the event owns the affiliate.
     pub has_other_owner: bool,
 }
@@ -252,8 +252,8 @@ pub struct DeleteTarget {
     pub id: Option<AffiliateId>,
 }
 
-impl From<&Known> for DeleteTarget {
-    fn from(known: &Known) -> Self {
+impl From<&AffiliateRecord> for DeleteTarget {
+    fn from(known: &AffiliateRecord) -> Self {
         Self { code: known.code.clone(), id: known.id }
     }
 }

@@ -27,9 +27,10 @@ pub use affiliate_list::{Learn, LearnedAffiliate, ListPage, ListProgress, ListRe
 pub use coalesce::{Coalesced, coalesce};
 pub use exchange::{Affiliate, Call, Identifier, Rejection, Reply, SearchResult};
 pub use memory::{
-    DeleteTarget, Done, Known, Memory, Origin, PresentStatus, Progress, Recalled, RejectedValues, SealedTraits, Stage,
+    AffiliateRecord, DeleteTarget, Done, Memory, Origin, PresentStatus, Progress, RecalledAffiliate, RejectedValues,
+    SealedTraits, Stage,
 };
-pub use outcome::{Action, Ignored, Outcome, PermanentFailure, Remark, Step, TransientFailure};
+pub use outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success, TransientFailure};
 pub use outcome_code::OutcomeCode;
 pub use plan::{on_recalled, step};
 pub use policy::{OnDelete, OnExisting, OnOtherUser, OnStale, Policy};

@@ -18,7 +18,7 @@ pub enum Step {
     /// Look up the record of this affiliate, and continue with [`on_recalled`](super::on_recalled).
     Recall(AffiliateCode),
     /// The event is delivered, or there is nothing to do.
-    Done(Outcome),
+    Done(Success),
     /// The attempt failed; a later one may succeed.
     Retry(TransientFailure),
     /// The event can never be delivered: it becomes a dead letter.
@@ -30,7 +30,7 @@ pub enum Step {
 impl Step {
     /// There is nothing to do, for this reason.
     pub(super) fn ignored(reason: Ignored) -> Self {
-        Self::Done(Outcome::Ignored(reason))
+        Self::Done(Success::Ignored(reason))
     }
 
     /// Refersion rejected a call for good.
@@ -46,7 +46,7 @@ impl Step {
 
 /// How an event ended without a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Success {
     /// Refersion has the values that the event states.
     Delivered {
         /// The action.
@@ -197,7 +197,7 @@ impl fmt::Display for Ignored {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for Success {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (action, code, remarks) = match self {
             Self::Ignored(ignored) => return ignored.fmt(f),
@@ -227,7 +227,7 @@ impl fmt::Display for Remark {
     }
 }
 
-impl Outcome {
+impl Success {
     /// A delivery that left nothing out.
     pub fn delivered(action: Action, code: Option<AffiliateCode>) -> Self {
         Self::Delivered { action, code, remarks: Vec::new() }

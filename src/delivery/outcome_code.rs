@@ -3,7 +3,7 @@
 //! In: outcomes and permanent failures. Out: numbers that never change their meaning, since they are stored. Invariant: no text and no
 //! personal data. Deliberately absent: the reasons in words (`delivery/outcome.rs`).
 
-use super::{Action, Ignored, Outcome, PermanentFailure};
+use super::{Action, Ignored, PermanentFailure, Success};
 use crate::mapping::{MappingError, Reason};
 
 macro_rules! outcome_codes {
@@ -182,18 +182,18 @@ impl From<&MappingError> for OutcomeCode {
     }
 }
 
-impl From<&Outcome> for OutcomeCode {
-    fn from(outcome: &Outcome) -> Self {
+impl From<&Success> for OutcomeCode {
+    fn from(outcome: &Success) -> Self {
         match outcome {
-            Outcome::Delivered { action, .. } => Self::from(*action),
-            Outcome::Ignored(Ignored::Mapping(reason)) => Self::from(reason),
-            Outcome::Ignored(Ignored::ExistedBefore(_)) => Self::ExistedBefore,
-            Outcome::Ignored(Ignored::LeftAlone { .. }) => Self::LeftAlone,
-            Outcome::Ignored(Ignored::Cancelled) => Self::Cancelled,
-            Outcome::Ignored(Ignored::OtherOwner(_)) => Self::OtherOwner,
-            Outcome::Ignored(Ignored::Stale(_)) => Self::Stale,
-            Outcome::Ignored(Ignored::DeletedSince) => Self::DeletedSince,
-            Outcome::Ignored(Ignored::Remembered { .. }) => Self::Remembered,
+            Success::Delivered { action, .. } => Self::from(*action),
+            Success::Ignored(Ignored::Mapping(reason)) => Self::from(reason),
+            Success::Ignored(Ignored::ExistedBefore(_)) => Self::ExistedBefore,
+            Success::Ignored(Ignored::LeftAlone { .. }) => Self::LeftAlone,
+            Success::Ignored(Ignored::Cancelled) => Self::Cancelled,
+            Success::Ignored(Ignored::OtherOwner(_)) => Self::OtherOwner,
+            Success::Ignored(Ignored::Stale(_)) => Self::Stale,
+            Success::Ignored(Ignored::DeletedSince) => Self::DeletedSince,
+            Success::Ignored(Ignored::Remembered { .. }) => Self::Remembered,
         }
     }
 }

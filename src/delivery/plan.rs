@@ -5,9 +5,9 @@
 //! record is forgotten once, and the event never forgets an affiliate that it created or found); a call is repeated only if the repeat has
 //! no second effect; a step that asks for a `new` leaves the values that it sends in the progress, which is saved before the call is made.
 
-use super::outcome::{Ignored, Outcome, Step, TransientFailure};
+use super::outcome::{Ignored, Step, Success, TransientFailure};
 use super::{
-    Call, PlanInput, PlanState, PresentStatus, Recalled, Reply, UnansweredNew, delete, existing, identify,
+    Call, PlanInput, PlanState, PresentStatus, RecalledAffiliate, Reply, UnansweredNew, delete, existing, identify,
     unanswered_new,
 };
 use crate::domain::NewAffiliate;
@@ -29,7 +29,7 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
     let next = end.unwrap_or_else(|| match input.intent {
         Intent::Identify(wanted) => identify::decide(input, wanted, state),
         Intent::Delete { user, .. } => delete::decide(input, user, state),
-        Intent::Nothing(reason) => Step::Done(Outcome::Ignored(Ignored::Mapping(reason.clone()))),
+        Intent::Nothing(reason) => Step::Done(Success::Ignored(Ignored::Mapping(reason.clone()))),
     });
     match &next {
         Step::Next(Call::New(new)) => {
@@ -43,7 +43,7 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
 }
 
 /// Continues after [`Step::Recall`]: `recalled` is the record of the affiliate that was found.
-pub fn on_recalled(input: &PlanInput<'_>, state: &mut PlanState, recalled: Option<Recalled>) {
+pub fn on_recalled(input: &PlanInput<'_>, state: &mut PlanState, recalled: Option<RecalledAffiliate>) {
     if let Intent::Identify(wanted) = input.intent {
         existing::on_recalled(input, wanted, state, recalled);
     }

@@ -3,7 +3,7 @@
 //! The input does not change. The state changes with every reply, and is saved between two calls. Invariant: an affiliate that the event
 //! created or found is marked in its progress, and the event never forgets it.
 
-use super::{Known, Memory, OnOtherUser, OnStale, Policy, PresentStatus, Progress, Stage, UnansweredNew};
+use super::{AffiliateRecord, Memory, OnOtherUser, OnStale, Policy, PresentStatus, Progress, Stage, UnansweredNew};
 use crate::domain::{AffiliateCode, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
 
@@ -26,9 +26,9 @@ pub struct PlanInput<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanState {
     /// The record of the affiliate; an identify changes it.
-    pub known: Option<Known>,
+    pub known: Option<AffiliateRecord>,
     /// The affiliate of the e-mail, if the `userId` leads to another affiliate.
-    pub fallback: Option<Known>,
+    pub fallback: Option<AffiliateRecord>,
     /// Whether only the e-mail led to the affiliate, and no `userId`.
     pub is_known_by_email: bool,
     /// The access of the event to the affiliate.
@@ -116,7 +116,7 @@ impl PlanState {
     }
 
     /// Records an affiliate that this event created or found.
-    pub(super) fn record_affiliate(&mut self, known: Known) {
+    pub(super) fn record_affiliate(&mut self, known: AffiliateRecord) {
         self.known = Some(known);
         self.progress.affiliate_seen = true;
         self.progress.unanswered_new = None;

@@ -4,7 +4,7 @@
 //! the merchant decided, `DENIED` or `DISABLED`, stays; a status that this service has set may change again.
 
 use super::outcome::{Ignored, Step, TransientFailure};
-use super::{Call, Done, Identifier, Known, OnStale, PlanInput, PlanState, PresentStatus, Stage};
+use super::{AffiliateRecord, Call, Done, Identifier, OnStale, PlanInput, PlanState, PresentStatus, Stage};
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus};
 use crate::mapping::Identify;
 
@@ -23,7 +23,7 @@ pub(super) fn left_alone(code: &AffiliateCode, status: Option<AffiliateStatus>) 
 pub(super) fn to_set(
     input: &PlanInput<'_>,
     wanted: &Identify,
-    known: &Known,
+    known: &AffiliateRecord,
     state: &PlanState,
 ) -> Option<AffiliateStatus> {
     let fact = wanted.status?;
@@ -50,7 +50,7 @@ pub(super) fn on_changed(input: &PlanInput<'_>, wanted: &Identify, state: &mut P
 }
 
 /// Records the newer time of a status that is set already.
-pub(super) fn confirm(input: &PlanInput<'_>, wanted: &Identify, known: &mut Known) {
+pub(super) fn confirm(input: &PlanInput<'_>, wanted: &Identify, known: &mut AffiliateRecord) {
     if let Some(fact) = wanted.status
         && known.sent.has_status(input.hash, fact.status)
         && known.sent.accepts_status(fact.time)

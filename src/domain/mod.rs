@@ -30,7 +30,7 @@ pub use field::{Field, FieldFormat, FieldSpec, Personal};
 pub use hash::{EventId, Fingerprint, HashKey, UserKey};
 pub use loopback::is_loopback;
 pub use password::password;
-pub use seal::{Opened, SealKey, SealNonce, SealedApiKey, open_seal, open_sealed_bytes};
+pub use seal::{OpenedApiKey, SealKey, SealNonce, SealedApiKey, open_seal, open_sealed_bytes};
 pub use sent_attributes::SentAttributes;
 pub use seq::{AffiliateKey, LaneKey, Seq};
 pub use source_id::SourceId;

@@ -1,4 +1,4 @@
-//! Encryption with the operator's seal key (XChaCha20-Poly1305): of API keys and remembered traits in the store, and of cookies.
+//! Encryption with the operator's seal key (XChaCha20-Poly1305): encryption at rest of API keys and remembered traits, and of cookies.
 //!
 //! In: seal keys, a random nonce, and an API key or other bytes. Out: a blob, which is the nonce and the encrypted bytes. Invariants: the
 //! use of a blob (the account of an API key, or a purpose) is authenticated, so a blob cannot be opened for another use; the first seal key
@@ -30,7 +30,7 @@ pub struct SealedApiKey {
 
 /// A decrypted API key.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedApiKey {
     /// The key pair.
     pub api_key: ApiKey,
     /// Whether the first of the seal keys decrypted it.
@@ -74,16 +74,16 @@ impl SealKey {
     }
 }
 
-/// Decrypts `sealed` with the first of `keys` that fits; none if no seal key fits, the account is another, or the blob is damaged.
-pub fn open_seal(keys: &[SealKey], sealed: &SealedApiKey) -> Option<Opened> {
-    let mut opened = keys.iter().enumerate().filter_map(|(place, key)| Some((place, key.open(sealed)?)));
-    opened.next().map(|(place, api_key)| Opened { api_key, by_first: place == 0 })
+/// Decrypts `sealed` with the first of `seal_keys` that fits; none if no seal key fits, the account is another, or the blob is damaged.
+pub fn open_seal(seal_keys: &[SealKey], sealed: &SealedApiKey) -> Option<OpenedApiKey> {
+    let mut opened = seal_keys.iter().enumerate().filter_map(|(index, key)| Some((index, key.open(sealed)?)));
+    opened.next().map(|(index, api_key)| OpenedApiKey { api_key, by_first: index == 0 })
 }
 
-/// Decrypts a blob that was sealed for `purpose`, with the first of `keys` that fits; none if no seal key fits, the purpose is another, or
+/// Decrypts a blob that was sealed for `purpose`, with the first of `seal_keys` that fits; none if no seal key fits, the purpose is another, or
 /// the blob is damaged.
-pub fn open_sealed_bytes(keys: &[SealKey], purpose: &str, blob: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    keys.iter().find_map(|key| key.open_bytes(purpose, blob))
+pub fn open_sealed_bytes(seal_keys: &[SealKey], purpose: &str, blob: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    seal_keys.iter().find_map(|key| key.open_bytes(purpose, blob))
 }
 
 #[cfg(test)]
@@ -102,14 +102,14 @@ mod tests {
     #[test]
     fn a_sealed_key_is_opened_by_its_seal_key_at_any_position() {
         let (own, other) = (SealKey::new([1; 32]), SealKey::new([9; 32]));
-        for (keys, expected) in [
+        for (seal_keys, expected) in [
             (vec![own.clone()], Some(true)),
             (vec![own.clone(), other.clone()], Some(true)),
             (vec![other.clone(), own], Some(false)),
             (vec![other], None),
             (vec![], None),
         ] {
-            let opened = open_seal(&keys, &sealed());
+            let opened = open_seal(&seal_keys, &sealed());
             assert_eq!(opened.as_ref().map(|opened| opened.by_first), expected);
             assert!(opened.is_none_or(|opened| opened.api_key.matches(b"pub_a.sec.b")));
         }
@@ -117,15 +117,15 @@ mod tests {
 
     #[test]
     fn a_changed_blob_and_that_of_another_account_are_not_opened() {
-        let keys = [SealKey::new([1; 32])];
+        let seal_keys = [SealKey::new([1; 32])];
         let moved = SealedApiKey { account: account("b"), ..sealed() };
-        assert!(open_seal(&keys, &moved).is_none(), "another account's");
-        for place in 0..sealed().blob.len() {
+        assert!(open_seal(&seal_keys, &moved).is_none(), "another account's");
+        for index in 0..sealed().blob.len() {
             let mut changed = sealed();
-            changed.blob[place] ^= 1;
-            assert!(open_seal(&keys, &changed).is_none(), "byte {place}");
-            changed.blob.truncate(place);
-            assert!(open_seal(&keys, &changed).is_none(), "{place} bytes");
+            changed.blob[index] ^= 1;
+            assert!(open_seal(&seal_keys, &changed).is_none(), "byte {index}");
+            changed.blob.truncate(index);
+            assert!(open_seal(&seal_keys, &changed).is_none(), "{index} bytes");
         }
     }
 
@@ -133,12 +133,12 @@ mod tests {
     fn bytes_are_opened_for_their_purpose_only() {
         let (own, other) = (SealKey::new([1; 32]), SealKey::new([9; 32]));
         let blob = own.seal_bytes("a purpose", b"text", &[2; NONCE]);
-        for (keys, purpose, opens) in [
+        for (seal_keys, purpose, opens) in [
             (vec![other.clone(), own.clone()], "a purpose", true),
             (vec![own.clone()], "another purpose", false),
             (vec![other], "a purpose", false),
         ] {
-            let opened = open_sealed_bytes(&keys, purpose, &blob);
+            let opened = open_sealed_bytes(&seal_keys, purpose, &blob);
             assert_eq!(opened.is_some_and(|bytes| *bytes == b"text"), opens, "{purpose}");
         }
         assert!(open_sealed_bytes(&[own], "a purpose", &blob[..NONCE - 1]).is_none(), "cut short");

@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SentAttributes {
     /// Sorted by name. A list of a dozen entries is cloned faster than a map.
-    attributes: Vec<(Cow<'static, str>, Sent)>,
+    attributes: Vec<(Cow<'static, str>, SentValue)>,
     /// The hash of an e-mail address that belongs to another affiliate, so that Refersion rejected it.
     taken_email: Option<[u8; 8]>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Sent {
+struct SentValue {
     hash: [u8; 8],
     /// Milliseconds since 1970.
     at: i64,
@@ -35,7 +35,7 @@ impl SentAttributes {
         if *attribute == Attribute::Field(Field::Email) {
             self.taken_email = None;
         }
-        self.set(attribute.name(), Sent { hash, at: at.0 });
+        self.set(attribute.name(), SentValue { hash, at: at.0 });
     }
 
     /// Records that the last sent value of `attribute` was still true at `at`; if nothing was sent, that the attribute has no value.
@@ -51,7 +51,7 @@ impl SentAttributes {
 
     /// Records that the affiliate was given `status`.
     pub fn record_status(&mut self, key: &HashKey, status: AffiliateStatus, at: Timestamp) {
-        self.set(STATUS.into(), Sent { hash: key.status(status), at: at.0 });
+        self.set(STATUS.into(), SentValue { hash: key.status(status), at: at.0 });
     }
 
     /// Records that Refersion rejected `email` because another affiliate has it.
@@ -118,16 +118,16 @@ impl SentAttributes {
         let Ok(hashes) = serde_json::from_slice::<BTreeMap<String, u64>>(bytes) else {
             return postcard::from_bytes(bytes).ok();
         };
-        let oldest = |hash: u64| Sent { hash: hash.to_be_bytes(), at: Timestamp::OLDEST.0 };
+        let oldest = |hash: u64| SentValue { hash: hash.to_be_bytes(), at: Timestamp::OLDEST.0 };
         let attributes = hashes.into_iter().map(|(name, hash)| (name.into(), oldest(hash))).collect();
         Some(Self { attributes, taken_email: None })
     }
 
-    fn get(&self, name: &str) -> Option<&Sent> {
+    fn get(&self, name: &str) -> Option<&SentValue> {
         self.position(name).ok().map(|index| &self.attributes[index].1)
     }
 
-    fn set(&mut self, name: Cow<'static, str>, sent: Sent) {
+    fn set(&mut self, name: Cow<'static, str>, sent: SentValue) {
         match self.position(&name) {
             Ok(index) => self.attributes[index].1 = sent,
             Err(index) => self.attributes.insert(index, (name, sent)),

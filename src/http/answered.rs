@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 static UNAVAILABLE: LogThrottle = LogThrottle::new();
 
 /// The answer to a request.
-pub(super) struct Answered {
+pub(super) struct AnsweredRequest {
     pub(super) response: Response,
     pub(super) status: EventStatus,
     /// The number of events in the request; 0 if it was refused as a whole.
@@ -31,7 +31,7 @@ pub(super) struct Answered {
     pub(super) refusal: Option<String>,
 }
 
-impl Answered {
+impl AnsweredRequest {
     /// The answer to a request that is refused as a whole.
     pub(super) fn refused(response: ApiResponse) -> Self {
         let refusal = Self::refusal_of(&response);

@@ -22,7 +22,7 @@ use utoipa::{IntoResponses, Modify, OpenApi as _};
     components(schemas(ResponseBody, ItemResult)),
     modifiers(&CredentialsAndResponses)
 )]
-struct Events;
+struct PublicListenerDoc;
 
 /// Credentials and responses that the operations share.
 struct CredentialsAndResponses;
@@ -125,7 +125,7 @@ fn with(object: Value, more: Value) -> Value {
 
 /// The paths for events, each with its methods.
 pub fn openapi() -> Value {
-    let mut openapi = Events::openapi();
+    let mut openapi = PublicListenerDoc::openapi();
     let paths = &mut openapi.paths.paths;
     let sdk = super::SDK_PATHS.map(|path| {
         let item = paths.get("/segment").cloned().unwrap_or_default();

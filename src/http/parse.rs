@@ -10,11 +10,11 @@ use super::AccountEndpoint;
 use super::body::{RawBody, gunzip};
 use super::limits::{MAX_EVENT_BYTES, MAX_EVENTS, MAX_NOTES};
 use super::response::ApiResponse;
-use crate::delivery::{Action, Outcome, OutcomeCode};
+use crate::delivery::{Action, OutcomeCode, Success};
 use crate::domain::{EventId, Timestamp, User};
 use crate::failpoint;
 use crate::mapping::{self, Creation, Identify, Intent, Mapped, MappingError, Note};
-use crate::segment::{Envelope, Event, Kind, Malformed, PendingSignatures, split_envelope};
+use crate::segment::{Envelope, Event, EventKind, Malformed, PendingSignatures, split_envelope};
 use crate::store::{AnsweredEvent, KnownUsersOnly, NewEvent};
 use crate::telemetry::EventType;
 use std::borrow::Cow;
@@ -139,9 +139,9 @@ struct ReceivedEvent<'a> {
 impl ReceivedEvent<'_> {
     fn into_item(self) -> ParsedItem {
         let kind = match &self.event.kind {
-            Kind::Identify => EventType::Identify,
-            Kind::Delete => EventType::Delete,
-            Kind::Unsupported(kind) => {
+            EventKind::Identify => EventType::Identify,
+            EventKind::Delete => EventType::Delete,
+            EventKind::Unsupported(kind) => {
                 let decision = self.respond(ApiResponse::UnsupportedType(kind.clone()), OutcomeCode::Unsupported);
                 let (message_id, kind) = (self.event.message_id, EventType::Unsupported);
                 return ParsedItem { message_id, kind, decision, notes: Vec::new() };
@@ -162,7 +162,7 @@ impl ReceivedEvent<'_> {
                 (wanted.user, if_unknown, None)
             }
             Ok(Intent::Delete { user, time }) => {
-                let not_found = Outcome::delivered(Action::NotFound, None);
+                let not_found = Success::delivered(Action::NotFound, None);
                 let response = user.email.is_none().then_some((ApiResponse::Settled(not_found), OutcomeCode::NotFound));
                 (user, response, Some(time.at()))
             }

@@ -30,8 +30,8 @@ mod conversions;
 
 use super::connect::ApiKeyProblem;
 use super::limits::MAX_EVENTS;
-use crate::connect::Refusal;
-use crate::delivery::{Action, Outcome, OutcomeCode, PermanentFailure};
+use crate::connect::ConnectFailure;
+use crate::delivery::{Action, OutcomeCode, PermanentFailure, Success};
 use crate::domain::EventId;
 use crate::mapping::{MappingError, Reason};
 use crate::segment::AuthError;
@@ -47,7 +47,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug)]
 pub(super) enum ApiResponse {
     /// Delivered, or ignored at delivery.
-    Settled(Outcome),
+    Settled(Success),
     Accepted,
     Duplicate,
     Ignored(Reason),
@@ -143,10 +143,10 @@ impl ApiResponse {
     /// The value of `status` in the body, and the label in the metrics.
     pub(super) fn status(&self) -> EventStatus {
         match self {
-            Self::Settled(Outcome::Delivered { .. }) => EventStatus::Delivered,
+            Self::Settled(Success::Delivered { .. }) => EventStatus::Delivered,
             Self::SettledElsewhere(code, _) if code.is_dead_letter() => EventStatus::Rejected,
             Self::SettledElsewhere(code, _) if code.action().is_some() => EventStatus::Delivered,
-            Self::Settled(Outcome::Ignored(_)) | Self::Ignored(_) | Self::SettledElsewhere(..) => EventStatus::Ignored,
+            Self::Settled(Success::Ignored(_)) | Self::Ignored(_) | Self::SettledElsewhere(..) => EventStatus::Ignored,
             Self::Accepted => EventStatus::Accepted,
             Self::Duplicate => EventStatus::Duplicate,
             Self::Invalid(_) | Self::Unmappable(_) | Self::DeadLetter(_) => EventStatus::Rejected,
@@ -204,7 +204,7 @@ impl ApiResponse {
     /// The body of this response.
     pub(super) fn body(&self) -> ResponseBody<'_> {
         let action = match self {
-            Self::Settled(Outcome::Delivered { action, .. }) => Some(action.as_str()),
+            Self::Settled(Success::Delivered { action, .. }) => Some(action.as_str()),
             Self::SettledElsewhere(code, _) => code.action().map(Action::as_str),
             _ => None,
         };
@@ -309,7 +309,7 @@ pub(super) enum PageStatus {
     /// The form again, because of the Refersion key.
     Key(ApiKeyProblem),
     /// Nothing was connected.
-    Refused(Refusal),
+    Failed(ConnectFailure),
 }
 
 impl PageStatus {
@@ -320,18 +320,18 @@ impl PageStatus {
 
     /// The status code.
     pub(super) fn code(self) -> StatusCode {
-        use Refusal as R;
+        use ConnectFailure as F;
         match self {
             Self::Shown => StatusCode::OK,
             Self::ToSegment => StatusCode::SEE_OTHER,
-            Self::Key(ApiKeyProblem::Unverified) | Self::Refused(R::SegmentDown) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Key(ApiKeyProblem::Unverified) | Self::Failed(F::SegmentDown) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Key(_)
-            | Self::Refused(
-                R::NotOurs | R::Expired | R::OtherBrowser | R::RejectedBySegment | R::CodeRejected | R::NoSource,
+            | Self::Failed(
+                F::NotOurs | F::Expired | F::OtherBrowser | F::RejectedBySegment | F::CodeRejected | F::NoSource,
             ) => StatusCode::BAD_REQUEST,
-            Self::Refused(R::Denied | R::NotPermitted) => StatusCode::FORBIDDEN,
-            Self::Refused(R::AlreadyInstalled) => StatusCode::CONFLICT,
-            Self::Refused(R::WrongRedirect | R::WrongClient | R::WrongScope) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Failed(F::Denied | F::NotPermitted) => StatusCode::FORBIDDEN,
+            Self::Failed(F::AlreadyInstalled) => StatusCode::CONFLICT,
+            Self::Failed(F::WrongRedirect | F::WrongClient | F::WrongScope) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -345,7 +345,7 @@ impl IntoResponse for ApiResponse {
 /// The message for an event that another process has settled.
 fn settled_elsewhere(code: OutcomeCode, reason: Option<&str>) -> String {
     match (code.action(), reason) {
-        (Some(action), _) => Outcome::delivered(action, None).to_string(),
+        (Some(action), _) => Success::delivered(action, None).to_string(),
         (None, Some(reason)) => format!("{reason} (the event is kept as a dead letter)"),
         (None, None) if code.is_dead_letter() => format!("{} (the event is kept as a dead letter)", code.as_str()),
         (None, None) => format!("nothing to do: {}", code.as_str()),

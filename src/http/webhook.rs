@@ -12,7 +12,7 @@
 //! timeout counts from its sending. Deliberately absent: calls to Refersion.
 
 use super::account_registry::credentials;
-use super::answered::{Answered, log_auth_error};
+use super::answered::{AnsweredRequest, log_auth_error};
 use super::append::{append, timeout_after};
 use super::body::{self, RawBody};
 use super::limits::{MAX_EVENT_BYTES, MAX_NOTES_OF_ARRAY};
@@ -21,7 +21,7 @@ use super::response::{ApiResponse, ItemResult, ResponseBody, combined};
 use super::{AccountEndpoint, AccountRegistry, refuse};
 use crate::account_signals::Waiter;
 use crate::domain::{EventId, Seq, Timestamp};
-use crate::scheduling::{HealthState, SavedHealth};
+use crate::scheduling::{BreakerState, SavedHealth};
 use crate::segment::PendingSignatures;
 use crate::store::{Appended, DoneElsewhere};
 use crate::telemetry::traces::{Span, TraceContext};
@@ -102,7 +102,7 @@ async fn respond(
             if !matches!(error, ApiResponse::BodyTimeout) {
                 body::discard(&head.headers, &mut body).await;
             }
-            Answered::refused(error)
+            AnsweredRequest::refused(error)
         }
     };
     let account = account.as_ref().map(|endpoint| &endpoint.account);
@@ -118,7 +118,7 @@ async fn receive(
     headers: &HeaderMap,
     body: &mut Body,
     arrival: Arrival,
-) -> Result<Answered, ApiResponse> {
+) -> Result<AnsweredRequest, ApiResponse> {
     if endpoint.shutdown.is_cancelled() {
         return Err(ApiResponse::Draining);
     }
@@ -132,15 +132,15 @@ async fn receive(
     }
 }
 
-async fn answer_one(endpoint: &AccountEndpoint, item: ParsedItem, arrival: Arrival) -> Answered {
+async fn answer_one(endpoint: &AccountEndpoint, item: ParsedItem, arrival: Arrival) -> AnsweredRequest {
     let ParsedItem { kind, decision, notes, .. } = item;
     let id = decision.event_id();
     let response = handle_one(endpoint, decision, arrival).await.unwrap_or_else(|error| error);
     count(endpoint, kind, &response);
     let event = response.is_of_the_ledger().then_some(id);
     let body = ResponseBody { event, notes, ..response.body() };
-    let refusal = Answered::refusal_of(&response);
-    Answered { response: response.with_body(&body), status: response.status(), events: 1, event, refusal }
+    let refusal = AnsweredRequest::refusal_of(&response);
+    AnsweredRequest { response: response.with_body(&body), status: response.status(), events: 1, event, refusal }
 }
 
 /// Counts an event by its answer.
@@ -209,11 +209,11 @@ async fn wait_for_outcome(
 }
 
 /// The answer while no request to Refersion may begin.
-fn answer_while(state: HealthState) -> Option<ApiResponse> {
+fn answer_while(state: BreakerState) -> Option<ApiResponse> {
     match state {
-        HealthState::Halted { .. } => Some(ApiResponse::AccountHalted),
-        HealthState::Open { .. } | HealthState::HalfOpen => Some(ApiResponse::Accepted),
-        HealthState::Closed => None,
+        BreakerState::Halted { .. } => Some(ApiResponse::AccountHalted),
+        BreakerState::Open { .. } | BreakerState::HalfOpen => Some(ApiResponse::Accepted),
+        BreakerState::Closed => None,
     }
 }
 
@@ -250,7 +250,7 @@ async fn handle_many(
     endpoint: &AccountEndpoint,
     items: Vec<ParsedItem>,
     Arrival { trace, append_timeout, .. }: Arrival,
-) -> Result<Answered, ApiResponse> {
+) -> Result<AnsweredRequest, ApiResponse> {
     let mut labels = Vec::with_capacity(items.len());
     let mut results = Vec::with_capacity(items.len());
     let (mut events, mut answered) = (Vec::new(), Vec::new());
@@ -294,7 +294,7 @@ struct Label {
 }
 
 /// One response for all events, with a result per event.
-fn combined_response(results: &[ApiResponse], labels: Vec<Label>) -> Answered {
+fn combined_response(results: &[ApiResponse], labels: Vec<Label>) -> AnsweredRequest {
     let mut notes_left = MAX_NOTES_OF_ARRAY;
     let items = results.iter().zip(labels).map(|(result, Label { message_id, event, mut notes, .. })| {
         notes.truncate(notes_left);
@@ -308,8 +308,8 @@ fn combined_response(results: &[ApiResponse], labels: Vec<Label>) -> Answered {
         if combined.code().is_success() { summary } else { format!("{summary}. The first: {}", combined.message()) };
     let body = ResponseBody { action: None, message: message.into(), results: Some(items), ..combined.body() };
     let response = combined.with_body(&body);
-    let refusal = Answered::refusal_of(&combined);
-    Answered { response, status: combined.status(), events: results.len(), event: None, refusal }
+    let refusal = AnsweredRequest::refusal_of(&combined);
+    AnsweredRequest { response, status: combined.status(), events: results.len(), event: None, refusal }
 }
 
 /// The number of results per status, in the order in which the statuses first appear.

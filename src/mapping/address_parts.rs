@@ -66,7 +66,7 @@ enum FoundIn {
 /// One value of a part.
 pub(super) struct FoundPart {
     part: Part,
-    place: FoundIn,
+    found_in: FoundIn,
     /// The index of its name in [`NAMES`].
     name: usize,
     /// The text; not blank. A street may have several lines; other parts are clean.
@@ -104,7 +104,7 @@ impl AddressParts {
             let values = traits.iter().filter(|(name, value)| *name == wanted && !value.is_empty());
             values.for_each(|(_, value)| parts.add_whole(value));
         }
-        parts.found.sort_by_key(|found| (found.part, found.place, found.name));
+        parts.found.sort_by_key(|found| (found.part, found.found_in, found.name));
         parts
     }
 
@@ -149,29 +149,29 @@ impl AddressParts {
         }
     }
 
-    fn add(&mut self, named: (usize, Part), place: FoundIn, value: RawJson<'_>) {
+    fn add(&mut self, named: (usize, Part), found_in: FoundIn, value: RawJson<'_>) {
         if value.as_string().is_none() && value.as_number().is_none() && !value.is_empty() {
             self.unusable.insert(named.1);
         }
         if let Some(number) = value.as_number() {
-            self.push(named, place, number, true);
+            self.push(named, found_in, number, true);
         } else if named.1 == Part::Street {
             if let Some(text) = text::decoded(value).filter(|text| !clean_text(text).is_empty()) {
-                self.push(named, place, text.into_owned(), false);
+                self.push(named, found_in, text.into_owned(), false);
             }
         } else if let Some(text) = text::string(value) {
-            self.push(named, place, text, false);
+            self.push(named, found_in, text, false);
         } else if matches!(named.1, Part::State | Part::Country)
             && let Some(members) = value.as_object().map(Traits::from)
         {
             for text in CODES_AND_NAMES.into_iter().filter_map(|name| members.find(name, text::string)) {
-                self.push(named, place, text, false);
+                self.push(named, found_in, text, false);
             }
         }
     }
 
-    fn push(&mut self, (name, part): (usize, Part), place: FoundIn, text: String, is_number: bool) {
-        self.found.push(FoundPart { part, place, name, text, is_number });
+    fn push(&mut self, (name, part): (usize, Part), found_in: FoundIn, text: String, is_number: bool) {
+        self.found.push(FoundPart { part, found_in, name, text, is_number });
     }
 }
 

@@ -36,21 +36,21 @@ pub(super) fn of_delete(
     user_id: Option<&UserId>,
     notes: &mut Vec<Note>,
 ) -> Result<Option<Email>, MappingError> {
-    let places = [
+    let fields = [
         ("email", beside_traits(event)),
         ("traits.email", of_traits(&event.traits)),
         ("context.traits.email", of_traits(&event.context_traits)),
     ];
-    let invalid = places.iter().find(|(_, found)| found.is_err()).map(|(place, _)| *place);
-    let email = places
+    let invalid = fields.iter().find(|(_, found)| found.is_err()).map(|(field, _)| *field);
+    let email = fields
         .into_iter()
         .find_map(|(_, found)| found.ok().flatten())
         .or_else(|| user_id.and_then(as_email))
         .or_else(|| of_external_ids(event));
     match invalid {
-        Some(place) if email.is_none() && user_id.is_none() => Err(MappingError::InvalidEmail(place)),
-        Some(place) => {
-            notes.push(note(place, "not an e-mail address, so it was left out"));
+        Some(field) if email.is_none() && user_id.is_none() => Err(MappingError::InvalidEmail(field)),
+        Some(field) => {
+            notes.push(note(field, "not an e-mail address, so it was left out"));
             Ok(email)
         }
         None => Ok(email),
@@ -146,7 +146,7 @@ mod tests {
     fn describe(email: &Result<Option<Email>, MappingError>, notes: &[Note]) -> String {
         let email = match email {
             Ok(email) => email.as_ref().map_or("none", Email::as_str).to_owned(),
-            Err(refusal) => refusal.to_string(),
+            Err(error) => error.to_string(),
         };
         notes.iter().fold(email, |text, note| format!("{text}, note on {}", note.about))
     }
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_invalid_email_is_an_error_unless_engage_sent_it() {
-        let refused = "Invalid email address: the `traits.email` of this event is not an e-mail address";
+        let invalid = "Invalid email address: the `traits.email` of this event is not an e-mail address";
         for value in [
             r#""junk""#,
             "5",
@@ -195,7 +195,7 @@ mod tests {
             r#""a\u0000b@x.io""#,
         ] {
             let event = format!(r#""traits":{{"email":{value}}},"userId":"b@x.io""#);
-            assert_eq!(identify(&event), refused, "{value}");
+            assert_eq!(identify(&event), invalid, "{value}");
             let engage = format!(r#"{event},"context":{{"personas":{{}}}}"#);
             assert_eq!(identify(&engage), "b@x.io, note on email", "{value}");
         }

@@ -26,7 +26,7 @@ pub use remembered::{Pieces, RememberedTraits};
 pub use rules::{Audience, CreateIf, CustomField, Effect, Rules};
 
 use crate::domain::{AffiliateStatus, FactTime, Facts, NewAffiliate, Timestamp, User, UserId};
-use crate::segment::{Event, Kind};
+use crate::segment::{Event, EventKind};
 use std::fmt;
 
 /// Maps `event`, which was received at `received_at`.
@@ -38,10 +38,10 @@ pub fn map(event: &Event<'_>, rules: &Rules, received_at: Timestamp) -> Mapped {
         notes.push(note("userId", "a placeholder that names nobody, so it was left out"));
     }
     let intent = match &event.kind {
-        Kind::Identify => identify::identify(event, user_id, rules, time, &mut notes),
-        Kind::Delete if !rules.trusts(event.project) => Ok(Intent::Nothing(Reason::UntrustedProject)),
-        Kind::Delete => delete::delete(event, user_id, time, &mut notes),
-        Kind::Unsupported(kind) => Ok(Intent::Nothing(Reason::Unsupported { kind: kind.clone() })),
+        EventKind::Identify => identify::identify(event, user_id, rules, time, &mut notes),
+        EventKind::Delete if !rules.trusts(event.project) => Ok(Intent::Nothing(Reason::UntrustedProject)),
+        EventKind::Delete => delete::delete(event, user_id, time, &mut notes),
+        EventKind::Unsupported(kind) => Ok(Intent::Nothing(Reason::Unsupported { kind: kind.clone() })),
     };
     Mapped { intent, notes }
 }
@@ -50,8 +50,8 @@ pub fn map(event: &Event<'_>, rules: &Rules, received_at: Timestamp) -> Mapped {
 pub fn user(event: &Event<'_>, rules: &Rules) -> User {
     let (user_id, mut notes) = (user_id(event, rules), Vec::new());
     let email = match &event.kind {
-        Kind::Delete => email::of_delete(event, user_id, &mut notes),
-        Kind::Identify | Kind::Unsupported(_) => {
+        EventKind::Delete => email::of_delete(event, user_id, &mut notes),
+        EventKind::Identify | EventKind::Unsupported(_) => {
             let in_traits = email::of_traits(event.user_traits()).or(Ok(None));
             email::of_identify(event, user_id, in_traits, &mut notes)
         }

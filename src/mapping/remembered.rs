@@ -180,7 +180,7 @@ impl fmt::Debug for RememberedTraits {
 
 /// The stored form. A moment says since when a value was true, in milliseconds since 1970.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredTraits {
     /// Name, value, moment.
     facts: Vec<(String, String, i64)>,
     email: Option<(String, i64)>,
@@ -194,7 +194,7 @@ impl RememberedTraits {
     /// The bytes, for [`RememberedTraits::from_bytes`]. They hold personal data.
     pub fn to_bytes(&self) -> Vec<u8> {
         let fact = |fact: &Fact| (fact.attribute.name().into_owned(), fact.value.clone(), fact.time.at().0);
-        let stored = Stored {
+        let stored = StoredTraits {
             facts: self.facts.iter().map(fact).collect(),
             email: self.email.as_ref().map(|(email, time)| (email.as_str().to_owned(), time.at().0)),
             status: self.status.as_ref().map(|(trait_name, fact)| (trait_name.clone(), fact.status, fact.time.at().0)),
@@ -208,7 +208,7 @@ impl RememberedTraits {
 
     /// Reads the bytes of [`RememberedTraits::to_bytes`]; none if they have another form.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let Stored { facts, email, status, condition } = serde_json::from_slice(bytes).ok()?;
+        let StoredTraits { facts, email, status, condition } = serde_json::from_slice(bytes).ok()?;
         let time = |at| FactTime::new(None, Timestamp(at));
         let fact = |(name, value, at): (String, String, i64)| {
             Some(Fact { attribute: Attribute::from_name(&name)?, value, time: time(at) })

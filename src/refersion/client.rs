@@ -97,7 +97,7 @@ impl Client {
     pub async fn call(&self, call: &Call, others: &[&Call], guard: &SendGuard) -> Option<(Reply, Vec<Reply>)> {
         let body = request::body(call, others, || password(&mut rand::rng()));
         let received = self.send(call.operation(), &body, guard).await;
-        if guard.has_refused() {
+        if guard.has_prevented() {
             return None;
         }
         let now = SystemTime::now();
@@ -117,7 +117,7 @@ impl Client {
     /// Asks for a page of Refersion's list of affiliates, from 1. None: `guard` did not let it be sent.
     pub async fn list(&self, page: u32, guard: &SendGuard) -> Option<ListReply> {
         let received = self.send(LIST, &request::list_page(page), guard).await;
-        (!guard.has_refused()).then(|| match received {
+        (!guard.has_prevented()).then(|| match received {
             Ok(received) => response::list_page(&received.as_raw(), SystemTime::now()),
             Err(error) => ListReply::Failed { what: error.message, retry_after: None },
         })

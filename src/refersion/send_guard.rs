@@ -2,7 +2,7 @@
 //!
 //! In: a condition, and the bytes of a body. Out: a body that fails instead of being written if the condition does not hold any more. A
 //! process that was frozen, or waited long for a connection, may continue with a prepared request after another process has become the
-//! owner. Invariant: if the guard refuses a request, Refersion gets no body, so the request has no effect. Deliberately absent: the
+//! owner. Invariant: if the guard prevents a request, Refersion gets no body, so the request has no effect. Deliberately absent: the
 //! condition itself.
 
 use http_body_util::Full;
@@ -17,13 +17,13 @@ use std::task::{Context, Poll};
 #[derive(Clone)]
 pub struct SendGuard {
     may_send: Arc<dyn Fn() -> bool + Send + Sync>,
-    refused: Arc<AtomicBool>,
+    prevented: Arc<AtomicBool>,
 }
 
 impl SendGuard {
     /// A guard that lets the request be sent while `may_send` returns true.
     pub fn new(may_send: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self { may_send: Arc::new(may_send), refused: Arc::default() }
+        Self { may_send: Arc::new(may_send), prevented: Arc::default() }
     }
 
     /// A guard that lets the request be sent at any time.
@@ -32,29 +32,29 @@ impl SendGuard {
     }
 
     /// Whether the request was not sent because of this guard.
-    pub fn has_refused(&self) -> bool {
-        self.refused.load(Ordering::Relaxed)
+    pub fn has_prevented(&self) -> bool {
+        self.prevented.load(Ordering::Relaxed)
     }
 
-    fn check(&self) -> Result<(), Refused> {
+    fn check(&self) -> Result<(), NotPermitted> {
         if (self.may_send)() {
             return Ok(());
         }
-        self.refused.store(true, Ordering::Relaxed);
-        Err(Refused)
+        self.prevented.store(true, Ordering::Relaxed);
+        Err(NotPermitted)
     }
 }
 
 impl fmt::Debug for SendGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendGuard").field("refused", &self.refused).finish_non_exhaustive()
+        f.debug_struct("SendGuard").field("prevented", &self.prevented).finish_non_exhaustive()
     }
 }
 
 /// The guard did not let a request be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request may not be sent any more")]
-pub struct Refused;
+pub struct NotPermitted;
 
 /// A body that is written only if its guard permits it.
 #[derive(Debug)]
@@ -72,16 +72,16 @@ impl GuardedBody {
 
 impl Body for GuardedBody {
     type Data = Bytes;
-    type Error = Refused;
+    type Error = NotPermitted;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         if !self.bytes.is_end_stream()
-            && let Err(refused) = self.guard.check()
+            && let Err(error) = self.guard.check()
         {
-            return Poll::Ready(Some(Err(refused)));
+            return Poll::Ready(Some(Err(error)));
         }
         Pin::new(&mut self.bytes).poll_frame(context).map_err(|never| match never {})
     }
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(body.collect().await.expect("written").to_bytes(), "{}");
         let guard = SendGuard::new(|| false);
         let body = GuardedBody::new(b"{}".to_vec(), guard.clone());
-        assert_eq!((body.collect().await.expect_err("refused"), guard.has_refused()), (Refused, true));
+        assert_eq!((body.collect().await.expect_err("prevented"), guard.has_prevented()), (NotPermitted, true));
     }
 
     #[tokio::test]
@@ -117,7 +117,7 @@ mod tests {
         let guard = SendGuard::new(move || asked.load(Ordering::Relaxed));
         let body = GuardedBody::new(b"{}".to_vec(), guard.clone());
         allowed.store(false, Ordering::Relaxed);
-        assert!(!guard.has_refused());
-        assert!(body.collect().await.is_err() && guard.has_refused());
+        assert!(!guard.has_prevented());
+        assert!(body.collect().await.is_err() && guard.has_prevented());
     }
 }

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 /// The response to a call, and the way in which it is sent.
-pub(super) struct CallOutcome {
+pub(super) struct CallReply {
     /// `None`: the connection is closed without a response, or stays open without one.
     pub(super) response: Option<SandboxResponse>,
     pub(super) transmission: Transmission,
@@ -38,7 +38,7 @@ pub(super) enum Transmission {
     Never,
 }
 
-impl CallOutcome {
+impl CallReply {
     /// The outcome of a call with this fault. `perform` carries the call out; it is not called if the call has no effect.
     pub(super) fn with_fault(fault: Fault, perform: impl FnOnce() -> SandboxResponse) -> Self {
         let (response, transmission) = match fault {
@@ -73,11 +73,11 @@ impl SandboxState {
         headers: &HeaderMap,
         bytes: &[u8],
         now: Timestamp,
-    ) -> CallOutcome {
+    ) -> CallReply {
         let body = json_object(headers, bytes);
         let (fault, name) =
             self.faults.next(operation).map_or((Fault::Pass, None), |(fault, name)| (fault, Some(name)));
-        let outcome = CallOutcome::with_fault(fault, || {
+        let outcome = CallReply::with_fault(fault, || {
             let done = self.perform(settings, operation, headers, body.as_ref(), now);
             let (status, body) = done.map_or_else(ErrorResponse::status_and_body, |body| (200, body));
             SandboxResponse::json(status, body)

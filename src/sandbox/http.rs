@@ -13,7 +13,7 @@
 //! (1 to 1000):
 //! `[{"fault": "status", "status": 503, "retry_after": 2, "times": 3}, {"fault": "lose_response", "operation": "new"}]`.
 
-use super::call::{CallOutcome, SandboxBody, SandboxResponse, Transmission};
+use super::call::{CallReply, SandboxBody, SandboxResponse, Transmission};
 use super::faulty_connection::{ConnectionControl, WriteMode};
 use super::{Fault, Operation, Sandbox, page};
 use axum::Router;
@@ -72,7 +72,7 @@ async fn wait(time: Duration) {
     }
 }
 
-pub(super) async fn deliver(outcome: CallOutcome, connection: Option<ConnectionControl>) -> Response {
+pub(super) async fn deliver(outcome: CallReply, connection: Option<ConnectionControl>) -> Response {
     match (outcome.transmission, connection) {
         (Transmission::Send(mode), Some(connection)) => connection.set(mode),
         // A connection without a control cannot be closed from here: send no response instead.

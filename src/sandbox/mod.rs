@@ -35,7 +35,7 @@ use crate::domain::{AffiliateStatus, Attribute, Profile, Timestamp};
 use account::SandboxAccount;
 use axum::Router;
 use axum::http::HeaderMap;
-use call::CallOutcome;
+use call::CallReply;
 use call_log::CallLog;
 use faults::FaultInjector;
 use parking_lot::{Mutex, MutexGuard};
@@ -183,7 +183,7 @@ impl Sandbox {
         }
     }
 
-    fn handle_call(&self, operation: Operation, headers: &HeaderMap, bytes: &[u8]) -> CallOutcome {
+    fn handle_call(&self, operation: Operation, headers: &HeaderMap, bytes: &[u8]) -> CallReply {
         self.update(|state| state.handle_call(&self.0.settings, operation, headers, bytes, now()))
     }
 

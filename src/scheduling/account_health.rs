@@ -8,7 +8,7 @@
 //! until it is handed back, once; the account has one [`HealthSnapshot`]; nothing here waits, so the caller can stop at any moment.
 //! Deliberately absent: logs, metrics and the probe itself, which the worker has, and moments and chance, which are arguments.
 
-use super::circuit_breaker::{Cause, CircuitBreaker, Generation, HealthState, SavedPause, Transition};
+use super::circuit_breaker::{BreakerState, Cause, CircuitBreaker, Generation, SavedPause, Transition};
 use super::rate_limit::RateLimit;
 use super::{Backoff, ConcurrencyLimit, Epoch, Unrelated429s};
 use crate::domain::{Seq, Timestamp};
@@ -28,7 +28,7 @@ pub struct HealthLimits {
 /// The learned limits of an account, saved across restarts. A field that an older release did not save has its default.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
-pub struct Learned {
+pub struct LearnedLimits {
     /// The rate limit of Refersion; `None` if it never answered 429.
     pub requests_per_second: Option<f64>,
     /// The concurrency limit; zero if unknown.
@@ -37,7 +37,7 @@ pub struct Learned {
     pub unrelated_429s: Unrelated429s,
 }
 
-impl Learned {
+impl LearnedLimits {
     /// Whether the difference from `saved` is worth saving.
     pub fn differs_from(&self, saved: &Self) -> bool {
         let differ = |one: f64, other: f64, share: f64| (one - other).abs() > share * other.max(one);
@@ -56,7 +56,7 @@ impl Learned {
 pub struct SavedHealth {
     /// The learned limits.
     #[serde(flatten)]
-    pub learned: Learned,
+    pub learned: LearnedLimits,
     /// The pause or the halt, if there is one.
     #[serde(default)]
     pub pause: Option<SavedPause>,
@@ -64,8 +64,8 @@ pub struct SavedHealth {
 
 impl SavedHealth {
     /// The state of the account at `now`: a pause that has ended counts as ended.
-    pub fn state(&self, now: Timestamp) -> HealthState {
-        self.pause.as_ref().map_or(HealthState::Closed, |pause| pause.state(now)).at(now)
+    pub fn state(&self, now: Timestamp) -> BreakerState {
+        self.pause.as_ref().map_or(BreakerState::Closed, |pause| pause.state(now)).at(now)
     }
 
     /// Whether the difference from `saved` is worth saving.
@@ -120,8 +120,8 @@ pub enum Probe {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HealthSnapshot {
     /// The state of the circuit breaker, or that the account is halted.
-    pub state: HealthState,
-    /// Why the state is not [`HealthState::Closed`].
+    pub state: BreakerState,
+    /// Why the state is not [`BreakerState::Closed`].
     pub cause: Option<Cause>,
     /// The most requests in flight: none while open or halted, one while half-open.
     pub concurrency_limit: usize,
@@ -134,7 +134,7 @@ pub struct HealthSnapshot {
 impl Default for HealthSnapshot {
     /// The snapshot of an account before its first reply.
     fn default() -> Self {
-        Self { state: HealthState::Closed, cause: None, concurrency_limit: 0, in_flight: 0, requests_per_second: None }
+        Self { state: BreakerState::Closed, cause: None, concurrency_limit: 0, in_flight: 0, requests_per_second: None }
     }
 }
 
@@ -152,7 +152,7 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(120);
 
 impl AccountHealth {
     /// The health of an account without replies, with the `learned` limits.
-    pub fn new(limits: HealthLimits, learned: Learned) -> Self {
+    pub fn new(limits: HealthLimits, learned: LearnedLimits) -> Self {
         Self {
             breaker: CircuitBreaker::new(limits.backoff),
             concurrency: ConcurrencyLimit::restored(limits.concurrency, learned.concurrency),
@@ -182,15 +182,15 @@ impl AccountHealth {
 
     fn check(&mut self, now: Timestamp) -> Result<(), NoPermit> {
         let limit = match self.breaker.state() {
-            HealthState::Halted { probe_at } if probe_at <= now => return Err(NoPermit::ProbeDue),
-            HealthState::Halted { probe_at } => return Err(NoPermit::Halted(probe_at)),
-            HealthState::Open { until } if now < until => {
+            BreakerState::Halted { probe_at } if probe_at <= now => return Err(NoPermit::ProbeDue),
+            BreakerState::Halted { probe_at } => return Err(NoPermit::Halted(probe_at)),
+            BreakerState::Open { until } if now < until => {
                 let rate_limited = self.breaker.cause() == Some(Cause::RateLimited);
                 self.rate.on_held_up(if rate_limited { until } else { now });
                 return Err(NoPermit::Open(until));
             }
-            HealthState::HalfOpen if self.breaker.is_trial_in_flight() => 0,
-            HealthState::Closed | HealthState::Open { .. } | HealthState::HalfOpen => self.concurrency.limit(),
+            BreakerState::HalfOpen if self.breaker.is_trial_in_flight() => 0,
+            BreakerState::Closed | BreakerState::Open { .. } | BreakerState::HalfOpen => self.concurrency.limit(),
         };
         if let Some(slot) = self.rate.wait(now) {
             return Err(NoPermit::NotBefore(slot));
@@ -220,7 +220,7 @@ impl AccountHealth {
         chance: f64,
     ) -> Option<Transition> {
         self.end(&permit, now);
-        let counts = self.breaker.state() == HealthState::Closed && self.breaker.generation() == permit.generation;
+        let counts = self.breaker.state() == BreakerState::Closed && self.breaker.generation() == permit.generation;
         if counts && retry_after.is_none_or(|wait| wait <= LONGEST_WINDOW) {
             if !self.rate.is_found() {
                 self.concurrency.on_overload(permit.epoch);
@@ -274,11 +274,11 @@ impl AccountHealth {
     /// halted.
     pub fn on_probe(&mut self, probe: Probe, now: Timestamp, chance: f64) -> Result<Option<Transition>, Duration> {
         match (self.breaker.state(), probe) {
-            (HealthState::Halted { .. }, Probe::Rejected) => Err(self.breaker.on_probe_rejected(now, chance)),
-            (HealthState::Halted { .. }, Probe::Unknown { retry_after }) => {
+            (BreakerState::Halted { .. }, Probe::Rejected) => Err(self.breaker.on_probe_rejected(now, chance)),
+            (BreakerState::Halted { .. }, Probe::Unknown { retry_after }) => {
                 Err(self.breaker.probe_later(now, retry_after, chance))
             }
-            (HealthState::Halted { .. }, Probe::Accepted) => Ok(self.breaker.on_api_key_accepted(now)),
+            (BreakerState::Halted { .. }, Probe::Accepted) => Ok(self.breaker.on_api_key_accepted(now)),
             _ => Ok(None), // a new key ended the halt meanwhile
         }
     }
@@ -299,18 +299,18 @@ impl AccountHealth {
     pub fn snapshot(&self) -> HealthSnapshot {
         let state = self.breaker.state();
         let concurrency_limit = match state {
-            HealthState::Closed => self.concurrency.limit(),
-            HealthState::HalfOpen => 1,
-            HealthState::Open { .. } | HealthState::Halted { .. } => 0,
+            BreakerState::Closed => self.concurrency.limit(),
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open { .. } | BreakerState::Halted { .. } => 0,
         };
         let (cause, requests_per_second) = (self.breaker.cause(), self.rate.rate());
         HealthSnapshot { state, cause, concurrency_limit, in_flight: self.in_flight, requests_per_second }
     }
 
     /// The learned limits of the account.
-    pub fn learned(&self) -> Learned {
+    pub fn learned(&self) -> LearnedLimits {
         let (requests_per_second, unrelated_429s) = self.rate.learned();
-        Learned { requests_per_second, concurrency: self.concurrency.found(), unrelated_429s }
+        LearnedLimits { requests_per_second, concurrency: self.concurrency.found(), unrelated_429s }
     }
 
     /// The health to save.

@@ -19,7 +19,7 @@ pub struct ReplicaId(pub u128);
 
 /// The ownership of an account, as this process knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Owned {
+pub struct AccountOwnership {
     /// The owner, if it is alive.
     pub owner: Option<ReplicaId>,
     /// The process that asked the owner for the account last.
@@ -30,7 +30,7 @@ pub struct Owned {
 
 /// The move of a process for an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Move {
+pub enum OwnershipMove {
     /// Change nothing.
     Stay,
     /// Take the account, which has no owner.
@@ -41,7 +41,7 @@ pub enum Move {
     Give(Option<ReplicaId>),
 }
 
-impl Owned {
+impl AccountOwnership {
     /// The next move of the process `me`; `can_deliver` says whether it can deliver for the account.
     pub fn next_move(
         &self,
@@ -49,19 +49,19 @@ impl Owned {
         me: ReplicaId,
         live: &BTreeSet<ReplicaId>,
         can_deliver: bool,
-    ) -> Move {
+    ) -> OwnershipMove {
         let asked_by = self.asked_by.filter(|asker| live.contains(asker));
         let above = |other: ReplicaId| rank(me, account) > rank(other, account);
         match self.owner {
             Some(owner) if owner == me => match asked_by.filter(|asker| *asker != me) {
-                Some(asker) => Move::Give(Some(asker)),
-                None if can_deliver => Move::Stay,
-                None => Move::Give(None),
+                Some(asker) => OwnershipMove::Give(Some(asker)),
+                None if can_deliver => OwnershipMove::Stay,
+                None => OwnershipMove::Give(None),
             },
-            _ if !can_deliver => Move::Stay,
-            Some(owner) if above(owner) && asked_by.is_none_or(above) => Move::Ask,
-            None if self.was_orphaned || live.iter().all(|other| *other == me || above(*other)) => Move::Take,
-            Some(_) | None => Move::Stay,
+            _ if !can_deliver => OwnershipMove::Stay,
+            Some(owner) if above(owner) && asked_by.is_none_or(above) => OwnershipMove::Ask,
+            None if self.was_orphaned || live.iter().all(|other| *other == me || above(*other)) => OwnershipMove::Take,
+            Some(_) | None => OwnershipMove::Stay,
         }
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     #[derive(Default)]
     struct World {
         live: BTreeSet<ReplicaId>,
-        accounts: BTreeMap<AccountName, Owned>,
+        accounts: BTreeMap<AccountName, AccountOwnership>,
         /// Free accounts that each process has seen.
         free: BTreeSet<(ReplicaId, AccountName)>,
         cannot_deliver: BTreeSet<(ReplicaId, AccountName)>,
@@ -91,7 +91,7 @@ mod tests {
 
     impl World {
         fn of(replicas: u128, accounts: usize) -> Self {
-            let names = (0..accounts).map(|n| (AccountName::from(format!("account {n}")), Owned::default()));
+            let names = (0..accounts).map(|n| (AccountName::from(format!("account {n}")), AccountOwnership::default()));
             Self { live: (1..=replicas).map(ReplicaId).collect(), accounts: names.collect(), ..Self::default() }
         }
 
@@ -100,21 +100,21 @@ mod tests {
             for (name, owned) in &mut self.accounts {
                 let alive = owned.owner.filter(|owner| self.live.contains(owner));
                 let seen = (me, name.clone());
-                let view = Owned { owner: alive, was_orphaned: self.free.contains(&seen), ..*owned };
+                let view = AccountOwnership { owner: alive, was_orphaned: self.free.contains(&seen), ..*owned };
                 let next = view.next_move(name, me, &self.live, !self.cannot_deliver.contains(&seen));
-                acted |= next != Move::Stay || alive.is_none();
+                acted |= next != OwnershipMove::Stay || alive.is_none();
                 self.free.remove(&seen);
                 match next {
-                    Move::Stay if alive.is_none() => {
+                    OwnershipMove::Stay if alive.is_none() => {
                         self.free.insert(seen);
                     }
-                    Move::Stay => {}
-                    Move::Ask => owned.asked_by = Some(me),
-                    Move::Take | Move::Give(_) => {
-                        let owner = if let Move::Give(to) = next { to } else { Some(me) };
-                        assert!(next == Move::Take && alive.is_none() || alive == Some(me));
+                    OwnershipMove::Stay => {}
+                    OwnershipMove::Ask => owned.asked_by = Some(me),
+                    OwnershipMove::Take | OwnershipMove::Give(_) => {
+                        let owner = if let OwnershipMove::Give(to) = next { to } else { Some(me) };
+                        assert!(next == OwnershipMove::Take && alive.is_none() || alive == Some(me));
                         self.moved.insert(name.clone());
-                        *owned = Owned { owner, ..Owned::default() };
+                        *owned = AccountOwnership { owner, ..AccountOwnership::default() };
                     }
                 }
             }
@@ -139,7 +139,7 @@ mod tests {
         }
 
         /// The highest that can deliver.
-        fn is_in_its_place(&self, name: &AccountName, owned: &Owned) -> bool {
+        fn is_in_its_place(&self, name: &AccountName, owned: &AccountOwnership) -> bool {
             let can = |replica: &&ReplicaId| !self.cannot_deliver.contains(&(**replica, name.clone()));
             owned.owner == self.live.iter().filter(can).copied().max_by_key(|replica| rank(*replica, name))
         }
@@ -194,12 +194,12 @@ mod tests {
     fn an_owner_gives_an_account_to_a_live_process_that_asked_and_otherwise_keeps_it() {
         let (me, asker) = (ReplicaId(1), ReplicaId(2));
         let account = AccountName::main();
-        let owned = Owned { owner: Some(me), asked_by: Some(asker), was_orphaned: false };
+        let owned = AccountOwnership { owner: Some(me), asked_by: Some(asker), was_orphaned: false };
         for (live, can_deliver, next) in [
-            (vec![me, asker], true, Move::Give(Some(asker))),
-            (vec![me, asker], false, Move::Give(Some(asker))),
-            (vec![me], true, Move::Stay),
-            (vec![me], false, Move::Give(None)),
+            (vec![me, asker], true, OwnershipMove::Give(Some(asker))),
+            (vec![me, asker], false, OwnershipMove::Give(Some(asker))),
+            (vec![me], true, OwnershipMove::Stay),
+            (vec![me], false, OwnershipMove::Give(None)),
         ] {
             assert_eq!(owned.next_move(&account, me, &live.into_iter().collect(), can_deliver), next);
         }
@@ -213,13 +213,13 @@ mod tests {
         let [low, middle, high] = by_rank[..] else { panic!("three") };
         let live = BTreeSet::from([low, middle, high]);
         for (me, asked_by, next) in [
-            (middle, None, Move::Ask),
-            (middle, Some(middle), Move::Stay),
-            (middle, Some(high), Move::Stay),
-            (high, Some(middle), Move::Ask),
-            (high, Some(ReplicaId(77)), Move::Ask),
+            (middle, None, OwnershipMove::Ask),
+            (middle, Some(middle), OwnershipMove::Stay),
+            (middle, Some(high), OwnershipMove::Stay),
+            (high, Some(middle), OwnershipMove::Ask),
+            (high, Some(ReplicaId(77)), OwnershipMove::Ask),
         ] {
-            let owned = Owned { owner: Some(low), asked_by, was_orphaned: false };
+            let owned = AccountOwnership { owner: Some(low), asked_by, was_orphaned: false };
             assert_eq!(owned.next_move(&account, me, &live, true), next, "{asked_by:?}");
         }
     }
@@ -231,11 +231,11 @@ mod tests {
         let mut ranked: Vec<ReplicaId> = live.iter().copied().collect();
         ranked.sort_by_key(|replica| rank(*replica, &account));
         let moves = |was_orphaned, can_deliver| {
-            let free = Owned { was_orphaned, ..Owned::default() };
+            let free = AccountOwnership { was_orphaned, ..AccountOwnership::default() };
             ranked.iter().map(|me| free.next_move(&account, *me, &live, can_deliver)).collect::<Vec<_>>()
         };
-        assert_eq!(moves(false, true), [Move::Stay, Move::Stay, Move::Take]);
-        assert_eq!(moves(true, true), [Move::Take; 3]);
-        assert_eq!(moves(true, false), [Move::Stay; 3]);
+        assert_eq!(moves(false, true), [OwnershipMove::Stay, OwnershipMove::Stay, OwnershipMove::Take]);
+        assert_eq!(moves(true, true), [OwnershipMove::Take; 3]);
+        assert_eq!(moves(true, false), [OwnershipMove::Stay; 3]);
     }
 }

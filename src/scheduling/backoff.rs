@@ -1,4 +1,4 @@
-//! The backoff before a retry: exponential, with jitter, and not shorter than the `Retry-After` of Refersion, up to a day.
+//! Exponential backoff with jitter before a retry, not shorter than the `Retry-After` of Refersion, up to a day.
 //!
 //! The wait is drawn evenly between `min` and a ceiling, which is twice `min` after the first failure and doubles with each further one. It
 //! is not the "full jitter" of AWS, which begins at zero: an immediate retry would fail like the attempt before. The settings are

@@ -54,11 +54,11 @@ impl<T> Batcher<T> {
 
     /// The next request, if one may go out. While `calls_are_announced`, only a request that cannot be batched goes out.
     pub fn next_batch(&mut self, calls_are_announced: bool) -> Option<Batch<T>> {
-        let (places, shareable) = self.choose(calls_are_announced)?;
+        let (indexes, shareable) = self.choose(calls_are_announced)?;
         self.shareable += usize::from(shareable);
-        let mut calls = Vec::with_capacity(places.len());
-        for place in places.into_iter().rev() {
-            calls.extend(self.pending.remove(place).map(|pending| (pending.call, pending.waiter)));
+        let mut calls = Vec::with_capacity(indexes.len());
+        for index in indexes.into_iter().rev() {
+            calls.extend(self.pending.remove(index).map(|pending| (pending.call, pending.waiter)));
         }
         calls.reverse();
         Some(Batch { calls, shareable })
@@ -82,15 +82,15 @@ impl<T> Batcher<T> {
     /// The indices of the calls that go next, and whether others could have shared their request.
     fn choose(&self, calls_are_announced: bool) -> Option<(Vec<usize>, bool)> {
         let mut held: Vec<&Call> = Vec::new();
-        for (place, QueuedCall { call, alone, .. }) in self.pending.iter().enumerate() {
+        for (index, QueuedCall { call, alone, .. }) in self.pending.iter().enumerate() {
             if *alone || call.affiliate().is_none() {
-                return Some((vec![place], false));
+                return Some((vec![index], false));
             }
             // A held call waits for a full batch. No later call of its kind would have a fuller one.
             if calls_are_announced || held.iter().any(|held| held.is_like(call)) {
                 continue;
             }
-            let together = self.batch_of(place);
+            let together = self.batch_of(index);
             if self.shareable < MAX_PARTIAL || together.len() == MAX_BATCH {
                 return Some((together, true));
             }
@@ -107,7 +107,7 @@ impl<T> Batcher<T> {
         let fit = later.filter(|(_, QueuedCall { call, alone, .. })| {
             !alone && call.is_like(head) && named.insert(call.affiliate())
         });
-        std::iter::once(first).chain(fit.map(|(place, _)| place)).take(MAX_BATCH).collect()
+        std::iter::once(first).chain(fit.map(|(index, _)| index)).take(MAX_BATCH).collect()
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// Whether requests may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthState {
+pub enum BreakerState {
     /// Requests may begin.
     Closed,
     /// No request may begin before `until`.
@@ -35,7 +35,7 @@ pub enum HealthState {
     },
 }
 
-impl HealthState {
+impl BreakerState {
     /// The state at `now`. A pause that is over counts as closed, even if no request was made since and the next one is the trial request:
     /// callers only need to know whether an event is delivered at once.
     #[must_use]
@@ -116,10 +116,10 @@ impl SavedPause {
     }
 
     /// The state of the account at `now`. A halt ends by a probe, which is due at once.
-    pub(super) fn state(&self, now: Timestamp) -> HealthState {
+    pub(super) fn state(&self, now: Timestamp) -> BreakerState {
         match self.cause {
-            Cause::Unauthorized => HealthState::Halted { probe_at: now },
-            Cause::RateLimited | Cause::Outage => HealthState::Open { until: self.ends(self.wait, now) },
+            Cause::Unauthorized => BreakerState::Halted { probe_at: now },
+            Cause::RateLimited | Cause::Outage => BreakerState::Open { until: self.ends(self.wait, now) },
         }
     }
 
@@ -146,7 +146,7 @@ pub(super) struct FailureEffect {
 pub(super) struct CircuitBreaker {
     /// The bounds of the time that it stays open, and of the wait between two probes of a rejected API key.
     cooldown: Backoff,
-    state: HealthState,
+    state: BreakerState,
     cause: Option<Cause>,
     trips: u32,
     /// The end of the longest `Retry-After`.
@@ -169,7 +169,7 @@ impl CircuitBreaker {
     /// A closed breaker.
     pub(super) fn new(cooldown: Backoff) -> Self {
         let generation = Generation(0);
-        let (state, not_before) = (HealthState::Closed, Timestamp(i64::MIN));
+        let (state, not_before) = (BreakerState::Closed, Timestamp(i64::MIN));
         let (cause, failing) = (None, Vec::new());
         Self { cooldown, state, cause, trips: 0, not_before, failing, trial: false, generation, key_since: generation }
     }
@@ -191,16 +191,16 @@ impl CircuitBreaker {
     pub(super) fn saved(&self, now: Timestamp) -> Option<SavedPause> {
         let cause = self.cause?;
         let until = match self.state {
-            HealthState::Closed => return None,
-            HealthState::HalfOpen => Timestamp(0),
-            HealthState::Open { until } | HealthState::Halted { probe_at: until } => until,
+            BreakerState::Closed => return None,
+            BreakerState::HalfOpen => Timestamp(0),
+            BreakerState::Open { until } | BreakerState::Halted { probe_at: until } => until,
         };
         let noted_at = now.min(until);
         let (wait, retry_after) = (until.since(noted_at), self.not_before.since(noted_at));
         Some(SavedPause { cause, trips: self.trips, noted_at, wait, retry_after })
     }
 
-    pub(super) fn state(&self) -> HealthState {
+    pub(super) fn state(&self) -> BreakerState {
         self.state
     }
 
@@ -221,15 +221,15 @@ impl CircuitBreaker {
     /// A request begins. Must not be called while requests may not begin. Returns the transition to half-open, if this is one.
     pub(super) fn on_begin(&mut self) -> Option<Transition> {
         match self.state {
-            HealthState::Open { .. } => {
-                (self.state, self.trial) = (HealthState::HalfOpen, true);
+            BreakerState::Open { .. } => {
+                (self.state, self.trial) = (BreakerState::HalfOpen, true);
                 Some(Transition::HalfOpened)
             }
-            HealthState::HalfOpen => {
+            BreakerState::HalfOpen => {
                 self.trial = true;
                 None
             }
-            HealthState::Closed | HealthState::Halted { .. } => None,
+            BreakerState::Closed | BreakerState::Halted { .. } => None,
         }
     }
 
@@ -244,7 +244,7 @@ impl CircuitBreaker {
             return None;
         }
         self.failing.clear();
-        (self.state == HealthState::HalfOpen).then(|| {
+        (self.state == BreakerState::HalfOpen).then(|| {
             self.close();
             Transition::Closed
         })
@@ -290,7 +290,7 @@ impl CircuitBreaker {
         now: Timestamp,
         chance: f64,
     ) -> Option<Transition> {
-        if generation < self.key_since || matches!(self.state, HealthState::Halted { .. }) {
+        if generation < self.key_since || matches!(self.state, BreakerState::Halted { .. }) {
             return None;
         }
         self.trips = 1;
@@ -308,7 +308,7 @@ impl CircuitBreaker {
     /// Postpones the next probe. Returns the wait.
     pub(super) fn probe_later(&mut self, now: Timestamp, retry_after: Option<Duration>, chance: f64) -> Duration {
         let wait = self.cooldown.wait(self.trips, chance, retry_after);
-        self.state = HealthState::Halted { probe_at: now.after(wait) };
+        self.state = BreakerState::Halted { probe_at: now.after(wait) };
         wait
     }
 
@@ -316,11 +316,11 @@ impl CircuitBreaker {
     pub(super) fn on_api_key_accepted(&mut self, now: Timestamp) -> Option<Transition> {
         self.next_generation();
         self.key_since = self.generation;
-        let HealthState::Halted { .. } = self.state else { return None };
+        let BreakerState::Halted { .. } = self.state else { return None };
         self.failing.clear();
         self.close();
         if now < self.not_before {
-            (self.state, self.cause) = (HealthState::Open { until: self.not_before }, Some(Cause::RateLimited));
+            (self.state, self.cause) = (BreakerState::Open { until: self.not_before }, Some(Cause::RateLimited));
         }
         Some(Transition::Resumed)
     }
@@ -335,7 +335,7 @@ impl CircuitBreaker {
     }
 
     fn close(&mut self) {
-        (self.state, self.cause, self.trips) = (HealthState::Closed, None, 0);
+        (self.state, self.cause, self.trips) = (BreakerState::Closed, None, 0);
     }
 
     /// Opens the breaker. An open breaker stays open for longer, a halted account stays halted.
@@ -353,14 +353,14 @@ impl CircuitBreaker {
             self.not_before = self.not_before.max(now.after(wait));
         }
         match self.state {
-            HealthState::Halted { .. } => None,
-            HealthState::Open { until } => {
-                self.state = HealthState::Open { until: until.max(now.after(wait)) };
+            BreakerState::Halted { .. } => None,
+            BreakerState::Open { until } => {
+                self.state = BreakerState::Open { until: until.max(now.after(wait)) };
                 None
             }
-            HealthState::Closed | HealthState::HalfOpen => {
+            BreakerState::Closed | BreakerState::HalfOpen => {
                 (self.state, self.cause, self.trips) =
-                    (HealthState::Open { until: now.after(wait) }, Some(cause), trips);
+                    (BreakerState::Open { until: now.after(wait) }, Some(cause), trips);
                 self.next_generation();
                 Some(Transition::Opened { cause, wait, trips })
             }

@@ -15,7 +15,7 @@
 //! lane that never becomes empty does not keep all its former names, and no event stores its own names: a blocked event is one number in a
 //! heap.
 
-use super::name::{Name, NameMap};
+use super::lane_name::{LaneName, LaneNameMap};
 use crate::domain::{Seq, Timestamp};
 use slab::Slab;
 use std::cmp::Reverse;
@@ -31,7 +31,7 @@ const FEW_NAMES: usize = 64;
 /// All lanes of an account.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    names: NameMap<Assignment>,
+    names: LaneNameMap<Assignment>,
     by_id: Slab<Lane>,
     /// The lane of each unit in flight, by its head.
     in_flight: BTreeMap<Seq, LaneId>,
@@ -52,7 +52,7 @@ struct Lane {
     waiting: BinaryHeap<Reverse<Seq>>,
     /// The heads of its units in flight: several only if lanes with units in flight were merged.
     in_flight: Vec<Seq>,
-    names: Vec<Name>,
+    names: Vec<LaneName>,
     /// When its head may run; meaningless while a unit is in flight.
     runnable_from: Timestamp,
 }
@@ -80,17 +80,17 @@ impl Lane {
 
 impl Lanes {
     /// The lane to which `name` is assigned.
-    pub fn find(&self, name: &Name) -> Option<LaneId> {
+    pub fn find(&self, name: &LaneName) -> Option<LaneId> {
         self.assignment(name).map(|assigned| assigned.lane)
     }
 
-    fn assignment(&self, name: &Name) -> Option<Assignment> {
+    fn assignment(&self, name: &LaneName) -> Option<Assignment> {
         let assigned = *self.names.get(name)?;
         (self.by_id.get(assigned.lane)?.first()? <= assigned.last).then_some(assigned)
     }
 
     /// The lane of the event `seq` with these names: a new lane, or the lanes of the names, merged.
-    pub fn join(&mut self, names: &[Name], seq: Seq) -> LaneId {
+    pub fn join(&mut self, names: &[LaneName], seq: Seq) -> LaneId {
         let lane = self.merge_all(names).unwrap_or_else(|| self.by_id.insert(Lane::named_by(names.len())));
         for name in names {
             self.assign(*name, lane, seq);
@@ -99,16 +99,16 @@ impl Lanes {
     }
 
     /// Merges the lanes of these names, if there are any. `name` is assigned to the result as long as these names are.
-    pub fn link(&mut self, names: &[Name], name: Name) {
+    pub fn link(&mut self, names: &[LaneName], name: LaneName) {
         let assigned = names.iter().filter_map(|name| self.assignment(name));
         let Some(last) = assigned.map(|assigned| assigned.last).max() else { return };
-        let all: Vec<Name> = names.iter().copied().chain([name]).collect();
+        let all: Vec<LaneName> = names.iter().copied().chain([name]).collect();
         if let Some(lane) = self.merge_all(&all) {
             self.assign(name, lane, last);
         }
     }
 
-    fn merge_all(&mut self, names: &[Name]) -> Option<LaneId> {
+    fn merge_all(&mut self, names: &[LaneName]) -> Option<LaneId> {
         let mut merged: Option<LaneId> = None;
         for name in names {
             let Some(found) = self.find(name) else { continue };
@@ -118,7 +118,7 @@ impl Lanes {
     }
 
     /// Assigns `name` to `lane`; `seq` has that name.
-    pub fn assign(&mut self, name: Name, lane: LaneId, seq: Seq) {
+    pub fn assign(&mut self, name: LaneName, lane: LaneId, seq: Seq) {
         if let Some(assigned) = self.names.get_mut(&name).filter(|assigned| assigned.lane == lane) {
             assigned.last = assigned.last.max(seq);
             return;
@@ -263,15 +263,15 @@ mod tests {
     use super::*;
     use crate::domain::{LaneKey, UserKey};
 
-    fn name(number: i64) -> Name {
+    fn name(number: i64) -> LaneName {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&number.to_le_bytes());
-        Name::LaneKey(LaneKey::User(UserKey::Email(bytes)))
+        LaneName::LaneKey(LaneKey::User(UserKey::Email(bytes)))
     }
 
     #[test]
     fn a_lane_that_never_runs_empty_keeps_the_names_of_loaded_events_and_few_others() {
-        type NamesOf = fn(i64) -> Vec<Name>;
+        type NamesOf = fn(i64) -> Vec<LaneName>;
         const ALL: i64 = -1;
         const LOADED: i64 = 20;
         let shapes: [(&str, NamesOf); 2] = [

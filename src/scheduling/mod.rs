@@ -2,7 +2,7 @@
 //!
 //! In: log entries, ends of units, replies. Out: runnable units of work, and permits for requests. The [`Scheduler`] decides which events
 //! may run; [`AccountHealth`] whether a request may begin (circuit breaker, concurrency limit, rate limit, backoff); the [`Batcher`] which
-//! calls share a request; [`BackgroundThrottle`] when a background request may begin; [`Owned`] which of several processes owns an account.
+//! calls share a request; [`BackgroundThrottle`] when a background request may begin; [`AccountOwnership`] which of several processes owns an account.
 //! Invariant: nothing here does I/O, so every engine and every worker decides in the same way. Deliberately absent: reading the log
 //! ([`crate::store`]) and making calls ([`crate::worker`]).
 
@@ -14,8 +14,8 @@ mod batcher;
 mod circuit_breaker;
 mod concurrency_limit;
 mod entry;
+mod lane_name;
 mod lanes;
-mod name;
 mod rate_limit;
 mod rate_search;
 mod rate_trial;
@@ -26,12 +26,14 @@ mod simulation;
 mod tests;
 mod unrelated_429s;
 
-pub use account_health::{AccountHealth, HealthLimits, HealthSnapshot, Learned, NoPermit, Permit, Probe, SavedHealth};
-pub use assignment::{Move, Owned, ReplicaId};
+pub use account_health::{
+    AccountHealth, HealthLimits, HealthSnapshot, LearnedLimits, NoPermit, Permit, Probe, SavedHealth,
+};
+pub use assignment::{AccountOwnership, OwnershipMove, ReplicaId};
 pub use background_throttle::BackgroundThrottle;
 pub use backoff::Backoff;
 pub use batcher::{Batch, Batcher, MAX_BATCH};
-pub use circuit_breaker::{Cause, HealthState, SavedPause, Transition};
+pub use circuit_breaker::{BreakerState, Cause, SavedPause, Transition};
 pub use concurrency_limit::{ConcurrencyLimit, Epoch};
 pub use entry::{End, Entry, RetryWait, Unit};
 pub use scheduler::Scheduler;

@@ -7,7 +7,7 @@
 //! whether requests may begin at all (`scheduling/circuit_breaker.rs`).
 
 use super::rate_search::{Phase, RateSearch};
-use super::{Learned, Unrelated429s};
+use super::{LearnedLimits, Unrelated429s};
 use crate::domain::Timestamp;
 
 /// How late a request may begin without moving the later slots, in milliseconds. Timers are late by so much, and rates of hundreds per
@@ -38,7 +38,7 @@ fn valid(configured: Option<f64>) -> Option<f64> {
 
 impl RateLimit {
     /// A limit of `configured` requests per second (`None`, or not above zero: no configured limit), with the learned rate.
-    pub(super) fn new(configured: Option<f64>, learned: &Learned) -> Self {
+    pub(super) fn new(configured: Option<f64>, learned: &LearnedLimits) -> Self {
         let configured = valid(configured);
         let never = Timestamp(i64::MIN);
         let search = RateSearch::restored(learned.requests_per_second, learned.unrelated_429s);

@@ -9,8 +9,8 @@
 //! Followers that the log has marked as begun with their head form one unit with it, also if the lane grew since. They do not run on their
 //! own. They may be fed before the unit runs, while it is in flight, or never.
 
+use super::lane_name::LaneName;
 use super::lanes::{LaneId, Lanes};
-use super::name::Name;
 use super::{End, Entry, Unit};
 use crate::domain::{AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
 use std::collections::BTreeMap;
@@ -78,10 +78,10 @@ impl Scheduler {
     fn load(&mut self, entry: Entry, now: Timestamp) -> bool {
         let Entry { seq, lane_keys, attempted, followers, retry, .. } = entry;
         (self.position, self.loaded) = (seq, self.loaded + 1);
-        let mut names: Vec<Name> = lane_keys.into_iter().map(Name::LaneKey).collect();
+        let mut names: Vec<LaneName> = lane_keys.into_iter().map(LaneName::LaneKey).collect();
         if let Some(is_fed) = self.marked.get_mut(&seq) {
             *is_fed = true;
-            names.push(Name::follower(seq));
+            names.push(LaneName::follower(seq));
             self.lanes.join(&names, seq);
             return true;
         }
@@ -99,21 +99,21 @@ impl Scheduler {
         followers.retain(|follower| *follower > head);
         for follower in &followers {
             self.marked.insert(*follower, false);
-            self.lanes.assign(Name::follower(*follower), lane, *follower);
+            self.lanes.assign(LaneName::follower(*follower), lane, *follower);
         }
         (!followers.is_empty()).then_some(followers)
     }
 
     /// These user keys lead to one affiliate from now on: their loaded events are in one lane.
     pub fn link(&mut self, keys: &[UserKey], affiliate: AffiliateKey) {
-        let names: Vec<Name> = keys.iter().map(|key| Name::LaneKey(LaneKey::User(*key))).collect();
-        self.lanes.link(&names, Name::LaneKey(LaneKey::Affiliate(affiliate)));
+        let names: Vec<LaneName> = keys.iter().map(|key| LaneName::LaneKey(LaneKey::User(*key))).collect();
+        self.lanes.link(&names, LaneName::LaneKey(LaneKey::Affiliate(affiliate)));
     }
 
     /// Whether an event of the user with these keys is pending or in flight. It may be true for an event that has just ended, but never
     /// false for one that is pending.
     pub fn has_pending(&self, keys: &[UserKey]) -> bool {
-        keys.iter().any(|key| self.lanes.find(&Name::LaneKey(LaneKey::User(*key))).is_some())
+        keys.iter().any(|key| self.lanes.find(&LaneName::LaneKey(LaneKey::User(*key))).is_some())
     }
 
     /// The number of heads that may run at `now`; counted up to `limit`.

@@ -8,8 +8,8 @@
 //! `X-Signature` while no shared secret is configured. `X-Signature` is the HMAC-SHA1 of the body as received; for an array Segment signs
 //! the bytes of element 0 only (recorded), so both are accepted. Comparisons of secrets take constant time, against timing attacks; the
 //! public half of an API key is no secret. Where several accounts share an endpoint, [`find_authenticator`] finds the account by the API
-//! key; [`presented_api_key`] returns a key that no configured account has. Deliberately absent: protection against replays: Segment sends
-//! no timestamp for it, and deduplication makes replays harmless.
+//! key; [`presented_api_key`] returns a key that no configured account has. Deliberately absent: a check against a replay attack: Segment
+//! sends no timestamp for it, and deduplication makes a replayed request harmless.
 
 use crate::domain::ApiKey;
 use base64::Engine as _;

@@ -1,7 +1,7 @@
 //! One event of Segment: the members that this service needs, such as type, ids and traits.
 //!
 //! In: the JSON of an event. Out: its members ([`RawEvent`]), and from them an [`Event`]; or a [`Malformed`] that says what to correct and
-//! repeats no value. To accept another type, such as `track`, add it to [`Kind`]. The compiler then names the places that must handle it:
+//! repeats no value. To accept another type, such as `track`, add it to [`EventKind`]. The compiler then names the places that must handle it:
 //! the answer (`http/parse.rs`), the mapping (`mapping/mod.rs`), and the label of the metrics (`telemetry/event_type.rs`). Deliberately
 //! absent: all other members of Segment, which may hold anything or be missing.
 
@@ -13,7 +13,7 @@ use crate::domain::{AccountName, EventId, HashKey, SourceId, Timestamp, UserId, 
 
 /// The type of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum EventKind {
     /// States traits of a user.
     Identify,
     /// Requests the deletion of a user.
@@ -26,7 +26,7 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub struct Event<'a> {
     /// The type.
-    pub kind: Kind,
+    pub kind: EventKind,
     /// Segment's `messageId` of the event, by which repeats are recognised.
     pub message_id: Option<String>,
     /// The merchant's own id of the user.
@@ -159,8 +159,8 @@ impl<'a> Event<'a> {
         let Some(message_id) = &self.message_id else { return (hash.event_by_body(account, text.as_bytes()), None) };
         let id = hash.event_by_message_id(account, message_id);
         match self.kind {
-            Kind::Delete => (hash.delete_by_message_id(account, message_id, user), Some(id)),
-            Kind::Identify | Kind::Unsupported(_) => (id, None),
+            EventKind::Delete => (hash.delete_by_message_id(account, message_id, user), Some(id)),
+            EventKind::Identify | EventKind::Unsupported(_) => (id, None),
         }
     }
 
@@ -187,15 +187,15 @@ fn audience([class, key]: [Option<RawJson<'_>>; 2]) -> Option<String> {
     if is_trait { None } else { key.and_then(RawJson::as_clean_text) }
 }
 
-fn kind(value: RawJson<'_>) -> Result<Kind, Malformed> {
+fn kind(value: RawJson<'_>) -> Result<EventKind, Malformed> {
     let name = value.as_string().ok_or(Malformed::InvalidType)?;
     let name = name.trim();
     if name.eq_ignore_ascii_case("identify") {
-        Ok(Kind::Identify)
+        Ok(EventKind::Identify)
     } else if name.eq_ignore_ascii_case("delete") {
-        Ok(Kind::Delete)
+        Ok(EventKind::Delete)
     } else {
-        Ok(Kind::Unsupported(if is_plain_word(name) { name } else { "unknown" }.to_owned()))
+        Ok(EventKind::Unsupported(if is_plain_word(name) { name } else { "unknown" }.to_owned()))
     }
 }
 
@@ -226,16 +226,16 @@ mod tests {
     #[test]
     fn the_type_is_read_in_any_case_and_by_its_older_name() {
         for (event, kind) in [
-            (r#"{"type":"identify"}"#, Kind::Identify),
-            (r#"{"type":" Identify "}"#, Kind::Identify),
-            (r#"{"type":"DELETE"}"#, Kind::Delete),
-            (r#"{"action":"identify"}"#, Kind::Identify),
-            (r#"{"type":null,"action":"identify"}"#, Kind::Identify),
-            (r#"{"type":"delete","action":"identify"}"#, Kind::Delete),
-            (r#"{"type":"track","type":"identify"}"#, Kind::Identify),
-            (r#"{"type":"track"}"#, Kind::Unsupported("track".into())),
-            (r#"{"type":"peter@example.com"}"#, Kind::Unsupported("unknown".into())),
-            (r#"{"type":"a_type_longer_than_any"}"#, Kind::Unsupported("unknown".into())),
+            (r#"{"type":"identify"}"#, EventKind::Identify),
+            (r#"{"type":" Identify "}"#, EventKind::Identify),
+            (r#"{"type":"DELETE"}"#, EventKind::Delete),
+            (r#"{"action":"identify"}"#, EventKind::Identify),
+            (r#"{"type":null,"action":"identify"}"#, EventKind::Identify),
+            (r#"{"type":"delete","action":"identify"}"#, EventKind::Delete),
+            (r#"{"type":"track","type":"identify"}"#, EventKind::Identify),
+            (r#"{"type":"track"}"#, EventKind::Unsupported("track".into())),
+            (r#"{"type":"peter@example.com"}"#, EventKind::Unsupported("unknown".into())),
+            (r#"{"type":"a_type_longer_than_any"}"#, EventKind::Unsupported("unknown".into())),
         ] {
             assert_eq!(Event::parse(event).expect(event).kind, kind, "{event}");
         }

@@ -170,7 +170,7 @@ impl<'de, const N: usize> Visitor<'de> for NamedMembers<'_, N> {
         while let Some(name) = object.next_key::<RawJson<'de>>()? {
             let name = name.as_string();
             match self.0.iter().position(|wanted| Some(*wanted) == name.as_deref()) {
-                Some(place) => found[place] = Some(object.next_value()?),
+                Some(index) => found[index] = Some(object.next_value()?),
                 None => drop(object.next_value::<IgnoredAny>()?),
             }
         }

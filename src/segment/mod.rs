@@ -17,7 +17,7 @@ mod traits;
 
 pub use authenticator::{AuthError, Authenticator, PendingSignatures, find_authenticator, presented_api_key};
 pub use envelope::{Envelope, split_envelope};
-pub use event::{Event, Kind, Malformed, RawEvent};
+pub use event::{Event, EventKind, Malformed, RawEvent};
 pub use json::{JsonObject, RawJson};
 pub use text::{clean_text, split_lines, stands_for_absent};
 pub use traits::{Traits, normalize_name};

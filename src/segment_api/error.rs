@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The failure of a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SegmentError {
+pub enum SegmentApiError {
     /// The request was not sent.
     #[error("no connection to Segment")]
     Unreachable,
@@ -52,7 +52,7 @@ pub enum SegmentError {
     Unreadable,
 }
 
-impl SegmentError {
+impl SegmentApiError {
     /// The failure that this status means; none for a success.
     pub(super) fn of_status(status: u16, retry_after: Option<Duration>) -> Option<Self> {
         Some(match status {

@@ -4,7 +4,7 @@
 //! unless the URL is http (the configuration permits that to a loopback address only); no redirects; credentials are sensitive
 //! headers; an error has no URL. Deliberately absent: retries.
 
-use super::SegmentError;
+use super::SegmentApiError;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder};
@@ -30,7 +30,7 @@ pub struct HttpClientError(String);
 pub(super) struct Http(Client);
 
 /// The credentials of a request.
-pub(super) enum Credentials<'a> {
+pub(super) enum SegmentCredentials<'a> {
     Basic(&'a str, &'a SecretString),
     Bearer(&'a SecretString),
 }
@@ -71,17 +71,17 @@ impl Http {
         &self,
         method: Method,
         url: Url,
-        credentials: &Credentials<'_>,
+        credentials: &SegmentCredentials<'_>,
         content: RequestContent,
-    ) -> Result<SegmentResponse, SegmentError> {
+    ) -> Result<SegmentResponse, SegmentApiError> {
         let accepted = match &content {
             RequestContent::Accept(media_type) | RequestContent::Json(media_type, _) => media_type,
             RequestContent::None | RequestContent::Form(_) => "application/json",
         };
         let request = self.0.request(method, url).header(ACCEPT, accepted);
         let request = match credentials {
-            Credentials::Basic(user, password) => request.basic_auth(user, Some(password.expose_secret())),
-            Credentials::Bearer(token) => request.bearer_auth(token.expose_secret()),
+            SegmentCredentials::Basic(user, password) => request.basic_auth(user, Some(password.expose_secret())),
+            SegmentCredentials::Bearer(token) => request.bearer_auth(token.expose_secret()),
         };
         let request = match content {
             RequestContent::None | RequestContent::Accept(_) => request,
@@ -92,14 +92,14 @@ impl Http {
     }
 }
 
-async fn read(request: RequestBuilder) -> Result<SegmentResponse, SegmentError> {
+async fn read(request: RequestBuilder) -> Result<SegmentResponse, SegmentApiError> {
     let mut response = request.send().await.map_err(failure)?;
     let status = response.status().as_u16();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failure)? {
         if bytes.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(SegmentError::Unreadable);
+            return Err(SegmentApiError::Unreadable);
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -108,8 +108,8 @@ async fn read(request: RequestBuilder) -> Result<SegmentResponse, SegmentError> 
     Ok(SegmentResponse { status, retry_after: retry_after.map(Duration::from_secs), body })
 }
 
-fn failure(error: reqwest::Error) -> SegmentError {
+fn failure(error: reqwest::Error) -> SegmentApiError {
     let error = error.without_url();
     tracing::debug!(%error, "a call to Segment failed");
-    if error.is_connect() || error.is_builder() { SegmentError::Unreachable } else { SegmentError::Lost }
+    if error.is_connect() || error.is_builder() { SegmentApiError::Unreachable } else { SegmentApiError::Lost }
 }

@@ -16,8 +16,8 @@ mod oauth;
 mod public;
 mod source;
 
-pub use error::SegmentError;
+pub use error::SegmentApiError;
 pub use http::HttpClientError;
 pub use oauth::{App, Connected, InstallAccess, OauthApp};
-pub use public::{ApiChange, CallError, Destination, PublicApi, Source, Subscription, Webhook, Workspace};
+pub use public::{Destination, DestinationChange, PublicApi, PublicApiError, Source, Subscription, Webhook, Workspace};
 pub use source::SourceName;

@@ -6,8 +6,8 @@
 //! is not kept; creating and changing are repeated once if their answer was lost, because both are idempotent. The exchange of a code is
 //! not repeated: a code is accepted once.
 
-use super::http::{Credentials, Http, Method, RequestContent, SegmentResponse};
-use super::{HttpClientError, SegmentError, SourceName};
+use super::http::{Http, Method, RequestContent, SegmentCredentials, SegmentResponse};
+use super::{HttpClientError, SegmentApiError, SourceName};
 use crate::domain::ApiKey;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ impl OauthApp {
     }
 
     /// Exchanges an authorization code.
-    pub async fn exchange(&self, code: &str) -> Result<InstallAccess, SegmentError> {
+    pub async fn exchange(&self, code: &str) -> Result<InstallAccess, SegmentApiError> {
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "authorization_code")
             .append_pair("code", code)
@@ -91,10 +91,10 @@ impl OauthApp {
     }
 
     /// Access through an existing install.
-    pub async fn access_of(&self, install: &str) -> Result<InstallAccess, SegmentError> {
+    pub async fn access_of(&self, install: &str) -> Result<InstallAccess, SegmentApiError> {
         let is_name = install.strip_prefix("installs/").is_some_and(|id| id.bytes().all(|b| b.is_ascii_alphanumeric()));
         if !is_name {
-            return Err(SegmentError::NotFound);
+            return Err(SegmentApiError::NotFound);
         }
         let url = joined(&self.app.api_base_url, &format!("v1beta/{install}/token"));
         access(&self.http.send(Method::GET, url, &self.client(), RequestContent::None).await?)
@@ -106,20 +106,20 @@ impl OauthApp {
         access: &InstallAccess,
         source: &SourceName,
         key: &ApiKey,
-    ) -> Result<Connected, SegmentError> {
+    ) -> Result<Connected, SegmentApiError> {
         match self.create(access, source, key).await {
             Ok(()) => Ok(Connected::Created),
-            Err(SegmentError::Conflict) => self.update(access, source, key).await.map(|()| Connected::Updated),
-            Err(SegmentError::Lost | SegmentError::Failed(_)) => match self.create(access, source, key).await {
+            Err(SegmentApiError::Conflict) => self.update(access, source, key).await.map(|()| Connected::Updated),
+            Err(SegmentApiError::Lost | SegmentApiError::Failed(_)) => match self.create(access, source, key).await {
                 Ok(()) => Ok(Connected::Created),
-                Err(SegmentError::Conflict) => self.update(access, source, key).await.map(|()| Connected::Either),
+                Err(SegmentApiError::Conflict) => self.update(access, source, key).await.map(|()| Connected::Either),
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
         }
     }
 
-    async fn create(&self, access: &InstallAccess, source: &SourceName, key: &ApiKey) -> Result<(), SegmentError> {
+    async fn create(&self, access: &InstallAccess, source: &SourceName, key: &ApiKey) -> Result<(), SegmentApiError> {
         let name = format!("{source}/destinations/{}", self.slug());
         let body = json!({"destination": {
             "name": name,
@@ -131,7 +131,7 @@ impl OauthApp {
         self.call(access, Method::POST, url, body).await
     }
 
-    async fn update(&self, access: &InstallAccess, source: &SourceName, key: &ApiKey) -> Result<(), SegmentError> {
+    async fn update(&self, access: &InstallAccess, source: &SourceName, key: &ApiKey) -> Result<(), SegmentApiError> {
         let name = format!("{source}/destinations/{}", self.slug());
         let body = json!({
             "destination": {
@@ -142,19 +142,21 @@ impl OauthApp {
         });
         let url = joined(&self.app.api_base_url, &format!("v1beta/{name}"));
         match self.call(access, Method::PATCH, url.clone(), body.clone()).await {
-            Err(SegmentError::Lost | SegmentError::Failed(_)) => self.call(access, Method::PATCH, url, body).await,
+            Err(SegmentApiError::Lost | SegmentApiError::Failed(_)) => {
+                self.call(access, Method::PATCH, url, body).await
+            }
             done => done,
         }
     }
 
-    async fn call(&self, access: &InstallAccess, method: Method, url: Url, body: Value) -> Result<(), SegmentError> {
+    async fn call(&self, access: &InstallAccess, method: Method, url: Url, body: Value) -> Result<(), SegmentApiError> {
         let content = RequestContent::Json("application/json", body);
-        let answer = self.http.send(method, url, &Credentials::Bearer(&access.token), content).await?;
-        SegmentError::of_status(answer.status, answer.retry_after).map_or(Ok(()), Err)
+        let answer = self.http.send(method, url, &SegmentCredentials::Bearer(&access.token), content).await?;
+        SegmentApiError::of_status(answer.status, answer.retry_after).map_or(Ok(()), Err)
     }
 
-    fn client(&self) -> Credentials<'_> {
-        Credentials::Basic(&self.app.client_id, &self.app.client_secret)
+    fn client(&self) -> SegmentCredentials<'_> {
+        SegmentCredentials::Basic(&self.app.client_id, &self.app.client_secret)
     }
 
     /// The slug of the destination, from the scope.
@@ -171,21 +173,21 @@ fn joined(base: &Url, path: &str) -> Url {
 }
 
 /// Reads the answer to the exchange of a code, or to a request for a token of an install.
-fn access(answer: &SegmentResponse) -> Result<InstallAccess, SegmentError> {
-    let failure = SegmentError::of_status(answer.status, answer.retry_after);
-    let Some(failure) = failure else { return read_access(&answer.body).ok_or(SegmentError::Unreadable) };
+fn access(answer: &SegmentResponse) -> Result<InstallAccess, SegmentApiError> {
+    let failure = SegmentApiError::of_status(answer.status, answer.retry_after);
+    let Some(failure) = failure else { return read_access(&answer.body).ok_or(SegmentApiError::Unreadable) };
     if failure.is_transient() {
         return Err(failure);
     }
     let text = answer.body.to_string().to_lowercase();
     let says = |words: &str| text.contains(words);
     Err(match answer.body["error"].as_str() {
-        _ if says("install already exists") => SegmentError::AlreadyInstalled,
-        _ if says("missing a required parameter") => SegmentError::WrongRedirect,
-        Some("invalid_grant") => SegmentError::CodeRejected,
-        Some("invalid_client" | "unauthorized_client") => SegmentError::WrongClient,
-        Some("invalid_scope") => SegmentError::WrongScope,
-        _ if answer.status == 401 => SegmentError::WrongClient,
+        _ if says("install already exists") => SegmentApiError::AlreadyInstalled,
+        _ if says("missing a required parameter") => SegmentApiError::WrongRedirect,
+        Some("invalid_grant") => SegmentApiError::CodeRejected,
+        Some("invalid_client" | "unauthorized_client") => SegmentApiError::WrongClient,
+        Some("invalid_scope") => SegmentApiError::WrongScope,
+        _ if answer.status == 401 => SegmentApiError::WrongClient,
         _ => failure,
     })
 }
@@ -211,21 +213,21 @@ mod tests {
     #[test]
     fn a_rejected_exchange_says_why() {
         for (status, body, expected) in [
-            (400, json!({"error": "invalid_grant"}), SegmentError::CodeRejected),
+            (400, json!({"error": "invalid_grant"}), SegmentApiError::CodeRejected),
             (
                 400,
                 json!({"error": "invalid_request", "error_description": "The request is missing a required parameter"}),
-                SegmentError::WrongRedirect,
+                SegmentApiError::WrongRedirect,
             ),
-            (401, json!({"error": "invalid_client"}), SegmentError::WrongClient),
-            (401, Value::Null, SegmentError::WrongClient),
-            (400, json!({"error": "invalid_scope"}), SegmentError::WrongScope),
-            (409, json!({"error": "install already exists"}), SegmentError::AlreadyInstalled),
-            (400, json!({"error": "else"}), SegmentError::Rejected(400)),
-            (503, Value::Null, SegmentError::Failed(503)),
-            (429, Value::Null, SegmentError::TooManyCalls(None)),
-            (200, json!({"access_token": "t"}), SegmentError::Unreadable),
-            (200, Value::Null, SegmentError::Unreadable),
+            (401, json!({"error": "invalid_client"}), SegmentApiError::WrongClient),
+            (401, Value::Null, SegmentApiError::WrongClient),
+            (400, json!({"error": "invalid_scope"}), SegmentApiError::WrongScope),
+            (409, json!({"error": "install already exists"}), SegmentApiError::AlreadyInstalled),
+            (400, json!({"error": "else"}), SegmentApiError::Rejected(400)),
+            (503, Value::Null, SegmentApiError::Failed(503)),
+            (429, Value::Null, SegmentApiError::TooManyCalls(None)),
+            (200, json!({"access_token": "t"}), SegmentApiError::Unreadable),
+            (200, Value::Null, SegmentApiError::Unreadable),
         ] {
             assert_eq!(access(&answer(status, body.clone())).err(), Some(expected), "{status} {body}");
         }

@@ -5,8 +5,8 @@
 //! Deliberately absent: the plan of the changes (`cli/connect/plan.rs`), and repeating a change whose answer was lost: the next run of the
 //! command finds its effect.
 
-use super::http::{Credentials, Http, Method, RequestContent, SegmentResponse};
-use super::{HttpClientError, SegmentError};
+use super::http::{Http, Method, RequestContent, SegmentCredentials, SegmentResponse};
+use super::{HttpClientError, SegmentApiError};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -43,7 +43,7 @@ pub struct PublicApi {
 /// A call that failed, and why. The text has Segment's own message.
 #[derive(Debug, thiserror::Error)]
 #[error("{method} {path}: {why}")]
-pub struct CallError {
+pub struct PublicApiError {
     method: Method,
     path: String,
     why: String,
@@ -124,7 +124,7 @@ pub struct Subscription {
 
 /// A call that changes something about a destination, whose id is known once it is created.
 #[derive(Clone, Debug)]
-pub enum ApiChange {
+pub enum DestinationChange {
     /// Creates it.
     CreateDestination(Value),
     /// Changes it.
@@ -137,7 +137,7 @@ pub enum ApiChange {
     UpdateSubscription(String, Value),
 }
 
-impl ApiChange {
+impl DestinationChange {
     /// The method, the path below the base URL, and the body.
     fn request(&self, id: &str) -> (Method, String, &Value) {
         match self {
@@ -170,18 +170,18 @@ impl PublicApi {
     }
 
     /// The workspace of the token.
-    pub async fn workspace(&self) -> Result<Workspace, CallError> {
+    pub async fn workspace(&self) -> Result<Workspace, PublicApiError> {
         let body = self.call(Method::GET, "", &Value::Null).await?;
         read(&body, "workspace").map_err(|why| failed(&Method::GET, "", why))
     }
 
     /// All sources.
-    pub async fn sources(&self) -> Result<Vec<Source>, CallError> {
+    pub async fn sources(&self) -> Result<Vec<Source>, PublicApiError> {
         self.list("sources", "sources").await
     }
 
     /// *Webhooks (Actions)* in the catalog.
-    pub async fn webhook(&self) -> Result<Webhook, CallError> {
+    pub async fn webhook(&self) -> Result<Webhook, PublicApiError> {
         const PATH: &str = "catalog/destinations";
         let catalog: Vec<Value> = self.list(PATH, "destinationsCatalog").await?;
         let lacks = |what: &str| failed(&Method::GET, PATH, format!("the catalog has no {what}"));
@@ -193,17 +193,17 @@ impl PublicApi {
     }
 
     /// All destinations.
-    pub async fn destinations(&self) -> Result<Vec<Destination>, CallError> {
+    pub async fn destinations(&self) -> Result<Vec<Destination>, PublicApiError> {
         self.list("destinations", "destinations").await
     }
 
     /// The subscriptions of a destination.
-    pub async fn subscriptions(&self, destination: &str) -> Result<Vec<Subscription>, CallError> {
+    pub async fn subscriptions(&self, destination: &str) -> Result<Vec<Subscription>, PublicApiError> {
         self.list(&format!("destinations/{destination}/subscriptions"), "subscriptions").await
     }
 
     /// Segment's own delivery metrics of a destination: names and totals.
-    pub async fn delivery_metrics(&self, destination: &Destination) -> Result<Vec<(String, u64)>, CallError> {
+    pub async fn delivery_metrics(&self, destination: &Destination) -> Result<Vec<(String, u64)>, PublicApiError> {
         let path = format!("destinations/{}/delivery-metrics?sourceId={}", destination.id, destination.source_id);
         let body = self.call(Method::GET, &path, &Value::Null).await?;
         let metrics = body.pointer("/data/deliveryMetricsSummary/metrics").and_then(Value::as_array);
@@ -212,7 +212,7 @@ impl PublicApi {
     }
 
     /// Makes a change of the destination `id`. Returns the id of what was created or changed; empty after a deletion.
-    pub async fn make(&self, change: &ApiChange, id: &str) -> Result<String, CallError> {
+    pub async fn make(&self, change: &DestinationChange, id: &str) -> Result<String, PublicApiError> {
         let (method, path, body) = change.request(id);
         let body = self.call(method, &path, body).await?;
         let made = ["destination", "subscription"].iter().find_map(|name| body["data"][name]["id"].as_str());
@@ -220,7 +220,7 @@ impl PublicApi {
     }
 
     /// Every entry of a list, page by page.
-    async fn list<T: DeserializeOwned>(&self, path: &str, name: &str) -> Result<Vec<T>, CallError> {
+    async fn list<T: DeserializeOwned>(&self, path: &str, name: &str) -> Result<Vec<T>, PublicApiError> {
         let (mut entries, mut cursor) = (Vec::new(), None::<String>);
         for _ in 0..MAX_PAGES {
             let query = cursor.as_ref().map(|cursor| format!("&pagination.cursor={}", encoded(cursor)));
@@ -237,7 +237,7 @@ impl PublicApi {
     }
 
     /// Makes a call, and repeats it while Segment answers 429. `body` is `null` if there is none.
-    async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value, CallError> {
+    async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value, PublicApiError> {
         let media_type = if path.contains("/subscriptions") { ALPHA } else { MEDIA_TYPE };
         let url = self.base_url.join(path).map_err(|error| failed(&method, path, error.to_string()))?;
         for number in 1.. {
@@ -246,11 +246,12 @@ impl PublicApi {
             } else {
                 RequestContent::Json(media_type, body.clone())
             };
-            let sent = self.http.send(method.clone(), url.clone(), &Credentials::Bearer(&self.token), content).await;
+            let sent =
+                self.http.send(method.clone(), url.clone(), &SegmentCredentials::Bearer(&self.token), content).await;
             let answer = sent.map_err(|error| failed(&method, path, error.to_string()))?;
-            match SegmentError::of_status(answer.status, answer.retry_after) {
+            match SegmentApiError::of_status(answer.status, answer.retry_after) {
                 None => return Ok(answer.body),
-                Some(SegmentError::TooManyCalls(wait)) if number < MAX_TRIES => {
+                Some(SegmentApiError::TooManyCalls(wait)) if number < MAX_TRIES => {
                     let wait = wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
                     tracing::info!("Segment limits the rate of calls: waiting {} s", wait.as_secs());
                     tokio::time::sleep(wait).await;
@@ -263,20 +264,20 @@ impl PublicApi {
 }
 
 /// Segment's message about a failure.
-fn failure_text(answer: &SegmentResponse, error: &SegmentError) -> String {
+fn failure_text(answer: &SegmentResponse, error: &SegmentApiError) -> String {
     let messages = answer.body["errors"].as_array().into_iter().flatten().filter_map(|error| error["message"].as_str());
     let messages = messages.collect::<Vec<_>>().join("; ");
     let hint = match error {
-        SegmentError::Unauthorized => ": SEGMENT_PUBLIC_API_TOKEN is not a token of this region's Public API",
-        SegmentError::Forbidden => ": the token needs the role Workspace Owner",
+        SegmentApiError::Unauthorized => ": SEGMENT_PUBLIC_API_TOKEN is not a token of this region's Public API",
+        SegmentApiError::Forbidden => ": the token needs the role Workspace Owner",
         _ => "",
     };
     if messages.is_empty() { format!("{error}{hint}") } else { format!("{error}{hint} ({messages})") }
 }
 
-fn failed(method: &Method, path: &str, why: String) -> CallError {
+fn failed(method: &Method, path: &str, why: String) -> PublicApiError {
     let path = path.split('?').next().unwrap_or_default();
-    CallError { method: method.clone(), path: format!("/{path}"), why }
+    PublicApiError { method: method.clone(), path: format!("/{path}"), why }
 }
 
 /// The member `name` of the data of an answer.

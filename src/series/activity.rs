@@ -110,12 +110,12 @@ fn seconds(latencies: &Latencies, share: f64) -> Option<f64> {
 
 /// The reasons that occurred within the day, the most frequent one first.
 fn reasons<'a>(all: impl Iterator<Item = &'a str>, hour: &[u64], day: &[u64]) -> Vec<ReasonCount> {
-    let count = |counts: &[u64], place: usize| counts.get(place).copied().unwrap_or(0);
-    let counted = all.enumerate().map(|(place, reason)| ReasonCount {
+    let count = |counts: &[u64], index: usize| counts.get(index).copied().unwrap_or(0);
+    let counted = all.enumerate().map(|(index, reason)| ReasonCount {
         reason: reason.to_owned(),
         text: reason_in_words(reason),
-        hour: count(hour, place),
-        day: count(day, place),
+        hour: count(hour, index),
+        day: count(day, index),
     });
     let mut occurred: Vec<ReasonCount> = counted.filter(|counted| counted.hour.max(counted.day) > 0).collect();
     occurred.sort_by_key(|counted| std::cmp::Reverse((counted.day, counted.hour)));

@@ -101,7 +101,7 @@ mod tests {
             ("after an interruption of the fall the window counts", &[900, 800, 700, 700, 690], (Some(11), Some(65))),
         ] {
             let mut backlog = BacklogSamples::default();
-            (0..).zip(pending).for_each(|(place, pending)| backlog.record(Timestamp(place * 5_000), *pending));
+            (0..).zip(pending).for_each(|(index, pending)| backlog.record(Timestamp(index * 5_000), *pending));
             assert_eq!(seconds(estimate(&backlog)), expected, "{name}");
         }
     }

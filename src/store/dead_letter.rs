@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 /// One failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Attempt {
+pub struct FailedAttempt {
     /// When it failed.
     #[schema(value_type = i64)]
     pub at: Timestamp,
@@ -20,7 +20,7 @@ pub struct Attempt {
 
 /// A filter of dead letters; all its conditions must hold. Without conditions, every dead letter matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct DeadLetterFilter {
     /// Of this account.
     pub account: Option<String>,
     /// With this reason's short word.
@@ -54,7 +54,7 @@ pub struct DeadLetter {
     pub erased: bool,
     /// The last attempts, the latest last. Empty on a page.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<Attempt>,
+    pub history: Vec<FailedAttempt>,
     /// The event. Personal data; never on a page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,

@@ -2,7 +2,7 @@
 //!
 //! In: keys of the user, and the findings of an engine for each key and in each portion of the log. Out: keys, affiliates and rows to
 //! erase. A search follows a key to the keys beside it, up to [`MAX_KEYS`] in all. There are two searches. A delete event searches by index
-//! only ([`Reached`]). An operator's erasure ([`ForgetSearch`]) also reads the narrow rows of the log, and begins again while they lead to
+//! only ([`ReachedKeys`]). An operator's erasure ([`ForgetSearch`]) also reads the narrow rows of the log, and begins again while they lead to
 //! new keys. Deliberately absent: bodies, which are not read.
 
 use super::user_keys;
@@ -20,12 +20,12 @@ pub const MAX_SCANS: u32 = 4;
 
 /// The keys that were reached from a user, each of which is examined once.
 #[derive(Clone, Debug, Default)]
-pub struct Reached {
+pub struct ReachedKeys {
     keys: Vec<UserKeyHash>,
     looked_at: usize,
 }
 
-impl Reached {
+impl ReachedKeys {
     /// The keys to begin with, however many.
     pub fn from(keys: Vec<UserKeyHash>) -> Self {
         Self { keys, looked_at: 0 }
@@ -58,7 +58,7 @@ impl Reached {
 /// [`ForgetSearch::restart`] until [`ForgetSearch::is_complete`].
 #[derive(Clone, Debug, Default)]
 pub struct ForgetSearch {
-    reached: Reached,
+    reached: ReachedKeys,
     /// The number of known keys when the reading of the log began.
     known_at_start: usize,
     affiliates: BTreeSet<i64>,
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn every_key_is_looked_at_once_up_to_the_bound() {
-        let mut reached = Reached::from(vec![hash(1)]);
+        let mut reached = ReachedKeys::from(vec![hash(1)]);
         assert_eq!(reached.take_new(), [hash(1)]);
         reached.add([hash(1), hash(2), hash(2)]);
         assert_eq!((reached.take_new(), reached.take_new()), (vec![hash(2)], vec![]));

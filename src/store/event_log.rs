@@ -1,7 +1,7 @@
 //! The types of the [`EventLog`](super::EventLog): events to append, events that were begun, and settlements.
 
-use super::{Attempt, TraitsChange, TraitsLimits};
-use crate::delivery::{Known, Memory, OutcomeCode, Progress};
+use super::{FailedAttempt, TraitsChange, TraitsLimits};
+use crate::delivery::{AffiliateRecord, Memory, OutcomeCode, Progress};
 use crate::domain::{
     AccountName, AffiliateCode, AffiliateId, EventId, HashKey, Seq, SourceId, Timestamp, User, UserKey,
 };
@@ -160,7 +160,7 @@ pub struct AffiliateChanges {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remember {
     /// The affiliate.
-    pub known: Known,
+    pub known: AffiliateRecord,
     /// The user keys. An affiliate has one e-mail, so the key of an earlier e-mail no longer leads to it.
     pub user_keys: Vec<UserKey>,
 }
@@ -186,7 +186,7 @@ pub enum Settlement {
         /// How long it has been failing when this wait is over, counted as [`Begun::failing_for`].
         failing_for: Duration,
         /// The reason of this failure.
-        attempt: Attempt,
+        attempt: FailedAttempt,
     },
     /// The attempt panicked, and is retried from the progress that was saved last. The call that it was about to make may have had its
     /// effect. Followers stay marked as begun with the head.
@@ -198,7 +198,7 @@ pub enum Settlement {
         /// As in [`Settlement::Retry`].
         failing_for: Duration,
         /// The reason of this failure.
-        attempt: Attempt,
+        attempt: FailedAttempt,
     },
     /// The event is handed back for a reason outside of it: it is pending as before, with this progress. Followers stay marked as begun
     /// with the head if the progress is of several coalesced events.
@@ -220,7 +220,7 @@ pub enum Settlement {
 /// An affiliate whose e-mail address could not be changed, because another affiliate has the new one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EmailConflict {
-    /// Its place in the list of [`Maintenance::email_conflicts`](super::Maintenance::email_conflicts).
+    /// Its position in the list: the next page begins after the last one (`after`).
     pub place: i64,
     /// Its account.
     pub account: String,

@@ -4,7 +4,9 @@
 //! personal data (a user is shown as keyed hashes); the cost of a page does not depend on the size of the store. Deliberately absent:
 //! bodies, which only a dead letter shows.
 
-use super::{DeadLetterPage, EventFilter, EventPage, Filter, LedgerStatus, Lookup, LookupQuery, StoreError};
+use super::{
+    DeadLetterFilter, DeadLetterPage, EventFilter, EventPage, LedgerStatus, LookupPage, LookupQuery, StoreError,
+};
 use crate::domain::{AccountName, EventId, Timestamp, UserKey};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -27,7 +29,7 @@ pub trait Inspection: Send + Sync {
     /// [`DeadLetterPage::next`] is the `before` of the next page, until there is none.
     async fn newest_dead_letters(
         &self,
-        filter: &Filter,
+        filter: &DeadLetterFilter,
         before: i64,
         limit: usize,
     ) -> Result<DeadLetterPage, StoreError>;
@@ -42,7 +44,7 @@ pub trait Inspection: Send + Sync {
 
     /// The data of a user, or of single events. It searches by index, and reads of the log only the blocks that may hold an event of the
     /// user (see `user_key_filter`) and the events of the last seconds. It runs beside all other work.
-    async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError>;
+    async fn lookup(&self, query: &LookupQuery) -> Result<LookupPage, StoreError>;
 }
 
 /// A filter of pending events; all its conditions must hold.

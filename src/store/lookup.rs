@@ -6,7 +6,7 @@
 
 use super::erasure::UserKeyHash;
 use super::{EventRecord, FoundTraits};
-use crate::delivery::{Known, Origin};
+use crate::delivery::{AffiliateRecord, Origin};
 use crate::domain::{AccountName, AffiliateCode, AffiliateId, EventId, HashKey, Timestamp, UserKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -47,7 +47,7 @@ impl LookupQuery {
 
 /// The result of a lookup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Lookup {
+pub struct LookupPage {
     /// The affiliates that the user keys lead to.
     pub affiliates: Vec<FoundAffiliate>,
     /// The remembered traits of the user, while no affiliate is created.
@@ -62,11 +62,11 @@ pub struct Lookup {
     pub next: Option<i64>,
 }
 
-impl Lookup {
+impl LookupPage {
     /// Adds a row of remembered traits. `rows`: the keys of the rows that were added before.
     pub(super) fn add_traits(&mut self, row: UserKeyHash, found: FoundTraits, rows: &mut Vec<UserKeyHash>) {
-        if let Some(place) = rows.iter().position(|before| *before == row) {
-            self.remembered[place].found_by.extend(found.found_by);
+        if let Some(index) = rows.iter().position(|before| *before == row) {
+            self.remembered[index].found_by.extend(found.found_by);
         } else {
             rows.push(row);
             self.remembered.push(found);
@@ -142,7 +142,7 @@ pub struct SentAttribute {
 
 impl FoundAffiliate {
     /// An affiliate that was found, with the numbers of user keys that lead to it.
-    pub fn new(known: &Known, found_by: Vec<FoundBy>, user_ids: u64, emails: u64) -> Self {
+    pub fn new(known: &AffiliateRecord, found_by: Vec<FoundBy>, user_ids: u64, emails: u64) -> Self {
         let sent = known.sent.moments().map(|(attribute, at)| SentAttribute { attribute: attribute.to_owned(), at });
         Self {
             code: known.code.clone(),

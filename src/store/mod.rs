@@ -51,12 +51,12 @@ mod body;
 mod dead_letter;
 mod erasure;
 mod event_log;
+mod failure_log_throttle;
 mod history;
 mod in_flight;
 mod inspection;
 mod ledger;
 mod ledger_status;
-mod log_limit;
 mod lookup;
 mod measured;
 mod ownership;
@@ -70,7 +70,9 @@ pub mod transfer;
 mod user_key_filter;
 mod user_keys;
 
-pub use dead_letter::{Attempt, DeadLetter, DeadLetterPage, Filter, Forgotten, MovedDeadLetter, Replay, ReplayResult};
+pub use dead_letter::{
+    DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, Forgotten, MovedDeadLetter, Replay, ReplayResult,
+};
 pub use event_log::{
     AffiliateChanges, Appended, Begun, EmailConflict, Follower, KnownUsersOnly, NewEvent, Remember, Retention,
     Settlement, StoreError, StoreStatus,
@@ -78,17 +80,17 @@ pub use event_log::{
 pub use inspection::{BacklogFilter, BacklogPage, EventRecord, EventState, Inspection, PendingEvent};
 pub use ledger::{AnsweredEvent, LedgerBuffer};
 pub use ledger_status::{EventFilter, EventPage, LedgerStatus};
-pub use lookup::{FoundAffiliate, FoundBy, Lookup, LookupQuery, SentAttribute};
+pub use lookup::{FoundAffiliate, FoundBy, LookupPage, LookupQuery, SentAttribute};
 pub use measured::{Commit, CommitObserver, Measured, OnCommit};
-pub use ownership::{Change, DoneElsewhere, Lease, Ownership, Term};
+pub use ownership::{DoneElsewhere, Hint, Lease, Ownership, Term};
 pub use postgres::{
     DatabaseState, DatabaseTables, PostgresOpenError, PostgresSource, PostgresStore, PostgresTarget, PostgresUrl,
     PostgresUrlError,
 };
 pub use remembered::{FoundTraits, KeptTraits, TraitsChange, TraitsLimits, TraitsSize};
-pub use sqlite::{Copied, CopyError, SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget, back_up, restore};
+pub use sqlite::{CopyError, FinishedCopy, SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget, back_up, restore};
 
-use crate::delivery::{Progress, Recalled};
+use crate::delivery::{Progress, RecalledAffiliate};
 use crate::domain::{AccountName, AffiliateCode, HashKey, SealedApiKey, Seq, Timestamp, UserKey};
 use crate::scheduling::{Entry, Unit};
 use async_trait::async_trait;
@@ -96,7 +98,7 @@ use std::collections::BTreeMap;
 
 /// Limits of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct StoreLimits {
     /// The most pending events of one account.
     pub max_backlog: u64,
     /// The memory for the deduplication index of the SQLite engine, in bytes. It is a target: compaction moves the oldest ids to the disk,
@@ -104,7 +106,7 @@ pub struct Limits {
     pub deduplication_memory: usize,
 }
 
-impl Default for Limits {
+impl Default for StoreLimits {
     fn default() -> Self {
         Self { max_backlog: 1_000_000, deduplication_memory: 64 * 1024 * 1024 }
     }
@@ -135,7 +137,7 @@ pub trait EventLog: Send + Sync {
         account: &AccountName,
         code: &AffiliateCode,
         keys: &[UserKey],
-    ) -> Result<Option<Recalled>, StoreError>;
+    ) -> Result<Option<RecalledAffiliate>, StoreError>;
 
     /// Releases events: they are no longer in flight, and pending as before. No I/O.
     fn release(&self, seqs: &[Seq]);
@@ -191,7 +193,12 @@ pub trait AffiliateIndex: Send + Sync {
 pub trait DeadLetters: Send + Sync {
     /// Dead letters that match `filter`, with an id above `after`: up to `limit` (at least one), or fewer if few match. The next page
     /// begins at [`DeadLetterPage::next`], until there is none.
-    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, StoreError>;
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        after: i64,
+        limit: usize,
+    ) -> Result<DeadLetterPage, StoreError>;
 
     /// One dead letter, with its history and its body.
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError>;

@@ -44,7 +44,7 @@ pub trait Ownership: Send + Sync {
     }
 
     /// Returns when there is a reason to act before the next renewal is due. These hints may be lost.
-    async fn changed(&self) -> Change {
+    async fn changed(&self) -> Hint {
         std::future::pending().await
     }
 
@@ -63,7 +63,7 @@ pub trait Ownership: Send + Sync {
 
 /// A hint about a change by another process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum Hint {
     /// It appended events to these accounts, which this process owns.
     Appended(Vec<AccountName>),
     /// It gave up an account or asks for one; or the last clone of an ending lease was dropped here. A renewal is useful now.

@@ -3,7 +3,7 @@
 //! In: the changes of each commit, and its failure. Out: the counts as of the last commit. Invariants: a commit costs nothing for
 //! accounts that it did not change; a lasting failure is logged when it begins, once a minute, and when it is over.
 
-use super::log_limit::LogLimit;
+use super::failure_log_throttle::FailureLogThrottle;
 use super::{CommitObserver, StoreError, StoreStatus};
 use crate::domain::AccountName;
 use parking_lot::{Mutex, MutexGuard};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub struct Published {
     counts: Mutex<Counts>,
-    failures: Mutex<LogLimit>,
+    failures: Mutex<FailureLogThrottle>,
     /// Receives every commit.
     pub observer: CommitObserver,
 }

@@ -11,7 +11,7 @@ use super::{EventStatus, EventType};
 use crate::delivery::{Call, OutcomeCode};
 use crate::domain::Field;
 use crate::domain::words;
-use crate::scheduling::{Cause, HealthState, Probe};
+use crate::scheduling::{BreakerState, Cause, Probe};
 use crate::segment::AuthError;
 use prometheus_client::encoding::EncodeLabelSet;
 use std::borrow::Cow;
@@ -127,7 +127,7 @@ words! {
 
 words! {
     /// The state of a circuit breaker, or that the account is halted.
-    BreakerState {
+    BreakerStateLabel {
         Closed = "closed",
         Open = "open",
         HalfOpen = "half_open",
@@ -145,13 +145,13 @@ impl From<&Probe> for ProbeResult {
     }
 }
 
-impl From<HealthState> for BreakerState {
-    fn from(state: HealthState) -> Self {
+impl From<BreakerState> for BreakerStateLabel {
+    fn from(state: BreakerState) -> Self {
         match state {
-            HealthState::Closed => Self::Closed,
-            HealthState::Open { .. } => Self::Open,
-            HealthState::HalfOpen => Self::HalfOpen,
-            HealthState::Halted { .. } => Self::Halted,
+            BreakerState::Closed => Self::Closed,
+            BreakerState::Open { .. } => Self::Open,
+            BreakerState::HalfOpen => Self::HalfOpen,
+            BreakerState::Halted { .. } => Self::Halted,
         }
     }
 }

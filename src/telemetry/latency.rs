@@ -108,8 +108,8 @@ mod tests {
             }
             let latencies = counters.read();
             assert_eq!(latencies.count(), millis.len() as u64);
-            for (share, place) in [(0.5, millis.len().div_ceil(2)), (0.99, (millis.len() * 99).div_ceil(100))] {
-                let exact = Duration::from_millis(millis[place - 1]).as_secs_f64();
+            for (share, index) in [(0.5, millis.len().div_ceil(2)), (0.99, (millis.len() * 99).div_ceil(100))] {
+                let exact = Duration::from_millis(millis[index - 1]).as_secs_f64();
                 let estimate = latencies.quantile(share).expect("a quantile").as_secs_f64();
                 assert!((exact / 1.25..=exact * 1.25).contains(&estimate), "{name} {share}: {estimate} for {exact}");
             }

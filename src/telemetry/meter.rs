@@ -10,7 +10,7 @@ use super::labels::{
 };
 use super::latency::LatencyCounters;
 use super::{EventStatus, EventType, RefusalReason, Totals};
-use crate::delivery::{Action, Call, Outcome, OutcomeCode, Remark, Reply};
+use crate::delivery::{Action, Call, OutcomeCode, Remark, Reply, Success};
 use crate::scheduling::{Cause, Probe};
 use crate::segment::AuthError;
 use prometheus_client::metrics::counter::Counter;
@@ -134,14 +134,14 @@ impl Meter {
     }
 
     /// Counts one delivery of `events` events, of which a delete cancelled the first `cancelled`.
-    pub fn delivered(&self, outcome: &Outcome, events: usize, cancelled: usize) {
+    pub fn delivered(&self, outcome: &Success, events: usize, cancelled: usize) {
         let families = &self.0.families;
         match outcome {
-            Outcome::Ignored(_) => {
+            Success::Ignored(_) => {
                 self.settled(SettledAs::Ignored, events);
                 self.events_ignored(OutcomeCode::from(outcome), events - cancelled);
             }
-            Outcome::Delivered { action, remarks, .. } => {
+            Success::Delivered { action, remarks, .. } => {
                 self.settled(SettledAs::Delivered, events - cancelled);
                 self.settled(SettledAs::Ignored, cancelled);
                 families.deliveries.get_or_create(&self.action(action.as_str())).inc();

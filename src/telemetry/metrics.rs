@@ -6,15 +6,15 @@
 use super::definitions::Families;
 use super::exposition::ExpositionFormat;
 use super::labels::{
-    self, ARRIVED, AUTH_ERRORS, AccountLabel, AccountLabels, BreakerState, DeadLetterLabels, NO_ACCOUNT, Operation,
-    OperationLabels, ReasonLabels, ReloadLabels, ReloadResult, StateLabels, StatusLabels,
+    self, ARRIVED, AUTH_ERRORS, AccountLabel, AccountLabels, BreakerStateLabel, DeadLetterLabels, NO_ACCOUNT,
+    Operation, OperationLabels, ReasonLabels, ReloadLabels, ReloadResult, StateLabels, StatusLabels,
 };
 use super::meter::Meter;
 use super::meters::Meters;
 use super::{EventStatus, Totals, process};
 use crate::delivery::OutcomeCode;
 use crate::domain::AccountName;
-use crate::scheduling::HealthState;
+use crate::scheduling::BreakerState;
 use crate::segment::AuthError;
 use parking_lot::Mutex;
 use prometheus_client::encoding::text;
@@ -59,7 +59,7 @@ pub struct ObservedAccount {
     /// Whether this process delivers for it.
     pub is_owner: bool,
     /// The state of the circuit breaker, or that the account is halted.
-    pub state: HealthState,
+    pub state: BreakerState,
     /// The most requests to Refersion in flight.
     pub concurrency_limit: usize,
     /// The number of requests in flight.
@@ -97,8 +97,8 @@ struct Gauges {
     concurrency_limit: usize,
     in_flight: usize,
     owned: u64,
-    /// The number of accounts in each [`BreakerState`].
-    states: [i64; BreakerState::ALL.len()],
+    /// The number of accounts in each [`BreakerStateLabel`].
+    states: [i64; BreakerStateLabel::ALL.len()],
 }
 
 impl Default for Metrics {
@@ -215,7 +215,7 @@ impl Metrics {
             families.upstream_concurrency_limit.get_or_create(&account).set(count(gauges.concurrency_limit as u64));
             families.upstream_requests_in_flight.get_or_create(&account).set(count(gauges.in_flight as u64));
             families.accounts_owned.get_or_create(&account).set(count(gauges.owned));
-            for (state, accounts) in BreakerState::ALL.iter().zip(gauges.states) {
+            for (state, accounts) in BreakerStateLabel::ALL.iter().zip(gauges.states) {
                 let labels = StateLabels { account: label.clone(), state: state.as_str() };
                 families.circuit_breaker_state.get_or_create(&labels).set(accounts);
             }
@@ -288,7 +288,7 @@ impl Gauges {
         self.concurrency_limit += account.concurrency_limit;
         self.in_flight += account.in_flight;
         self.owned += u64::from(account.is_owner);
-        self.states[BreakerState::from(account.state) as usize] += 1;
+        self.states[BreakerStateLabel::from(account.state) as usize] += 1;
     }
 }
 
@@ -314,7 +314,7 @@ mod tests {
         let before = series(&metrics, &Observed { store: Some(ObservedStore::default()), ..Observed::default() });
         let names = (0..1_000).map(|n| format!("key-{n:016}"));
         let state =
-            ObservedAccount { is_owner: true, state: HealthState::HalfOpen, concurrency_limit: 2, in_flight: 1 };
+            ObservedAccount { is_owner: true, state: BreakerState::HalfOpen, concurrency_limit: 2, in_flight: 1 };
         let store = ObservedStore {
             oldest_pending: names.clone().zip((0..1_000).map(Duration::from_secs)).collect(),
             dead_letters: names.clone().map(|name| ((name, "refused".to_owned()), 2)).collect(),

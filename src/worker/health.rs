@@ -6,11 +6,11 @@
 
 use super::Worker;
 use super::run_loop::STORE_PAUSE;
-use crate::account_signals::EventOutcome;
+use crate::account_signals::WaitResult;
 use crate::delivery::Reply;
 use crate::domain::{ApiKey, Seq};
 use crate::refersion::{ApiKeyVerification, Client, ClientBuildError};
-use crate::scheduling::{AccountHealth, Cause, HealthSnapshot, HealthState, Permit, Probe, SavedHealth, Transition};
+use crate::scheduling::{AccountHealth, BreakerState, Cause, HealthSnapshot, Permit, Probe, SavedHealth, Transition};
 use crate::store::{Lease, StoreError};
 use std::time::Instant;
 
@@ -110,8 +110,8 @@ impl Worker {
         }
         self.publish_health();
         match transition {
-            Transition::Opened { .. } => self.0.signals.send_to_all(&EventOutcome::Deferred),
-            Transition::Halted { .. } => self.0.signals.send_to_all(&EventOutcome::AccountHalted),
+            Transition::Opened { .. } => self.0.signals.send_to_all(&WaitResult::Deferred),
+            Transition::Halted { .. } => self.0.signals.send_to_all(&WaitResult::AccountHalted),
             Transition::HalfOpened | Transition::Closed | Transition::Resumed => {}
         }
         self.0.changed.notify_one();
@@ -148,7 +148,7 @@ impl Worker {
         };
         self.publish_health();
         let state = self.health().snapshot().state;
-        if state != HealthState::Closed {
+        if state != BreakerState::Closed {
             tracing::warn!(%account, ?state, "the account was paused or halted before, and still is");
         }
     }

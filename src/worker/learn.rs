@@ -12,7 +12,7 @@ use crate::account_signals::{AffiliateLearning, LearningError, LearningStatus};
 use crate::delivery::{Learn, ListPage, ListProgress, ListReply};
 use crate::domain::{AffiliateKey, Timestamp, UserKey};
 use crate::refersion::SendGuard;
-use crate::scheduling::{BackgroundThrottle, Backoff, HealthState, NoPermit, Permit};
+use crate::scheduling::{BackgroundThrottle, Backoff, BreakerState, NoPermit, Permit};
 use crate::store::{Lease, Remember, StoreError, affiliate_list};
 use async_trait::async_trait;
 use std::sync::Weak;
@@ -112,7 +112,7 @@ impl Worker {
     pub async fn start_learning(&self) -> Result<(), LearningError> {
         let account = &self.0.settings.account;
         let lease = self.0.store.lease(account).filter(|_| !self.is_leaving()).ok_or(LearningError::NotOwner)?;
-        if self.health().snapshot().state != HealthState::Closed {
+        if self.health().snapshot().state != BreakerState::Closed {
             return Err(LearningError::Paused);
         }
         let progress = self.saved_progress().await?;
@@ -150,7 +150,7 @@ impl Worker {
 
     /// Whether pages are left to read now, so that the run loop continues without events.
     pub(super) fn is_learning(&self) -> bool {
-        let is_closed = self.health().snapshot().state == HealthState::Closed;
+        let is_closed = self.health().snapshot().state == BreakerState::Closed;
         is_closed && self.0.learning.lock().is_due(self.delivery().learn, self.now())
     }
 
@@ -162,7 +162,7 @@ impl Worker {
             return NextPage::None;
         }
         let health = self.health().snapshot();
-        if health.state != HealthState::Closed {
+        if health.state != BreakerState::Closed {
             if std::mem::take(&mut learning.is_requested) {
                 learning.failure = Some(LearningError::Paused.to_string());
             }

@@ -26,7 +26,7 @@ use crate::delivery::{Learn, Policy};
 use crate::domain::{AccountName, SealKey, Timestamp};
 use crate::mapping::Rules;
 use crate::refersion::Client;
-use crate::scheduling::{AccountHealth, HealthLimits, Learned, SavedHealth};
+use crate::scheduling::{AccountHealth, HealthLimits, LearnedLimits, SavedHealth};
 use crate::store::{Lease, Store};
 use crate::telemetry::Meter;
 use arc_swap::ArcSwap;
@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The context of a worker.
-pub struct Settings {
+pub struct WorkerContext {
     /// The account's name.
     pub account: AccountName,
     /// The client of Refersion's API.
@@ -91,7 +91,7 @@ pub struct Worker(Arc<WorkerInner>);
 
 /// The state that the run loop and its deliveries share.
 struct WorkerInner {
-    settings: Settings,
+    settings: WorkerContext,
     runtime: Runtime,
     store: Arc<dyn Store>,
     signals: AccountSignals,
@@ -127,13 +127,13 @@ enum RunState {
 impl Worker {
     /// A worker of `store`'s events, idle until [`Worker::wake`].
     pub fn new(
-        settings: Settings,
+        settings: WorkerContext,
         runtime: Runtime,
         store: Arc<dyn Store>,
         signals: AccountSignals,
         clock: Clock,
     ) -> Self {
-        let health = AccountHealth::new(settings.delivery.load().limits, Learned::default());
+        let health = AccountHealth::new(settings.delivery.load().limits, LearnedLimits::default());
         signals.publish(health.snapshot());
         let worker = Self(Arc::new(WorkerInner {
             settings,

@@ -6,7 +6,7 @@
 //! absent: how pieces are merged ([`crate::mapping::RememberedTraits`]).
 
 use super::{DeliverySettings, Worker};
-use crate::delivery::{Ignored, OnStale, Outcome, PermanentFailure, SealedTraits, Step};
+use crate::delivery::{Ignored, OnStale, PermanentFailure, SealedTraits, Step, Success};
 use crate::domain::{AccountName, SealNonce, Timestamp, UserKey, open_sealed_bytes};
 use crate::mapping::{Identify, Intent, MappingError, Pieces, Reason, RememberedTraits};
 use crate::store::{Begun, KeptTraits, TraitsChange};
@@ -83,7 +83,7 @@ impl UserTraits {
             Some(step) if self.adds && lacks_something(&step) => match self.keep(worker) {
                 Some(kept) => {
                     let (lacks, until) = (self.traits.lacks(&self.settings.rules), kept.expires_at);
-                    let remembered = Outcome::Ignored(Ignored::Remembered { lacks, until });
+                    let remembered = Success::Ignored(Ignored::Remembered { lacks, until });
                     (Some(Step::Done(remembered)), Some(TraitsChange::Keep(kept)))
                 }
                 None => (Some(step), None),
@@ -114,7 +114,7 @@ impl UserTraits {
 /// Whether the event creates no affiliate because of a field that a later event may have.
 fn lacks_something(end: &Step) -> bool {
     match end {
-        Step::Done(Outcome::Ignored(Ignored::Mapping(reason))) => {
+        Step::Done(Success::Ignored(Ignored::Mapping(reason))) => {
             matches!(reason, Reason::CreateIf { .. } | Reason::UnknownUser | Reason::Audience { .. })
         }
         Step::Dead(PermanentFailure::Unmappable(error)) => {
@@ -127,8 +127,8 @@ fn lacks_something(end: &Step) -> bool {
 /// Whether the event has found an affiliate, so the remembered traits were used, or never will be.
 fn is_affiliate(end: &Step) -> bool {
     match end {
-        Step::Done(Outcome::Delivered { .. }) => true,
-        Step::Done(Outcome::Ignored(ignored)) => {
+        Step::Done(Success::Delivered { .. }) => true,
+        Step::Done(Success::Ignored(ignored)) => {
             matches!(ignored, Ignored::ExistedBefore(_) | Ignored::LeftAlone { .. } | Ignored::Stale(_))
         }
         _ => false,

@@ -19,7 +19,7 @@ use crate::domain::{AffiliateCode, AffiliateKey, Seq, Timestamp, UserKey};
 use crate::failpoint;
 use crate::mapping::{self, Identify, Intent};
 use crate::scheduling::{End, Unit};
-use crate::segment::{Event, Kind};
+use crate::segment::{Event, EventKind};
 use crate::store::{AffiliateChanges, Begun, KeptTraits, StoreError, TraitsChange};
 use crate::telemetry::traces::{Span, SpanKind, TraceContext};
 use futures_util::FutureExt;
@@ -113,7 +113,7 @@ fn parse(worker: &Worker, body: &[u8], received_at: Timestamp) -> Result<Intent,
     let malformed = |error: &dyn std::fmt::Display| PermanentFailure::Malformed(error.to_string());
     let text = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
     let event = Event::parse(text).map_err(|error| malformed(&error))?;
-    if let Kind::Unsupported(kind) = &event.kind {
+    if let EventKind::Unsupported(kind) = &event.kind {
         return Err(PermanentFailure::Malformed(format!("unsupported event type {kind}")));
     }
     let intent = mapping::map(&event, &worker.delivery().rules, received_at).intent;

@@ -9,10 +9,10 @@
 use super::learn::{Link, NextPage};
 use super::run_delivery::{AttemptEnd, run_delivery};
 use super::{FOREVER, RunState, Worker};
-use crate::account_signals::EventOutcome;
+use crate::account_signals::WaitResult;
 use crate::domain::{EventId, Seq, Timestamp};
 use crate::failpoint;
-use crate::scheduling::{End, Entry, HealthState, MAX_BATCH, Scheduler, Unit};
+use crate::scheduling::{BreakerState, End, Entry, MAX_BATCH, Scheduler, Unit};
 use crate::store::{Begun, Lease, StoreError};
 use std::collections::HashMap;
 use std::panic::resume_unwind;
@@ -109,15 +109,15 @@ impl RunLoop {
         let now = self.worker.now();
         let undecided = self.deliveries.len().saturating_sub(self.worker.0.dispatcher.in_flight_or_settling());
         let state = self.worker.health().snapshot().state;
-        if !matches!(state, HealthState::Halted { .. }) {
+        if !matches!(state, BreakerState::Halted { .. }) {
             self.probe.abort_all(); // its key is no longer used
         }
         let room = match state {
-            HealthState::Closed => WINDOW.checked_sub(undecided).filter(|room| *room >= BEGUN_TOGETHER).unwrap_or(0),
-            HealthState::Open { until } if now < until => return until.since(now),
-            HealthState::Open { .. } | HealthState::HalfOpen => usize::from(self.deliveries.is_empty()),
-            HealthState::Halted { probe_at } if now < probe_at => return probe_at.since(now),
-            HealthState::Halted { .. } => {
+            BreakerState::Closed => WINDOW.checked_sub(undecided).filter(|room| *room >= BEGUN_TOGETHER).unwrap_or(0),
+            BreakerState::Open { until } if now < until => return until.since(now),
+            BreakerState::Open { .. } | BreakerState::HalfOpen => usize::from(self.deliveries.is_empty()),
+            BreakerState::Halted { probe_at } if now < probe_at => return probe_at.since(now),
+            BreakerState::Halted { .. } => {
                 self.start_probe();
                 return FOREVER;
             }
@@ -274,7 +274,7 @@ impl Worker {
         let ids: HashMap<Seq, EventId> = entries.iter().map(|entry| (entry.seq, entry.id)).collect();
         let blocked = self.0.signals.scheduler().get_or_insert_default().feed(entries, now);
         for id in blocked.iter().filter_map(|seq| ids.get(seq)) {
-            self.0.signals.send(*id, EventOutcome::Deferred);
+            self.0.signals.send(*id, WaitResult::Deferred);
         }
     }
 

@@ -9,10 +9,10 @@
 //! settled together, every other end is the head's alone; an e-mail leads to an affiliate only once Refersion has it.
 
 use super::Worker;
-use crate::account_signals::EventOutcome;
+use crate::account_signals::WaitResult;
 use crate::delivery::{
-    Call, Coalesced, Ignored, Known, Memory, Outcome, OutcomeCode, PermanentFailure, PlanInput, PlanState, Progress,
-    Step, TransientFailure,
+    AffiliateRecord, Call, Coalesced, Ignored, Memory, OutcomeCode, PermanentFailure, PlanInput, PlanState, Progress,
+    Step, Success, TransientFailure,
 };
 use crate::domain::{AffiliateCode, Seq, UserKey};
 use crate::mapping::Intent;
@@ -33,12 +33,12 @@ pub(super) struct Verdict {
     pub(super) changes: AffiliateChanges,
     /// For the scheduler, once the settlement is stored.
     pub(super) end: End,
-    pub(super) report: Report,
+    pub(super) report: SettlementReport,
 }
 
 /// The result to log, count and answer once the settlement is stored.
-pub(super) enum Report {
-    Done { outcome: Outcome, followers: Vec<Follower>, cancelled: usize },
+pub(super) enum SettlementReport {
+    Done { outcome: Success, followers: Vec<Follower>, cancelled: usize },
     DeadLetter(PermanentFailure),
     Retry { what: String, wait: Duration },
     HandedBack,
@@ -140,12 +140,14 @@ pub(super) fn verdict(worker: &Worker, run: &DeliveryRun<'_>, state: PlanState, 
         Some(Step::Done(outcome)) => done(run, &state, outcome),
         Some(Step::Dead(failure)) => dead_letter(worker, run.begun, failure, run.changes(&state)),
         Some(Step::Retry(failure)) if !failure.pauses_account => retry(worker, run, &state, failure),
-        Some(Step::Halt) => hand_back(run, &state, Report::AccountHalted),
-        Some(Step::Retry(_) | Step::Next(_) | Step::Recall(_)) | None => hand_back(run, &state, Report::HandedBack),
+        Some(Step::Halt) => hand_back(run, &state, SettlementReport::AccountHalted),
+        Some(Step::Retry(_) | Step::Next(_) | Step::Recall(_)) | None => {
+            hand_back(run, &state, SettlementReport::HandedBack)
+        }
     }
 }
 
-fn done(run: &DeliveryRun<'_>, state: &PlanState, outcome: Outcome) -> Verdict {
+fn done(run: &DeliveryRun<'_>, state: &PlanState, outcome: Success) -> Verdict {
     let DeliveryRun { begun, coalesced, input, .. } = run;
     let mut changes = run.changes(state);
     if let Intent::Delete { time, .. } = input.intent {
@@ -158,11 +160,12 @@ fn done(run: &DeliveryRun<'_>, state: &PlanState, outcome: Outcome) -> Verdict {
     let settlement = Some(Settlement::Done { outcome: code(0), followers });
     let unit = run.unit();
     let end = End::Settled { followers: unit.followers.clone() };
-    let report = Report::Done { outcome, followers: run.followers().to_vec(), cancelled: coalesced.cancelled };
+    let report =
+        SettlementReport::Done { outcome, followers: run.followers().to_vec(), cancelled: coalesced.cancelled };
     Verdict { unit, settlement, changes, end, report }
 }
 
-fn hand_back(run: &DeliveryRun<'_>, state: &PlanState, report: Report) -> Verdict {
+fn hand_back(run: &DeliveryRun<'_>, state: &PlanState, report: SettlementReport) -> Verdict {
     let (unit, progress, changes) = (run.unit(), run.progress(state), run.changes(state));
     let end = End::HandedBack { followers: followers(&unit, &progress) };
     let as_begun = run.marked.is_none() && progress == run.begun.progress && changes == AffiliateChanges::default();
@@ -176,9 +179,9 @@ fn retry(worker: &Worker, run: &DeliveryRun<'_>, state: &PlanState, failure: Tra
     let wait = worker.delivery().limits.backoff.wait(failures, rand::random(), failure.retry_after);
     let failing_for = run.failing_for().saturating_add(wait);
     let end = End::Retry { due: worker.now().after(wait), followers: followers(&unit, &progress) };
-    let attempt = store::Attempt { at: worker.now(), what: failure.what.clone() };
+    let attempt = store::FailedAttempt { at: worker.now(), what: failure.what.clone() };
     let settlement = Some(Settlement::Retry { wait, progress, failures, failing_for, attempt });
-    let report = Report::Retry { what: failure.what, wait };
+    let report = SettlementReport::Retry { what: failure.what, wait };
     Verdict { unit, settlement, changes: run.changes(state), end, report }
 }
 
@@ -199,13 +202,13 @@ pub(super) fn panicked(worker: &Worker, begun: &Begun) -> Verdict {
     let wait = worker.delivery().limits.backoff.wait(failures, rand::random(), None);
     let failing_for = begun.failing_for.saturating_add(wait);
     let what = "internal error".to_owned();
-    let attempt = store::Attempt { at: worker.now(), what: what.clone() };
+    let attempt = store::FailedAttempt { at: worker.now(), what: what.clone() };
     Verdict {
         unit: Unit::of(seq),
         settlement: Some(Settlement::Interrupted { wait, failures, failing_for, attempt }),
         changes: AffiliateChanges::default(),
         end: End::Interrupted { due: Some(worker.now().after(wait)) },
-        report: Report::Retry { what, wait },
+        report: SettlementReport::Retry { what, wait },
     }
 }
 
@@ -218,10 +221,10 @@ pub(super) fn dead_letter(
     let (outcome, reason) = (OutcomeCode::from(&failure), failure.to_string());
     let settlement = Some(Settlement::Dead { outcome, reason, at: worker.now() });
     let end = End::Settled { followers: Vec::new() };
-    Verdict { unit: Unit::of(begun.seq), settlement, changes, end, report: Report::DeadLetter(failure) }
+    Verdict { unit: Unit::of(begun.seq), settlement, changes, end, report: SettlementReport::DeadLetter(failure) }
 }
 
-impl Report {
+impl SettlementReport {
     /// Adds the end of the attempt to its span.
     pub(super) fn trace(&self, span: &mut Span) {
         match self {
@@ -249,28 +252,28 @@ impl Report {
         let (seq, event) = (begun.seq, begun.id);
         match self {
             Self::Done { outcome, followers, cancelled } => {
-                let instead = Outcome::Ignored(Ignored::Cancelled);
+                let instead = Success::Ignored(Ignored::Cancelled);
                 let of = |n: usize| if n < cancelled { &instead } else { &outcome };
                 tracing::info!(%account, %seq, event.id = %event, "{}", of(0));
                 for (n, follower) in (1..).zip(&followers) {
                     tracing::info!(%account, seq = %follower.seq, event.id = %follower.id, with = %seq, "{}", of(n));
-                    signals.send(follower.id, EventOutcome::Done(of(n).clone()));
+                    signals.send(follower.id, WaitResult::Done(of(n).clone()));
                 }
                 meter.delivered(&outcome, 1 + followers.len(), cancelled);
-                signals.send(event, EventOutcome::Done(of(0).clone()));
+                signals.send(event, WaitResult::Done(of(0).clone()));
             }
             Self::DeadLetter(failure) => {
                 tracing::error!(%account, %seq, event.id = %event, reason = failure.code(), "dead letter: {failure}");
                 meter.dead_letters(1);
-                signals.send(event, EventOutcome::DeadLetter(failure));
+                signals.send(event, WaitResult::DeadLetter(failure));
             }
             Self::Retry { what, wait } => {
                 let failures = begun.failures.saturating_add(1);
                 tracing::warn!(%account, %seq, event.id = %event, failures, ?wait, "{what}; will try again");
                 meter.delivery_retried();
             }
-            Self::AccountHalted => signals.send(event, EventOutcome::AccountHalted),
-            Self::HandedBack => signals.send(event, EventOutcome::Deferred),
+            Self::AccountHalted => signals.send(event, WaitResult::AccountHalted),
+            Self::HandedBack => signals.send(event, WaitResult::Deferred),
         }
     }
 }
@@ -288,7 +291,7 @@ fn erased(begun: &Begun, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
 
 /// The affiliate and the keys that lead to it; the key of the e-mail only if Refersion has the address. `None` if all of these are stored
 /// already.
-fn remember(begun: &Begun, known: &Known, email: Option<UserKey>) -> Option<Remember> {
+fn remember(begun: &Begun, known: &AffiliateRecord, email: Option<UserKey>) -> Option<Remember> {
     let user_id = begun.user_keys.iter().filter(|key| matches!(key, UserKey::UserId(_)));
     let keys: Vec<_> = user_id.copied().chain(email).collect();
     let Memory { by_user_id, by_email, .. } = &begun.memory;

@@ -8,7 +8,7 @@ use refersion_destination::domain::{AffiliateStatus, Attribute, Field, Profile, 
 use refersion_destination::mapping::{
     Audience, CreateIf, Creation, CustomField, Effect, Identify, Intent, Mapped, Rules, map,
 };
-use refersion_destination::segment::{Event, Kind, split_envelope};
+use refersion_destination::segment::{Event, EventKind, split_envelope};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -385,8 +385,8 @@ fn published_events_map() {
                     let Ok(Intent::Identify(identify)) = mapped.intent else { panic!("{}", file.display()) };
                     assert!(matches!(identify.creation, Creation::Allowed(_)), "{}", file.display());
                 }
-                Some("identify") => assert_eq!(event.kind, Kind::Identify),
-                _ => assert!(matches!(event.kind, Kind::Unsupported(_)), "{}", file.display()),
+                Some("identify") => assert_eq!(event.kind, EventKind::Identify),
+                _ => assert!(matches!(event.kind, EventKind::Unsupported(_)), "{}", file.display()),
             }
         }
     }

@@ -3,13 +3,13 @@
 
 use super::layout::{HtmlPage, Refresh};
 use super::parts::{self, View};
-use super::{PagesState, format, refreshed};
+use super::{PagesContext, format, refreshed};
 use crate::admin::events::events;
 use crate::admin::extract::{ApiPath, ApiQuery};
 use crate::admin::problem::Problem;
 use crate::admin::{AccountState, AccountStatus, accounts, wording};
 use crate::domain::{AccountName, Timestamp};
-use crate::store::{BacklogFilter, EventFilter, Filter};
+use crate::store::{BacklogFilter, DeadLetterFilter, EventFilter};
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
@@ -19,13 +19,13 @@ const EVENTS_SHOWN: usize = 10;
 const PENDING_SHOWN: usize = 5;
 
 pub(super) async fn show(
-    State(pages): State<PagesState>,
+    State(pages): State<PagesContext>,
     ApiPath(name): ApiPath<String>,
     ApiQuery(view): ApiQuery<View>,
 ) -> Result<Response, Problem> {
     let (admin, now) = (&pages.admin, pages.admin.clock.now());
     let details = accounts::details(admin, &name).await?;
-    let filter = Filter { account: Some(name.clone()), ..Filter::default() };
+    let filter = DeadLetterFilter { account: Some(name.clone()), ..DeadLetterFilter::default() };
     let newest = admin.store.newest_dead_letters(&filter, i64::MAX, DEAD_LETTERS_SHOWN).await?;
     let pending = BacklogFilter { account: AccountName::from(name.clone()), user: None, received_before: None };
     let oldest = admin.store.backlog(&pending, 0, PENDING_SHOWN).await?.events;

@@ -5,7 +5,7 @@
 //! nothing the second time, because its dead letters are gone.
 
 use super::layout::HtmlPage;
-use super::{PageResult, PagesState, format};
+use super::{PageResult, PagesContext, format};
 use crate::admin::backlog::portion_set_aside;
 use crate::admin::dead_letters::{DiscardOutcome, SelectedDeadLetters, discarded, replayed};
 use crate::admin::extract::{ApiPath, FormFields};
@@ -15,7 +15,7 @@ use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 
-pub(super) async fn replay(State(pages): State<PagesState>, form: FormFields) -> PageResult {
+pub(super) async fn replay(State(pages): State<PagesContext>, form: FormFields) -> PageResult {
     let to = form.all("to").map(str::trim).find(|to| !to.is_empty());
     let results = replayed(&pages.admin, ids(&form)?, to).await?;
     let done = results.iter().filter(|result| result.outcome == Replay::Replayed).count();
@@ -32,7 +32,7 @@ pub(super) async fn replay(State(pages): State<PagesState>, form: FormFields) ->
     }))
 }
 
-pub(super) async fn discard(State(pages): State<PagesState>, form: FormFields) -> PageResult {
+pub(super) async fn discard(State(pages): State<PagesContext>, form: FormFields) -> PageResult {
     let ids = ids(&form)?;
     if form.all("confirmed").next() != Some("yes") {
         return Ok(confirmation(&pages, &ids));
@@ -54,7 +54,7 @@ pub(super) async fn discard(State(pages): State<PagesState>, form: FormFields) -
 }
 
 pub(super) async fn set_aside(
-    State(pages): State<PagesState>,
+    State(pages): State<PagesContext>,
     ApiPath(account): ApiPath<String>,
     form: FormFields,
 ) -> PageResult {
@@ -85,7 +85,7 @@ pub(super) async fn set_aside(
 }
 
 /// Asks before anything is discarded.
-fn confirmation(pages: &PagesState, ids: &[i64]) -> Html<String> {
+fn confirmation(pages: &PagesContext, ids: &[i64]) -> Html<String> {
     let title = match ids {
         [id] => format!("Discard dead letter {id} for good?"),
         _ => format!("Discard {} dead letters for good?", format::count(ids.len() as u64)),

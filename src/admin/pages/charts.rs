@@ -23,16 +23,16 @@ const BOTTOM: f64 = 112.0;
 
 /// The form of a series in a chart.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum SeriesForm {
     Bars,
     Line,
     DashedLine,
 }
 
 /// One series of a chart. A `None` is a gap.
-struct Drawn<'a> {
+struct ChartSeries<'a> {
     name: &'a str,
-    form: Form,
+    form: SeriesForm,
     values: Vec<Option<f64>>,
 }
 
@@ -40,7 +40,7 @@ struct Drawn<'a> {
 struct Chart<'a> {
     id: &'a str,
     title: &'a str,
-    series: Vec<Drawn<'a>>,
+    series: Vec<ChartSeries<'a>>,
     /// A value in words.
     value: fn(f64) -> String,
     /// Whether the sum of all intervals has a meaning.
@@ -51,36 +51,43 @@ struct Chart<'a> {
 pub(super) fn charts(series: &TimeSeries) -> Markup {
     // A line along the bottom, where nothing happened, would only distract.
     let value = |count: &u64| Some(*count).filter(|count| *count > 0).map(float);
-    let counts = |name, form, counts: &[u64]| Drawn { name, form, values: counts.iter().map(value).collect() };
+    let counts = |name, form, counts: &[u64]| ChartSeries { name, form, values: counts.iter().map(value).collect() };
     let of_counts = |id, title, series| Chart { id, title, series, value: format::short, summed: true };
     let charts = [
         of_counts(
             "events",
             "Events",
-            vec![counts("accepted", Form::Bars, &series.accepted), counts("delivered", Form::Line, &series.delivered)],
+            vec![
+                counts("accepted", SeriesForm::Bars, &series.accepted),
+                counts("delivered", SeriesForm::Line, &series.delivered),
+            ],
         ),
         of_counts(
             "not-delivered",
             "Not delivered",
             vec![
-                counts("refused at receipt", Form::Bars, &series.refused),
-                counts("dead letters", Form::DashedLine, &series.failed),
+                counts("refused at receipt", SeriesForm::Bars, &series.refused),
+                counts("dead letters", SeriesForm::DashedLine, &series.failed),
             ],
         ),
         of_counts(
             "calls",
             "Calls to Refersion",
             vec![
-                counts("calls", Form::Bars, &series.calls),
-                counts("attempts to be retried", Form::DashedLine, &series.retried),
+                counts("calls", SeriesForm::Bars, &series.calls),
+                counts("attempts to be retried", SeriesForm::DashedLine, &series.retried),
             ],
         ),
         Chart {
             id: "latency",
             title: "Time of a call",
             series: vec![
-                Drawn { name: "median", form: Form::Line, values: series.latency_p50.clone() },
-                Drawn { name: "99th percentile", form: Form::DashedLine, values: series.latency_p99.clone() },
+                ChartSeries { name: "median", form: SeriesForm::Line, values: series.latency_p50.clone() },
+                ChartSeries {
+                    name: "99th percentile",
+                    form: SeriesForm::DashedLine,
+                    values: series.latency_p99.clone(),
+                },
             ],
             value: format::latency,
             summed: false,
@@ -107,7 +114,7 @@ fn figure(chart: &Chart<'_>, series: &TimeSeries) -> Markup {
                 text.tick x=(LEFT - 5.0) y=(BOTTOM) text-anchor="end" { "0" }
                 (hours(series))
                 @for drawn in &chart.series {
-                    @if drawn.form == Form::Bars { (bars(drawn, top, chart, series)) } @else { (line(drawn, top)) }
+                    @if drawn.form == SeriesForm::Bars { (bars(drawn, top, chart, series)) } @else { (line(drawn, top)) }
                 }
             }
         }
@@ -115,11 +122,11 @@ fn figure(chart: &Chart<'_>, series: &TimeSeries) -> Markup {
 }
 
 /// The name of a series beside a sample of its form.
-fn legend(drawn: &Drawn<'_>) -> Markup {
+fn legend(drawn: &ChartSeries<'_>) -> Markup {
     html! {
         span.legend {
             svg viewBox="0 0 18 9" aria-hidden="true" {
-                @if drawn.form == Form::Bars { rect.bars x="2" y="0" width="14" height="9" {} }
+                @if drawn.form == SeriesForm::Bars { rect.bars x="2" y="0" width="14" height="9" {} }
                 @else { path class=(class(drawn.form)) d="M0 5H18" {} }
             }
             (drawn.name)
@@ -139,30 +146,30 @@ fn hours(series: &TimeSeries) -> Markup {
     }
 }
 
-fn bars(drawn: &Drawn<'_>, top: f64, chart: &Chart<'_>, series: &TimeSeries) -> Markup {
+fn bars(drawn: &ChartSeries<'_>, top: f64, chart: &Chart<'_>, series: &TimeSeries) -> Markup {
     let step = step(drawn.values.len());
     let values =
-        drawn.values.iter().enumerate().filter_map(|(place, value)| Some((place, value.filter(|v| *v > 0.0)?)));
+        drawn.values.iter().enumerate().filter_map(|(index, value)| Some((index, value.filter(|v| *v > 0.0)?)));
     html! {
         g.bars {
-            @for (place, value) in values {
-                rect x=(tenth(x(place, step))) y=(tenth(y(value, top))) width=(tenth((step - 1.0).max(0.8)))
+            @for (index, value) in values {
+                rect x=(tenth(x(index, step))) y=(tenth(y(value, top))) width=(tenth((step - 1.0).max(0.8)))
                     height=(tenth(BOTTOM - y(value, top))) {
-                    title { (format::clock(start(series, place))) ": " ((chart.value)(value)) " " (drawn.name) }
+                    title { (format::clock(start(series, index))) ": " ((chart.value)(value)) " " (drawn.name) }
                 }
             }
         }
     }
 }
 
-fn line(drawn: &Drawn<'_>, top: f64) -> Markup {
+fn line(drawn: &ChartSeries<'_>, top: f64) -> Markup {
     let (step, mut path, mut drawing) = (step(drawn.values.len()), String::new(), false);
-    for (place, value) in drawn.values.iter().enumerate() {
+    for (index, value) in drawn.values.iter().enumerate() {
         let Some(value) = value else {
             drawing = false;
             continue;
         };
-        let (x, y) = (x(place, step), y(*value, top));
+        let (x, y) = (x(index, step), y(*value, top));
         // Err: writing to a `String` does not fail.
         let _ = if drawing { write!(path, "V{y:.1}") } else { write!(path, "M{x:.1} {y:.1}") };
         let _ = write!(path, "H{:.1}", x + step);
@@ -171,22 +178,22 @@ fn line(drawn: &Drawn<'_>, top: f64) -> Markup {
     html! { path class=(class(drawn.form)) d=(PreEscaped(path)) {} }
 }
 
-fn class(form: Form) -> &'static str {
+fn class(form: SeriesForm) -> &'static str {
     match form {
-        Form::Bars => "bars",
-        Form::Line => "line-a",
-        Form::DashedLine => "line-b",
+        SeriesForm::Bars => "bars",
+        SeriesForm::Line => "line-a",
+        SeriesForm::DashedLine => "line-b",
     }
 }
 
 /// A description of the chart: a sentence for each series.
 fn in_words(chart: &Chart<'_>, series: &TimeSeries) -> String {
     let sentences = chart.series.iter().map(|drawn| {
-        let place = |value: &(usize, f64)| format::clock(start(series, value.0));
-        let values = drawn.values.iter().enumerate().filter_map(|(place, value)| Some((place, (*value)?)));
+        let moment_of = |value: &(usize, f64)| format::clock(start(series, value.0));
+        let values = drawn.values.iter().enumerate().filter_map(|(index, value)| Some((index, (*value)?)));
         let highest = values.max_by(|one, other| one.1.total_cmp(&other.1)).filter(|(_, value)| *value > 0.0);
         let Some(highest) = highest else { return format!("{}: none.", drawn.name) };
-        let most = format!("at most {} in an interval, at {} UTC", (chart.value)(highest.1), place(&highest));
+        let most = format!("at most {} in an interval, at {} UTC", (chart.value)(highest.1), moment_of(&highest));
         if !chart.summed {
             return format!("{}: {most}.", drawn.name);
         }
@@ -196,9 +203,9 @@ fn in_words(chart: &Chart<'_>, series: &TimeSeries) -> String {
     sentences.collect::<Vec<_>>().join(" ")
 }
 
-fn start(series: &TimeSeries, place: usize) -> Timestamp {
-    let place = u32::try_from(place).unwrap_or(u32::MAX);
-    series.from.after(Duration::from_secs(series.interval_seconds) * place)
+fn start(series: &TimeSeries, index: usize) -> Timestamp {
+    let index = u32::try_from(index).unwrap_or(u32::MAX);
+    series.from.after(Duration::from_secs(series.interval_seconds) * index)
 }
 
 /// The end of an axis: the next round number.
@@ -216,8 +223,8 @@ fn step(intervals: usize) -> f64 {
     (RIGHT - LEFT) / float(intervals.max(1) as u64)
 }
 
-fn x(place: usize, step: f64) -> f64 {
-    LEFT + step * float(place as u64)
+fn x(index: usize, step: f64) -> f64 {
+    LEFT + step * float(index as u64)
 }
 
 fn y(value: f64, top: f64) -> f64 {
@@ -270,7 +277,8 @@ mod tests {
 
     #[test]
     fn a_line_has_a_gap_where_there_is_no_value() {
-        let drawn = Drawn { name: "", form: Form::Line, values: vec![Some(1.0), Some(0.5), None, Some(0.0)] };
+        let drawn =
+            ChartSeries { name: "", form: SeriesForm::Line, values: vec![Some(1.0), Some(0.5), None, Some(0.0)] };
         let path = line(&drawn, 1.0).into_string();
         assert_eq!(path, r#"<path class="line-a" d="M50.0 10.0H126.0V61.0H202.0M278.0 112.0H354.0"></path>"#);
     }

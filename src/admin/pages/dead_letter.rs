@@ -2,7 +2,7 @@
 
 use super::dead_letters::no_token;
 use super::layout::HtmlPage;
-use super::{PageResult, PagesState, format};
+use super::{PageResult, PagesContext, format};
 use crate::admin::dead_letters::{details, revealed};
 use crate::admin::extract::ApiPath;
 use crate::dry_run::{Detail, explain};
@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 
-pub(super) async fn show(State(pages): State<PagesState>, ApiPath(id): ApiPath<i64>) -> PageResult {
+pub(super) async fn show(State(pages): State<PagesContext>, ApiPath(id): ApiPath<i64>) -> PageResult {
     let details = details(&pages.admin, id).await?;
     let letter = &details.letter;
     Ok(page(
@@ -32,7 +32,7 @@ pub(super) async fn show(State(pages): State<PagesState>, ApiPath(id): ApiPath<i
 }
 
 /// Shows the event, too.
-pub(super) async fn reveal(State(pages): State<PagesState>, ApiPath(id): ApiPath<i64>) -> PageResult {
+pub(super) async fn reveal(State(pages): State<PagesContext>, ApiPath(id): ApiPath<i64>) -> PageResult {
     let letter = revealed(&pages.admin, id).await?;
     let Some(body) = &letter.body else {
         return Ok(page(&pages, &letter, None, html! { p.pad.soft { "It was erased." } }));
@@ -45,7 +45,7 @@ pub(super) async fn reveal(State(pages): State<PagesState>, ApiPath(id): ApiPath
     Ok(page(&pages, &letter, Some(&today), html! { pre tabindex="0" { (shown) } }))
 }
 
-fn page(pages: &PagesState, letter: &DeadLetter, today: Option<&[String]>, event: Markup) -> Html<String> {
+fn page(pages: &PagesContext, letter: &DeadLetter, today: Option<&[String]>, event: Markup) -> Html<String> {
     let title = format!("Dead letter {}", letter.id);
     HtmlPage::new(&title).at("").at_moment(pages.admin.clock.now()).render(html! {
         p { a href="/dead-letters" { "Dead letters" } }

@@ -3,7 +3,7 @@
 //! The page does not reload by itself, because a selection would be lost.
 
 use super::layout::HtmlPage;
-use super::{PageResult, PagesState, format, parts};
+use super::{PageResult, PagesContext, format, parts};
 use crate::admin::dead_letters;
 use crate::admin::extract::ApiQuery;
 use crate::admin::problem::Problem;
@@ -30,7 +30,7 @@ const SINCE: [(&str, &str, Duration); 3] = [
 /// The filter of the page. An empty text is no filter, because a form sends it for a field without a choice.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Shows {
+pub(super) struct DeadLettersFilter {
     #[serde(default)]
     account: String,
     #[serde(default)]
@@ -44,7 +44,10 @@ pub(super) struct Shows {
     select: String,
 }
 
-pub(super) async fn list(State(pages): State<PagesState>, ApiQuery(shows): ApiQuery<Shows>) -> PageResult {
+pub(super) async fn list(
+    State(pages): State<PagesContext>,
+    ApiQuery(shows): ApiQuery<DeadLettersFilter>,
+) -> PageResult {
     let (admin, now) = (&pages.admin, pages.admin.clock.now());
     let filter =
         dead_letters::filter(admin, given(&shows.account), given(&shows.reason).map(str::to_owned), shows.since(now)?);
@@ -67,7 +70,7 @@ pub(super) async fn list(State(pages): State<PagesState>, ApiQuery(shows): ApiQu
     }))
 }
 
-fn filter_form(shows: &Shows) -> Markup {
+fn filter_form(shows: &DeadLettersFilter) -> Markup {
     html! {
         form.bar action="/dead-letters" {
             div.field { label for="account" { "Account" } input type="text" id="account" name="account" value=(shows.account) autocomplete="off"; }
@@ -94,7 +97,7 @@ fn filter_form(shows: &Shows) -> Markup {
 }
 
 /// The form that the boxes of the list belong to. `of_gone`: a dead letter is of an account that is gone, so it can go to another one.
-fn selection(shows: &Shows, can_change: bool, of_gone: bool) -> Markup {
+fn selection(shows: &DeadLettersFilter, can_change: bool, of_gone: bool) -> Markup {
     html! {
         @if can_change {
             form.bar id=(FORM) method="post" action="/dead-letters/replay" {
@@ -117,7 +120,7 @@ pub(super) fn no_token() -> Markup {
     html! { p.soft { "To replay, discard or reveal, set " code { "OPS_TOKEN" } " and restart the service." } }
 }
 
-impl Shows {
+impl DeadLettersFilter {
     fn since(&self, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
         let Some(word) = given(&self.since) else { return Ok(None) };
         let found = SINCE.iter().find(|(known, ..)| *known == word);

@@ -4,7 +4,7 @@
 //! identifier, so no picture of it holds an address.
 
 use super::layout::HtmlPage;
-use super::{PageResult, PagesState, format, parts};
+use super::{PageResult, PagesContext, format, parts};
 use crate::admin::access::LOOKUP_PAGE;
 use crate::admin::extract::{FormFields, MAX_ITEMS};
 use crate::admin::lookup::{LookupRequest, LookupResult, looked_up};
@@ -29,7 +29,7 @@ pub(super) async fn ask() -> PageResult {
     }))
 }
 
-pub(super) async fn answer(State(pages): State<PagesState>, form_fields: FormFields) -> PageResult {
+pub(super) async fn answer(State(pages): State<PagesContext>, form_fields: FormFields) -> PageResult {
     let field = |name: &str| {
         let value = form_fields.all(name).next().map(str::trim).unwrap_or_default();
         Some(value.to_owned()).filter(|value| !value.is_empty())
@@ -102,7 +102,7 @@ fn remembered_section(found: &FoundTraits) -> Markup {
                 dl.facts {
                     dt { "Remembered" }
                     dd {
-                        @for (place, name) in found.attributes.iter().enumerate() { @if place > 0 { br; } code { (name) } }
+                        @for (index, name) in found.attributes.iter().enumerate() { @if index > 0 { br; } code { (name) } }
                     }
                     dt { "Until" } dd { (format::moment(found.expires_at)) " UTC, unless further events come" }
                 }
@@ -115,8 +115,8 @@ fn remembered_section(found: &FoundTraits) -> Markup {
 fn sent(sent: &[SentAttribute]) -> Markup {
     html! {
         @if sent.is_empty() { "nothing" }
-        @for (place, sent) in sent.iter().enumerate() {
-            @if place > 0 { br; }
+        @for (index, sent) in sent.iter().enumerate() {
+            @if index > 0 { br; }
             code { (sent.attribute) } @if let Some(at) = sent.at { span.soft { " as of " (format::moment(at)) " UTC" } }
         }
     }

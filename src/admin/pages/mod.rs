@@ -34,7 +34,7 @@ use std::sync::{Arc, LazyLock};
 
 /// The context of the pages. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct PagesState {
+pub(super) struct PagesContext {
     pub(super) admin: Arc<Admin>,
     /// Whether changes are possible: whether a token is set.
     pub(super) can_change: bool,
@@ -54,7 +54,7 @@ static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The routes of the pages.
-pub(super) fn routes(pages: PagesState) -> Router {
+pub(super) fn routes(pages: PagesContext) -> Router {
     Router::new()
         .route("/", get(overview::show))
         .route("/accounts/{account}", get(account::show))

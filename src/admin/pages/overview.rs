@@ -3,14 +3,14 @@
 
 use super::layout::{HtmlPage, Refresh};
 use super::parts::{self, View};
-use super::{PagesState, format, refreshed};
+use super::{PagesContext, format, refreshed};
 use crate::admin::accounts;
 use crate::admin::extract::ApiQuery;
 use crate::admin::problem::Problem;
 use crate::admin::status::{self, ServiceStatus};
 use crate::admin::{AccountState, AccountStatus, wording};
 use crate::domain::Timestamp;
-use crate::store::{DeadLetter, Filter};
+use crate::store::{DeadLetter, DeadLetterFilter};
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
@@ -19,11 +19,14 @@ use maud::{Markup, html};
 const ACCOUNTS_SHOWN: usize = 50;
 const DEAD_LETTERS_SHOWN: usize = 10;
 
-pub(super) async fn show(State(pages): State<PagesState>, ApiQuery(view): ApiQuery<View>) -> Result<Response, Problem> {
+pub(super) async fn show(
+    State(pages): State<PagesContext>,
+    ApiQuery(view): ApiQuery<View>,
+) -> Result<Response, Problem> {
     let admin = &pages.admin;
     let status = status::of(admin).await;
     let (accounts, more) = accounts::in_need_first(admin, ACCOUNTS_SHOWN).await?;
-    let newest = admin.store.newest_dead_letters(&Filter::default(), i64::MAX, DEAD_LETTERS_SHOWN).await?;
+    let newest = admin.store.newest_dead_letters(&DeadLetterFilter::default(), i64::MAX, DEAD_LETTERS_SHOWN).await?;
     let title = if status.ready { "Overview" } else { "Not ready" };
     let other = view.other_refresh("/");
     let refresh = Refresh { is_on: view.refreshes(), other: &other };

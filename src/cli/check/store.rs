@@ -20,45 +20,45 @@ pub(super) async fn look_at(config: &Config) -> Vec<Finding> {
     };
     match state {
         StoreState::Database(state) => look_at_database(state, &config.store.seal_keys),
-        StoreState::InUse(place) => {
-            vec![Finding::good("store", format!("{place} is in use by a running service, so it is not opened"))]
+        StoreState::InUse(location) => {
+            vec![Finding::good("store", format!("{location} is in use by a running service, so it is not opened"))]
         }
-        StoreState::BeforeMigration(place) => {
-            vec![Finding::good("store", format!("{place} is of an earlier release; the first start migrates it"))]
+        StoreState::BeforeMigration(location) => {
+            vec![Finding::good("store", format!("{location} is of an earlier release; the first start migrates it"))]
         }
-        StoreState::Absent { place, trial, .. } => {
-            let found = format!("there is none at {place} yet, and one can be made there");
+        StoreState::Absent { location, trial, .. } => {
+            let found = format!("there is none at {location} yet, and one can be made there");
             look_into(&*trial, &config.store.seal_keys, found).await
         }
-        StoreState::Present { place, store } => {
+        StoreState::Present { location, store } => {
             let status = store.status();
             let counts = format!("{} pending events, {} dead letters", status.pending, status.dead);
-            look_into(&*store, &config.store.seal_keys, format!("{place} opens; {counts}")).await
+            look_into(&*store, &config.store.seal_keys, format!("{location} opens; {counts}")).await
         }
     }
 }
 
 fn look_at_database(state: DatabaseState, seal_keys: &[SealKey]) -> Vec<Finding> {
-    let DatabaseState { place, tables, missing_rights, content } = state;
+    let DatabaseState { location, tables, missing_rights, content } = state;
     if !missing_rights.is_empty() {
         let may_not = missing_rights.join("; ");
         return vec![Finding::bad(
             "store",
             match tables {
                 DatabaseTables::Absent | DatabaseTables::Older => format!(
-                    "a start would change the tables of {place}, and this user may not ({may_not}): \
+                    "a start would change the tables of {location}, and this user may not ({may_not}): \
                      run `refersion-destination migrate` as one who may"
                 ),
-                DatabaseTables::Current => format!("this user of {place} lacks rights: {may_not}; grant them"),
+                DatabaseTables::Current => format!("this user of {location} lacks rights: {may_not}; grant them"),
             },
         )];
     }
     let found = match (tables, &content) {
-        (DatabaseTables::Absent, _) => format!("{place} has no tables yet; the first start makes them"),
-        (DatabaseTables::Older, _) => format!("{place} is of an earlier release; the first start migrates it"),
-        (DatabaseTables::Current, None) => format!("{place} can be used"),
+        (DatabaseTables::Absent, _) => format!("{location} has no tables yet; the first start makes them"),
+        (DatabaseTables::Older, _) => format!("{location} is of an earlier release; the first start migrates it"),
+        (DatabaseTables::Current, None) => format!("{location} can be used"),
         (DatabaseTables::Current, Some(content)) => {
-            format!("{place} can be used; {} pending events, {} dead letters", content.pending, content.dead)
+            format!("{location} can be used; {} pending events, {} dead letters", content.pending, content.dead)
         }
     };
     let keys = content.map(|content| content.api_keys).unwrap_or_default();

@@ -13,7 +13,7 @@ mod sources;
 
 use super::{CommandResult, block_on, environment, eprint, print};
 use crate::domain::is_loopback;
-use crate::segment_api::{ApiChange, CallError, Destination, PublicApi, Source, Subscription, Webhook};
+use crate::segment_api::{Destination, DestinationChange, PublicApi, PublicApiError, Source, Subscription, Webhook};
 use crate::telemetry;
 use clap::{Args, ValueEnum};
 use plan::Wanted;
@@ -103,7 +103,7 @@ async fn connect(args: &ConnectArgs) -> Result<(), String> {
 }
 
 /// Every destination of *Webhooks (Actions)* in the workspace.
-async fn found(api: &PublicApi, webhook: &Webhook) -> Result<Vec<ExistingDestination>, CallError> {
+async fn found(api: &PublicApi, webhook: &Webhook) -> Result<Vec<ExistingDestination>, PublicApiError> {
     let mut found = Vec::new();
     for destination in api.destinations().await? {
         if destination.metadata.id == webhook.id {
@@ -159,7 +159,7 @@ async fn remove(
         let mut ours = found.iter().filter(|found| found.destination.source_id == source.id);
         match ours.find(|found| plan::is_ours(found, args.url.as_ref())) {
             Some(ours) => {
-                make(args, api, &ApiChange::DeleteDestination, &ours.destination.id).await?;
+                make(args, api, &DestinationChange::DeleteDestination, &ours.destination.id).await?;
                 let would = if args.dry_run { "would be " } else { "" };
                 print(&format!("source {}: {would}removed", source.slug));
             }
@@ -170,7 +170,12 @@ async fn remove(
 }
 
 /// Makes a change, or prints it.
-async fn make(args: &ConnectArgs, api: &PublicApi, change: &ApiChange, destination: &str) -> Result<String, String> {
+async fn make(
+    args: &ConnectArgs,
+    api: &PublicApi,
+    change: &DestinationChange,
+    destination: &str,
+) -> Result<String, String> {
     if args.dry_run {
         print(&change.line(destination));
         return Ok(String::new());
@@ -206,6 +211,6 @@ fn parse_url(text: &str) -> Result<Url, String> {
     Err("expected https: personal data must not be sent unencrypted".to_owned())
 }
 
-fn text(error: CallError) -> String {
+fn text(error: PublicApiError) -> String {
     error.to_string()
 }

@@ -5,7 +5,7 @@
 //! others set, such as headers, are kept.
 
 use super::ExistingDestination;
-use crate::segment_api::{ApiChange, Destination, Source, Subscription, Webhook};
+use crate::segment_api::{Destination, DestinationChange, Source, Subscription, Webhook};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -26,7 +26,7 @@ pub(super) struct Wanted<'a> {
 
 /// The plan of one source.
 pub(super) struct Plan {
-    pub(super) steps: Vec<ApiChange>,
+    pub(super) steps: Vec<DestinationChange>,
     /// `created`, `unchanged`, or `changed:` and the changes.
     pub(super) summary: String,
 }
@@ -59,18 +59,18 @@ pub(super) fn plan(wanted: &Wanted, source: &Source, there: Option<&ExistingDest
     let Some(there) = there else {
         let settings = json!({"sharedSecret": wanted.secret});
         let create = json!({"sourceId": source.id, "metadataId": wanted.webhook.id, "enabled": true, "name": NAME, "settings": settings});
-        let steps = vec![ApiChange::CreateDestination(create), new_subscription(wanted)];
+        let steps = vec![DestinationChange::CreateDestination(create), new_subscription(wanted)];
         return Plan { steps, summary: "created".to_owned() };
     };
     let (mut steps, mut changed) = (Vec::new(), Vec::new());
     if let Some(body) = destination(wanted, &there.destination, &mut changed) {
-        steps.push(ApiChange::UpdateDestination(body));
+        steps.push(DestinationChange::UpdateDestination(body));
     }
     let mut ours = there.subscriptions.iter();
     let by_url = ours.clone().find(|subscription| has_url(subscription, wanted.url));
     if let Some(there) = by_url.or_else(|| ours.find(|subscription| subscription.name == NAME)) {
         if let Some(body) = subscription(wanted, there, &mut changed) {
-            steps.push(ApiChange::UpdateSubscription(there.id.clone(), json!({"input": body})));
+            steps.push(DestinationChange::UpdateSubscription(there.id.clone(), json!({"input": body})));
         }
     } else {
         changed.push("a subscription is added");
@@ -80,8 +80,8 @@ pub(super) fn plan(wanted: &Wanted, source: &Source, there: Option<&ExistingDest
     Plan { steps, summary }
 }
 
-fn new_subscription(wanted: &Wanted) -> ApiChange {
-    ApiChange::CreateSubscription(json!({
+fn new_subscription(wanted: &Wanted) -> DestinationChange {
+    DestinationChange::CreateSubscription(json!({
         "name": NAME,
         "actionId": wanted.webhook.action,
         "trigger": TRIGGER,

@@ -13,15 +13,15 @@ use tokio::time::{Instant, sleep};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits for the end of these events for at most `patience`. `show` prints a line, which is JSON if `json`.
+/// Waits for the end of these events for at most `timeout`. `show` prints a line, which is JSON if `json`.
 pub(super) async fn wait(
     backend: &AdminBackend,
     mut replayed: Vec<ReplayResult>,
-    patience: Duration,
+    timeout: Duration,
     mut show: impl FnMut(String),
     json: bool,
 ) -> Result<bool, String> {
-    let (deadline, mut pause, mut all_delivered) = (Instant::now() + patience, FIRST_PAUSE, true);
+    let (deadline, mut pause, mut all_delivered) = (Instant::now() + timeout, FIRST_PAUSE, true);
     loop {
         let mut pending = Vec::new();
         for result in replayed {

@@ -7,7 +7,7 @@ use crate::cli::admin_backend::AdminBackend;
 use crate::cli::now;
 use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
-use crate::store::{DeadLetterPage, Filter};
+use crate::store::{DeadLetterFilter, DeadLetterPage};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
@@ -46,8 +46,8 @@ pub(super) struct Selection {
 const PAGE_SIZE: usize = 100;
 
 impl FilterArgs {
-    pub(super) fn filter(&self) -> Filter {
-        Filter { account: self.account.clone(), reason: self.reason.clone(), since: self.since }
+    pub(super) fn filter(&self) -> DeadLetterFilter {
+        DeadLetterFilter { account: self.account.clone(), reason: self.reason.clone(), since: self.since }
     }
 }
 
@@ -100,13 +100,13 @@ impl IdPages<'_> {
 /// The dead letters that existed when the first page was read, in pages.
 pub(super) struct DeadLetterPages<'a> {
     backend: &'a AdminBackend,
-    filter: Filter,
+    filter: DeadLetterFilter,
     after: Option<i64>,
     last: Option<i64>,
 }
 
 impl<'a> DeadLetterPages<'a> {
-    pub(super) fn new(backend: &'a AdminBackend, filter: Filter) -> Self {
+    pub(super) fn new(backend: &'a AdminBackend, filter: DeadLetterFilter) -> Self {
         Self { backend, filter, after: Some(0), last: None }
     }
 
@@ -147,7 +147,7 @@ mod tests {
     use crate::delivery::OutcomeCode;
     use crate::domain::{AccountName, EventId, Seq, UserKey};
     use crate::scheduling::Unit;
-    use crate::store::{AffiliateChanges, Limits, NewEvent, Settlement, SqliteStore, Store};
+    use crate::store::{AffiliateChanges, NewEvent, Settlement, SqliteStore, Store, StoreLimits};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -175,12 +175,12 @@ mod tests {
     #[tokio::test]
     async fn dead_letters_added_after_the_first_page_are_not_included() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("opened");
+        let store = SqliteStore::open(&folder.path().join("store.db"), StoreLimits::default()).expect("opened");
         let store: Arc<dyn Store> = Arc::new(store);
         add_dead_letters(&*store, 0..110).await;
         let (config, _) = Config::load(&[], std::iter::empty(), Mode::Offline).expect("the defaults");
         let backend = AdminBackend::of_store(Arc::clone(&store), &config).expect("its API");
-        let mut pages = DeadLetterPages::new(&backend, Filter::default());
+        let mut pages = DeadLetterPages::new(&backend, DeadLetterFilter::default());
         let first = pages.next().await.expect("a page").expect("the first");
         add_dead_letters(&*store, 110..255).await;
         let second = pages.next().await.expect("a page").expect("the second");

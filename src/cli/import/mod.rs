@@ -15,7 +15,7 @@ use super::{CommandResult, ConfigArgs, block_on, eprint, local_url, print};
 use crate::config::{AccountConfig, Config, Mode};
 use clap::Args;
 use report::ImportReport;
-use saved::Saved;
+use saved::SavedProgress;
 use sender::{FileEvent, Sender};
 use std::num::NonZeroU32;
 use std::process::ExitCode;
@@ -59,7 +59,7 @@ pub(super) fn run(args: &ImportArgs) -> CommandResult {
 async fn import(args: &ImportArgs, config: &Config) -> Result<ImportReport, String> {
     let account = account(args, config)?;
     let url = args.url.clone().map_or_else(|| local_url(config.server.listen, "segment"), Ok)?;
-    let mut saved = Saved::open(args.file.path(), &url, args.restart)?;
+    let mut saved = SavedProgress::open(args.file.path(), &url, args.restart)?;
     let skipped = saved.report().events();
     if skipped > 0 {
         eprint(&format!("going on after event {skipped}, where an earlier run ended"));

@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 use url::Url;
 
 /// The progress of an import.
-pub(super) struct Saved {
+pub(super) struct SavedProgress {
     /// The file of the progress; `None` for standard input.
     path: Option<PathBuf>,
     state: ImportState,
@@ -28,7 +28,7 @@ struct ImportState {
     report: ImportReport,
 }
 
-impl Saved {
+impl SavedProgress {
     /// The progress that an earlier run saved of the import of `file` to `url`; empty if that run was completed, or with `restart`.
     pub(super) fn open(file: &Path, url: &Url, restart: bool) -> Result<Self, String> {
         let mut state = ImportState { url: url.to_string(), size: 0, modified: 0, report: ImportReport::default() };

@@ -6,7 +6,7 @@
 
 use super::report::EventResult;
 use crate::cli::eprint;
-use crate::cli::http_client::{Credentials, HttpClient, Received};
+use crate::cli::http_client::{Credentials, HttpClient, HttpResponse};
 use crate::domain::ApiKey;
 use axum::http::Method;
 use serde::Deserialize;
@@ -108,7 +108,7 @@ impl Sender {
             .http
             .request(Method::POST, &self.url, Credentials::Key(&self.key), Some(body), MAX_RESPONSE_BYTES)
             .await;
-        let Received { status, retry_after, body } = match received {
+        let HttpResponse { status, retry_after, body } = match received {
             Ok(received) => received,
             Err(reason) => return Ok(RequestEnd::Failed { retry_after: None, reason }),
         };

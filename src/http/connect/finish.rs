@@ -6,8 +6,8 @@
 
 use super::super::response::PageStatus;
 use super::{Connect, Fields, nonce, pages};
-use crate::connect::{Callback, ExpectedRequest, Flow, Refusal};
-use crate::segment_api::{Connected, InstallAccess, SegmentError, SourceName};
+use crate::connect::{Callback, ConnectFailure, ExpectedRequest, Flow};
+use crate::segment_api::{Connected, InstallAccess, SegmentApiError, SourceName};
 use axum::response::Response;
 
 impl Connect {
@@ -19,57 +19,59 @@ impl Connect {
                 let page = pages::connected(&source, connected, &self.path("connect/again"), &sealed.state);
                 self.page(PageStatus::Shown, page, Some(&sealed.cookie))
             }
-            Err(refusal) => {
-                tracing::info!("a merchant could not connect a source at Segment: {}", refusal.title());
-                self.refusal(refusal, Some(flow))
+            Err(failure) => {
+                tracing::info!("a merchant could not connect a source at Segment: {}", failure.title());
+                self.failure(failure, Some(flow))
             }
         }
     }
 
-    async fn connect(&self, flow: &mut Flow, callback: Callback) -> Result<(SourceName, Connected), Refusal> {
-        let key = flow.key.clone().ok_or(Refusal::OtherBrowser)?;
+    async fn connect(&self, flow: &mut Flow, callback: Callback) -> Result<(SourceName, Connected), ConnectFailure> {
+        let key = flow.key.clone().ok_or(ConnectFailure::OtherBrowser)?;
         let access = self.access(flow, callback).await?;
         flow.install = Some(access.install.clone());
         // The source of an existing install that was added now.
         let is_new = |source: &&SourceName| !flow.sources.contains(&source.to_string());
-        let source = access.sources.iter().rfind(is_new).ok_or(Refusal::NoSource)?.clone();
-        let connected = self.app.connect(&access, &source, &key).await.map_err(|error| refused(&error))?;
+        let source = access.sources.iter().rfind(is_new).ok_or(ConnectFailure::NoSource)?.clone();
+        let connected = self.app.connect(&access, &source, &key).await.map_err(|error| failure_of(&error))?;
         tracing::info!(new = ?connected, "a merchant connected a source at Segment");
         flow.connected(access.install, source.to_string());
         Ok((source, connected))
     }
 
     /// The access that the merchant gave: by the code or, if the app is installed already, by the known install.
-    async fn access(&self, flow: &Flow, callback: Callback) -> Result<InstallAccess, Refusal> {
+    async fn access(&self, flow: &Flow, callback: Callback) -> Result<InstallAccess, ConnectFailure> {
         let exchanged = match callback {
-            Callback::Refused(refusal) => return Err(refusal),
+            Callback::Failed(failure) => return Err(failure),
             Callback::Code(code) => self.app.exchange(&code).await,
-            Callback::AlreadyInstalled => Err(SegmentError::AlreadyInstalled),
+            Callback::AlreadyInstalled => Err(SegmentApiError::AlreadyInstalled),
         };
         match (exchanged, &flow.install) {
-            (Err(SegmentError::AlreadyInstalled), Some(install)) => {
-                self.app.access_of(install).await.map_err(|error| refused(&error))
+            (Err(SegmentApiError::AlreadyInstalled), Some(install)) => {
+                self.app.access_of(install).await.map_err(|error| failure_of(&error))
             }
-            (exchanged, _) => exchanged.map_err(|error| refused(&error)),
+            (exchanged, _) => exchanged.map_err(|error| failure_of(&error)),
         }
     }
 }
 
-/// The refusal for a failed call.
-fn refused(error: &SegmentError) -> Refusal {
+/// The failure for a failed call.
+fn failure_of(error: &SegmentApiError) -> ConnectFailure {
     tracing::debug!("{error}");
     match error {
-        SegmentError::CodeRejected => Refusal::CodeRejected,
-        SegmentError::WrongRedirect => Refusal::WrongRedirect,
-        SegmentError::WrongClient => Refusal::WrongClient,
-        SegmentError::WrongScope => Refusal::WrongScope,
-        SegmentError::AlreadyInstalled => Refusal::AlreadyInstalled,
-        SegmentError::Unauthorized | SegmentError::Forbidden | SegmentError::NotFound => Refusal::NotPermitted,
-        SegmentError::Unreachable
-        | SegmentError::Lost
-        | SegmentError::TooManyCalls(_)
-        | SegmentError::Failed(_)
-        | SegmentError::Unreadable => Refusal::SegmentDown,
-        SegmentError::Conflict | SegmentError::Rejected(_) => Refusal::RejectedBySegment,
+        SegmentApiError::CodeRejected => ConnectFailure::CodeRejected,
+        SegmentApiError::WrongRedirect => ConnectFailure::WrongRedirect,
+        SegmentApiError::WrongClient => ConnectFailure::WrongClient,
+        SegmentApiError::WrongScope => ConnectFailure::WrongScope,
+        SegmentApiError::AlreadyInstalled => ConnectFailure::AlreadyInstalled,
+        SegmentApiError::Unauthorized | SegmentApiError::Forbidden | SegmentApiError::NotFound => {
+            ConnectFailure::NotPermitted
+        }
+        SegmentApiError::Unreachable
+        | SegmentApiError::Lost
+        | SegmentApiError::TooManyCalls(_)
+        | SegmentApiError::Failed(_)
+        | SegmentApiError::Unreadable => ConnectFailure::SegmentDown,
+        SegmentApiError::Conflict | SegmentApiError::Rejected(_) => ConnectFailure::RejectedBySegment,
     }
 }

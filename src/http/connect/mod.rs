@@ -14,7 +14,7 @@ use super::body;
 use super::response::{ApiResponse, PageStatus};
 use super::{AdmissionError, only, refuse};
 use crate::clock::Clock;
-use crate::connect::{ExpectedRequest, Flow, Nonce, Refusal};
+use crate::connect::{ConnectFailure, ExpectedRequest, Flow, Nonce};
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce};
 use crate::segment_api::OauthApp;
 use async_trait::async_trait;
@@ -101,7 +101,7 @@ pub(super) async fn submit(State(connect): State<Arc<Connect>>, request: Request
     let opened = connect.read_form(request, ExpectedRequest::Key).await;
     let (mut flow, form) = match opened {
         Ok(opened) => opened,
-        Err(refusal) => return connect.refusal(refusal, None),
+        Err(failure) => return connect.failure(failure, None),
     };
     let Ok(key) = ApiKey::parse(form.value("api_key").unwrap_or_default().trim()) else {
         return connect.form(flow, Some(ApiKeyProblem::Malformed));
@@ -126,8 +126,8 @@ pub(super) async fn submit(State(connect): State<Arc<Connect>>, request: Request
 pub(super) async fn again(State(connect): State<Arc<Connect>>, request: Request) -> Response {
     match connect.read_form(request, ExpectedRequest::Another).await {
         Ok((flow, _)) if flow.key.is_some() => connect.to_segment(flow),
-        Ok(_) => connect.refusal(Refusal::OtherBrowser, None),
-        Err(refusal) => connect.refusal(refusal, None),
+        Ok(_) => connect.failure(ConnectFailure::OtherBrowser, None),
+        Err(failure) => connect.failure(failure, None),
     }
 }
 
@@ -155,7 +155,7 @@ pub(super) async fn callback(State(connect): State<Arc<Connect>>, request: Reque
     let (cookie, state) = (connect.cookie(request.headers()), query.value("state"));
     let flow = match Flow::unseal(cookie, state, ExpectedRequest::Consent, &connect.seal_keys, connect.clock.now()) {
         Ok(flow) => flow,
-        Err(refusal) => return connect.refusal(refusal, None),
+        Err(failure) => return connect.failure(failure, None),
     };
     let finishing = Arc::clone(&connect);
     // A separate task: the code is used up, so the rest must be done even if the browser disconnects.
@@ -178,15 +178,15 @@ impl Connect {
         self.page(PageStatus::of_key(problem), page, Some(&sealed.cookie))
     }
 
-    /// The page of a refusal. With the flow of the browser, it offers another try without entering the key again.
-    fn refusal(&self, refusal: Refusal, flow: Option<Flow>) -> Response {
-        if refusal.is_misconfiguration() {
-            tracing::error!("a merchant could not connect: {}", refusal.paragraphs()[1]);
+    /// The page of a failure. With the flow of the browser, it offers another try without entering the key again.
+    fn failure(&self, failure: ConnectFailure, flow: Option<Flow>) -> Response {
+        if failure.is_misconfiguration() {
+            tracing::error!("a merchant could not connect: {}", failure.paragraphs()[1]);
         }
         let sealed = flow.map(|flow| self.seal(&flow.at(ExpectedRequest::Another, nonce(), self.clock.now())));
         let state = sealed.as_ref().map(|sealed| sealed.state.as_str());
-        let page = pages::refusal(refusal, &self.path("connect"), &self.path("connect/again"), state);
-        self.page(PageStatus::Refused(refusal), page, sealed.as_ref().map(|sealed| sealed.cookie.as_str()))
+        let page = pages::failure(failure, &self.path("connect"), &self.path("connect/again"), state);
+        self.page(PageStatus::Failed(failure), page, sealed.as_ref().map(|sealed| sealed.cookie.as_str()))
     }
 
     fn seal(&self, flow: &Flow) -> crate::connect::SealedFlow {
@@ -198,13 +198,13 @@ impl Connect {
     }
 
     /// Reads a form, and the flow that it belongs to.
-    async fn read_form(&self, request: Request, expected: ExpectedRequest) -> Result<(Flow, Fields), Refusal> {
+    async fn read_form(&self, request: Request, expected: ExpectedRequest) -> Result<(Flow, Fields), ConnectFailure> {
         let (head, mut body) = request.into_parts();
         let media_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let is_form = media_type.starts_with("application/x-www-form-urlencoded");
-        let (raw, _permit) = body::read(&head.headers, &mut body).await.map_err(|_| Refusal::NotOurs)?;
+        let (raw, _permit) = body::read(&head.headers, &mut body).await.map_err(|_| ConnectFailure::NotOurs)?;
         if !is_form || raw.gzip || raw.bytes.len() > MAX_FORM_BYTES {
-            return Err(Refusal::NotOurs);
+            return Err(ConnectFailure::NotOurs);
         }
         let form = Fields::parse(&raw.bytes);
         let (cookie, now) = (self.cookie(&head.headers), self.clock.now());

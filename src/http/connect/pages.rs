@@ -5,7 +5,7 @@
 //! labels for its fields, and a title with the result; a problem is announced (`role=alert`) and connected with its field.
 
 use super::ApiKeyProblem;
-use crate::connect::Refusal;
+use crate::connect::ConnectFailure;
 use crate::segment_api::{Connected, SourceName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -94,14 +94,14 @@ pub(super) fn connected(source: &SourceName, connected: Connected, again: &str, 
     document("Your source is connected", content)
 }
 
-/// The page of a refusal. With a `state`, it offers another try with the key that was entered.
-pub(super) fn refusal(refusal: Refusal, start: &str, again: &str, state: Option<&str>) -> Markup {
+/// The page of a failure. With a `state`, it offers another try with the key that was entered.
+pub(super) fn failure(failure: ConnectFailure, start: &str, again: &str, state: Option<&str>) -> Markup {
     let content = html! {
-        h1.bad { (refusal.title()) }
+        h1.bad { (failure.title()) }
         div role="alert" {
-            @for paragraph in refusal.paragraphs() { p { (paragraph) } }
+            @for paragraph in failure.paragraphs() { p { (paragraph) } }
         }
-        @if let Some(state) = state.filter(|_| refusal.can_try_again()) {
+        @if let Some(state) = state.filter(|_| failure.can_try_again()) {
             form method="post" action=(again) {
                 input type="hidden" name="state" value=(state);
                 button type="submit" { "Try again" }
@@ -111,7 +111,7 @@ pub(super) fn refusal(refusal: Refusal, start: &str, again: &str, state: Option<
             a.button href=(start) { "Begin again" }
         }
     };
-    document(refusal.title(), content)
+    document(failure.title(), content)
 }
 
 fn document(title: &str, content: Markup) -> Markup {

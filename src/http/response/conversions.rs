@@ -3,18 +3,18 @@
 //! In: an outcome or an error. Out: the response. Deliberately absent: status codes, which are in [`super`].
 
 use super::ApiResponse;
-use crate::account_signals::EventOutcome;
+use crate::account_signals::WaitResult;
 use crate::http::AdmissionError;
 use crate::segment::AuthError;
 use crate::store::StoreError;
 
-impl From<EventOutcome> for ApiResponse {
-    fn from(outcome: EventOutcome) -> Self {
+impl From<WaitResult> for ApiResponse {
+    fn from(outcome: WaitResult) -> Self {
         match outcome {
-            EventOutcome::Done(outcome) => Self::Settled(outcome),
-            EventOutcome::DeadLetter(failure) => Self::DeadLetter(failure),
-            EventOutcome::AccountHalted => Self::AccountHalted,
-            EventOutcome::Deferred => Self::Accepted,
+            WaitResult::Done(outcome) => Self::Settled(outcome),
+            WaitResult::DeadLetter(failure) => Self::DeadLetter(failure),
+            WaitResult::AccountHalted => Self::AccountHalted,
+            WaitResult::Deferred => Self::Accepted,
         }
     }
 }

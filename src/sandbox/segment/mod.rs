@@ -19,7 +19,7 @@ mod state;
 
 pub use state::{SegmentCall, SegmentCallRecord, SegmentDestination};
 
-use super::call::{CallOutcome, SandboxResponse};
+use super::call::{CallReply, SandboxResponse};
 use super::faults::Fault;
 use super::faulty_connection::{ConnectionControl, FaultyListener};
 use axum::Router;
@@ -154,10 +154,10 @@ impl SegmentSandbox {
         &self,
         call: SegmentCall,
         perform: impl FnOnce(&SegmentSettings, &mut SegmentState) -> Result<Value, SandboxResponse>,
-    ) -> CallOutcome {
+    ) -> CallReply {
         let mut state = self.state();
         let fault = state.next_fault(call);
-        let outcome = CallOutcome::with_fault(fault, || {
+        let outcome = CallReply::with_fault(fault, || {
             perform(&self.0.settings, &mut state).map_or_else(|error| error, |body| SandboxResponse::json(200, body))
         });
         state.record(call, outcome.status_received());

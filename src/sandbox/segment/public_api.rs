@@ -20,7 +20,7 @@ const ACTION: &str = "9uZ5gJrRw2AcqkjYAJ6Nxx";
 
 /// The destinations of the Public API, and their subscriptions.
 #[derive(Default)]
-pub(super) struct PublicState {
+pub(super) struct PublicApiState {
     destinations: Vec<Value>,
     /// The subscriptions, each with the id of its destination.
     subscriptions: Vec<Value>,
@@ -39,7 +39,11 @@ pub(super) struct PublicRequest<'a> {
 type PublicApiResult = Result<Value, SandboxResponse>;
 
 /// Handles a call of the Public API; returns the `data` of the answer.
-pub(super) fn perform(settings: &SegmentSettings, state: &mut PublicState, request: &PublicRequest) -> PublicApiResult {
+pub(super) fn perform(
+    settings: &SegmentSettings,
+    state: &mut PublicApiState,
+    request: &PublicRequest,
+) -> PublicApiResult {
     let header = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if header(AUTHORIZATION) != format!("Bearer {}", settings.public_api_token) {
         return Err(error(401, "invalid-token", "The token is not valid"));
@@ -95,7 +99,7 @@ pub(super) fn perform(settings: &SegmentSettings, state: &mut PublicState, reque
     }
 }
 
-impl PublicState {
+impl PublicApiState {
     /// All destinations, each with its subscriptions as `subscriptions`.
     pub(super) fn destinations(&self) -> Vec<Value> {
         let with_subscriptions = |destination: &Value| {

@@ -3,7 +3,7 @@
 //! Invariant: a code is taken once. Deliberately absent: the rules of the API, which are in `oauth` and `config_api`.
 
 use super::super::faults::Fault;
-use super::public_api::PublicState;
+use super::public_api::PublicApiState;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -93,7 +93,7 @@ pub(super) struct SegmentState {
     /// The tokens of that install, and when each was issued.
     pub(super) tokens: HashMap<String, Instant>,
     pub(super) destinations: BTreeMap<String, SegmentDestination>,
-    pub(super) public: PublicState,
+    pub(super) public: PublicApiState,
     pub(super) faults: VecDeque<(SegmentCall, Fault)>,
     pub(super) calls: VecDeque<SegmentCallRecord>,
 }

@@ -8,7 +8,7 @@ const BACKOFF: Backoff = Backoff { min: Duration::from_secs(1), max: Duration::f
 
 fn health() -> AccountHealth {
     let limits = HealthLimits { backoff: BACKOFF, concurrency: 16, requests_per_second: None };
-    AccountHealth::new(limits, Learned::default())
+    AccountHealth::new(limits, LearnedLimits::default())
 }
 
 fn secs(seconds: u64) -> Duration {
@@ -99,7 +99,7 @@ fn several_429s_at_once_count_once_and_the_longest_wait_holds() {
         .filter_map(|(permit, wait)| health.on_rate_limited(permit, AT, Some(secs(wait)), 1.0));
     assert_eq!(opened.count(), 1);
     let snapshot = health.snapshot();
-    assert_eq!((snapshot.state, snapshot.in_flight), (HealthState::Open { until: at(9) }, 0));
+    assert_eq!((snapshot.state, snapshot.in_flight), (BreakerState::Open { until: at(9) }, 0));
     let learned = health.learned();
     assert_eq!((learned.requests_per_second, learned.concurrency), (Some(20.0), 8.0));
 }
@@ -107,8 +107,8 @@ fn several_429s_at_once_count_once_and_the_longest_wait_holds() {
 #[test]
 fn the_account_is_well_once_the_retry_after_is_over_after_a_429_a_401_and_a_new_key() {
     for (key_at, states) in [
-        (4, [HealthState::Open { until: at(9) }, HealthState::HalfOpen, HealthState::Closed]),
-        (20, [HealthState::Closed, HealthState::Closed, HealthState::Closed]),
+        (4, [BreakerState::Open { until: at(9) }, BreakerState::HalfOpen, BreakerState::Closed]),
+        (20, [BreakerState::Closed, BreakerState::Closed, BreakerState::Closed]),
     ] {
         let mut health = health();
         let (limited, rejected) = (permit(&mut health, AT), permit(&mut health, AT));
@@ -138,7 +138,7 @@ fn a_rejected_key_halts_once_until_a_probe_or_another_key_is_accepted() {
     assert_eq!(health.on_probe(Probe::Accepted, at(66), 1.0), Ok(Some(Transition::Resumed)));
     assert_eq!(health.on_probe(Probe::Rejected, at(67), 1.0), Ok(None), "an answer about the key before");
     assert_eq!(health.on_unauthorized(other, at(67), 1.0), None, "a request with the key before");
-    assert_eq!(health.snapshot().state, HealthState::Closed);
+    assert_eq!(health.snapshot().state, BreakerState::Closed);
     assert_eq!(health.on_new_api_key(at(68)), None, "nothing was halted");
 }
 
@@ -153,7 +153,7 @@ fn the_first_of_several_401s_halts_and_none_of_a_request_with_the_former_api_key
     let before = permit(&mut health, at(2));
     assert_eq!(health.on_new_api_key(at(3)), None, "nothing was halted");
     assert_eq!(health.on_unauthorized(before, at(4), 1.0), None);
-    assert_eq!(health.snapshot().state, HealthState::Closed);
+    assert_eq!(health.snapshot().state, BreakerState::Closed);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn only_the_reply_to_the_first_request_counts_while_half_open() {
             None => health.on_success(late, at(9)),
             Some(seq) => health.on_failure(late, Seq(seq), at(9), None, 1.0),
         };
-        assert_eq!((replied, health.snapshot().state), (None, HealthState::HalfOpen));
+        assert_eq!((replied, health.snapshot().state), (None, BreakerState::HalfOpen));
     }
     assert_eq!(health.on_success(first, at(10)), Some(Transition::Closed));
 }
@@ -192,8 +192,8 @@ fn failures_of_several_events_in_a_row_lower_the_concurrency_limit_and_those_of_
 
 #[test]
 fn a_pause_that_is_over_shows_as_closed_and_a_halt_does_not() {
-    let (open, halted) = (HealthState::Open { until: at(5) }, HealthState::Halted { probe_at: at(5) });
-    assert_eq!([at(4), at(5), at(6)].map(|now| open.at(now)), [open, HealthState::Closed, HealthState::Closed]);
+    let (open, halted) = (BreakerState::Open { until: at(5) }, BreakerState::Halted { probe_at: at(5) });
+    assert_eq!([at(4), at(5), at(6)].map(|now| open.at(now)), [open, BreakerState::Closed, BreakerState::Closed]);
     assert_eq!(halted.at(at(6)), halted);
 }
 
@@ -249,7 +249,7 @@ fn outages_and_quotas_of_a_day_set_no_rate() {
 #[test]
 fn a_cancelled_request_takes_no_place_in_the_rate() {
     let mut health = health();
-    health.rate = RateLimit::new(Some(0.1), &Learned::default());
+    health.rate = RateLimit::new(Some(0.1), &LearnedLimits::default());
     let unused = permit(&mut health, AT);
     assert_eq!(no_permit(&mut health, AT), NoPermit::NotBefore(Timestamp(AT.0 + 10_000)));
     health.cancel(unused, AT);
@@ -338,8 +338,8 @@ fn a_pause_is_saved_when_it_begins_changes_and_ends_and_not_between() {
 #[test]
 fn a_learned_rate_is_saved_once_it_has_changed_noticeably_and_a_halt_in_any_case() {
     let unrelated_429s = Unrelated429s::measured(10.0, 100.0);
-    let learned = Learned { requests_per_second: Some(10.0), concurrency: 10.0, unrelated_429s };
-    let with = |change: fn(&mut Learned)| {
+    let learned = LearnedLimits { requests_per_second: Some(10.0), concurrency: 10.0, unrelated_429s };
+    let with = |change: fn(&mut LearnedLimits)| {
         let mut changed = learned.clone();
         change(&mut changed);
         changed

@@ -5,7 +5,7 @@
 
 use super::limiter::{Limiter, SECOND};
 use crate::domain::Timestamp;
-use crate::scheduling::{AccountHealth, Backoff, HealthLimits, Learned, NoPermit, Permit};
+use crate::scheduling::{AccountHealth, Backoff, HealthLimits, LearnedLimits, NoPermit, Permit};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(super) enum Supply {
 
 /// The next event of the simulation.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum SimulatedEvent {
+enum SimulationStep {
     /// A request arrives at the upstream.
     Arrives(usize),
     /// Its reply arrives here.
@@ -53,7 +53,7 @@ pub(super) struct Simulation {
     latency: u64,
     pub(super) random: u64,
     now: u64,
-    events: BinaryHeap<Reverse<(u64, u64, SimulatedEvent)>>,
+    events: BinaryHeap<Reverse<(u64, u64, SimulationStep)>>,
     scheduled: u64,
     due: u64,
     permits: Vec<Option<Permit>>,
@@ -64,7 +64,7 @@ pub(super) struct Simulation {
     pub(super) limited: Vec<u64>,
 }
 
-pub(super) fn health(requests_per_second: Option<f64>, learned: Learned) -> AccountHealth {
+pub(super) fn health(requests_per_second: Option<f64>, learned: LearnedLimits) -> AccountHealth {
     AccountHealth::new(HealthLimits { requests_per_second, ..limits(64) }, learned)
 }
 
@@ -76,7 +76,7 @@ pub(super) fn limits(concurrency: usize) -> HealthLimits {
 impl Simulation {
     pub(super) fn new(limiter: Limiter, retry_after: RetryAfter, latency_ms: u64) -> Self {
         Self {
-            health: health(None, Learned::default()),
+            health: health(None, LearnedLimits::default()),
             limiter,
             retry_after,
             random_429s: 0.0,
@@ -105,7 +105,7 @@ impl Simulation {
         chance
     }
 
-    fn schedule(&mut self, after: u64, event: SimulatedEvent) {
+    fn schedule(&mut self, after: u64, event: SimulationStep) {
         self.scheduled += 1;
         self.events.push(Reverse((self.now + after, self.scheduled, event)));
     }
@@ -123,7 +123,7 @@ impl Simulation {
     /// Runs until `seconds`.
     pub(super) fn run(&mut self, seconds: u64) {
         if self.now == 0 {
-            self.on(SimulatedEvent::Supplied);
+            self.on(SimulationStep::Supplied);
         }
         self.send();
         while let Some(Reverse((at, _, event))) = self.events.pop() {
@@ -138,17 +138,17 @@ impl Simulation {
         }
     }
 
-    fn on(&mut self, event: SimulatedEvent) {
+    fn on(&mut self, event: SimulationStep) {
         match event {
-            SimulatedEvent::Due => {}
-            SimulatedEvent::Supplied => match self.supply {
+            SimulationStep::Due => {}
+            SimulationStep::Supplied => match self.supply {
                 Supply::Endless => self.pending = u64::MAX / 2,
                 Supply::Bursts { requests, seconds } => {
                     self.pending += requests;
-                    self.schedule(seconds * SECOND, SimulatedEvent::Supplied);
+                    self.schedule(seconds * SECOND, SimulationStep::Supplied);
                 }
             },
-            SimulatedEvent::Arrives(request) => {
+            SimulationStep::Arrives(request) => {
                 let is_random = self.random_429s > 0.0 && self.chance() < self.random_429s;
                 let verdict = if is_random { Err(SECOND) } else { self.limiter.accept(self.now) };
                 match verdict {
@@ -160,9 +160,9 @@ impl Simulation {
                     RetryAfter::Exact => Some(Duration::from_secs(early.div_ceil(SECOND))),
                 });
                 let back = self.one_way();
-                self.schedule(back, SimulatedEvent::Replied(request, reply));
+                self.schedule(back, SimulationStep::Replied(request, reply));
             }
-            SimulatedEvent::Replied(request, reply) => {
+            SimulationStep::Replied(request, reply) => {
                 let permit = self.permits[request].take().expect("in flight");
                 let (now, chance) = (self.moment(), self.chance());
                 if let Err(Some(wait)) = reply {
@@ -187,13 +187,13 @@ impl Simulation {
                     assert!(self.quiet_until <= self.moment(), "a request before a Retry-After was over");
                     self.permits.push(Some(permit));
                     let there = self.one_way();
-                    self.schedule(there, SimulatedEvent::Arrives(self.permits.len() - 1));
+                    self.schedule(there, SimulationStep::Arrives(self.permits.len() - 1));
                 }
                 Err(NoPermit::NotBefore(at) | NoPermit::Open(at)) => {
                     let at = u64::try_from(at.0).expect("small") * 1_000;
                     if self.due != at {
                         self.due = at;
-                        self.schedule(at.saturating_sub(self.now), SimulatedEvent::Due);
+                        self.schedule(at.saturating_sub(self.now), SimulationStep::Due);
                     }
                     return;
                 }

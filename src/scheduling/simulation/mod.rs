@@ -5,7 +5,7 @@ mod driver;
 mod limiter;
 mod random_429s;
 
-use super::Learned;
+use super::LearnedLimits;
 use driver::{RetryAfter, Simulation, health};
 use limiter::Limiter;
 
@@ -110,7 +110,7 @@ fn a_lone_429_is_forgotten_in_two_minutes_even_if_it_is_among_the_first_replies(
 fn the_configured_rate_is_used_evenly_spaced_and_never_exceeded() {
     for (rate, spacing_ms) in [(0.5, 2_000), (5.0, 200), (300.0, 3)] {
         let mut simulation = Simulation::new(Limiter::none(), RetryAfter::Exact, 0);
-        simulation.health = health(Some(rate), Learned::default());
+        simulation.health = health(Some(rate), LearnedLimits::default());
         simulation.run(MINUTE);
         simulation.assert_used(0.97, rate, 1, MINUTE, &format!("{rate} a second"));
         assert!(simulation.rates(1, MINUTE).0 <= rate + 0.1, "{rate} a second");

@@ -4,7 +4,7 @@ use super::MINUTE;
 use super::driver::{RetryAfter, Simulation, Supply, limits};
 use super::limiter::Limiter;
 use crate::domain::Timestamp;
-use crate::scheduling::{AccountHealth, HealthState, Learned, Unrelated429s};
+use crate::scheduling::{AccountHealth, BreakerState, LearnedLimits, Unrelated429s};
 use std::time::Duration;
 
 /// So many requests at once.
@@ -13,7 +13,7 @@ const CONCURRENCY: f64 = 16.0;
 /// An account with 16 requests at once, of which this share is answered with 429 at random.
 fn simulation(limiter: Limiter, share: f64, retry_after: RetryAfter, latency_ms: u64) -> Simulation {
     let mut simulation = Simulation::new(limiter, retry_after, latency_ms);
-    simulation.health = AccountHealth::new(limits(16), Learned::default());
+    simulation.health = AccountHealth::new(limits(16), LearnedLimits::default());
     simulation.random_429s = share;
     simulation
 }
@@ -105,18 +105,18 @@ fn a_limit_is_found_after_random_429s_have_ended() {
 fn a_429_that_is_to_be_expected_pauses_the_account_only_for_the_wait_that_it_asks_for() {
     let (now, secs) = (Timestamp(1_000_000), Duration::from_secs);
     for (retry_after, pause) in [(None, None), (Some(secs(0)), None), (Some(secs(9)), Some(secs(9)))] {
-        let learned = Learned { unrelated_429s: Unrelated429s::measured(2.0, 100.0), ..Learned::default() };
+        let learned = LearnedLimits { unrelated_429s: Unrelated429s::measured(2.0, 100.0), ..LearnedLimits::default() };
         let mut health = AccountHealth::new(limits(16), learned);
         let mut reject = |now, retry_after| {
             let (permit, _) = health.try_acquire(now).expect("a permit");
             health.on_rate_limited(permit, now, retry_after, 1.0);
             health.snapshot().state
         };
-        let paused = pause.map_or(HealthState::Closed, |wait| HealthState::Open { until: now.after(wait) });
+        let paused = pause.map_or(BreakerState::Closed, |wait| BreakerState::Open { until: now.after(wait) });
         assert_eq!(reject(now, retry_after), paused, "{retry_after:?}");
         if pause.is_none() {
-            let states: Vec<HealthState> = (0..8).map(|_| reject(now, None)).collect();
-            let expected = states.iter().filter(|state| **state == HealthState::Closed).count();
+            let states: Vec<BreakerState> = (0..8).map(|_| reject(now, None)).collect();
+            let expected = states.iter().filter(|state| **state == BreakerState::Closed).count();
             assert_eq!(expected, 7, "the account pauses once there are more than are to be expected");
         }
     }

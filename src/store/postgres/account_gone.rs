@@ -118,13 +118,13 @@ async fn append(
         Some(false) => Ok(()),
     };
     let decided: Vec<Result<(), Replay>> = ids.iter().zip(events).map(decide).collect();
-    let accepted = || (0..events.len()).filter(|place| decided[*place].is_ok());
-    let wanted: Vec<&NewEvent> = accepted().map(|place| &events[place]).collect();
+    let accepted = || (0..events.len()).filter(|index| decided[*index].is_ok());
+    let wanted: Vec<&NewEvent> = accepted().map(|index| &events[index]).collect();
     let rows = append_rows::insert(session, &wanted, numbers).await?;
     // By their position among the wanted ones, counted from 1.
     let seqs: HashMap<i64, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let new: BTreeMap<i64, i64> =
-        (1..).zip(accepted()).filter_map(|(place, nth)| Some((ids[nth], *seqs.get(&place)?))).collect();
+        (1..).zip(accepted()).filter_map(|(index, nth)| Some((ids[nth], *seqs.get(&index)?))).collect();
     let (appended, at): (Vec<i64>, Vec<i64>) = new.iter().unzip();
     session.execute(HISTORIES, &[&appended, &at]).await?;
     discard(session, &appended).await?;

@@ -54,9 +54,9 @@ pub async fn begin(session: &Session, account: AccountNumber, units: &[Unit]) ->
 
 async fn begin_portion(session: &Session, account: AccountNumber, units: &[Unit]) -> Result<Vec<Option<Begun>>, Error> {
     let heads: Vec<i64> = units.iter().map(|unit| unit.head.0).collect();
-    let asked: Vec<i64> = units.iter().flat_map(|unit| unit.followers.iter().map(|seq| seq.0)).collect();
+    let followers: Vec<i64> = units.iter().flat_map(|unit| unit.followers.iter().map(|seq| seq.0)).collect();
     let heads = [&heads as _];
-    let (rows, sizes) = try_join(session.query(HEADS, &heads), of_events(session, SIZES, asked)).await?;
+    let (rows, sizes) = try_join(session.query(HEADS, &heads), of_events(session, SIZES, followers)).await?;
     let sizes: HashMap<Seq, usize> = sizes.iter().filter_map(size).collect();
     let is_pending = |row: &&Row| is_pending_in(row, 11, account);
     let mut heads: HashMap<Seq, Head> =

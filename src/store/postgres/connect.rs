@@ -40,14 +40,14 @@ pub struct Connector {
     tls: MakeRustlsConnect,
     /// See [`PostgresUrl::is_pooled`].
     is_pooled: bool,
-    listens: Option<Listens>,
+    listens: Option<ListenChannel>,
 }
 
 /// The channel that a session listens to, and the receiver of the texts of notifications.
 #[derive(Clone)]
-struct Listens {
+struct ListenChannel {
     channel: String,
-    heard: UnboundedSender<String>,
+    notifications: UnboundedSender<String>,
 }
 
 impl Connector {
@@ -58,10 +58,11 @@ impl Connector {
         Ok(Self { hosts, tls, is_pooled: url.is_pooled, listens: None })
     }
 
-    /// A connector to the same server whose sessions listen to `channel` and send the texts of notifications to `heard`. Behind a pooler no
+    /// A connector to the same server whose sessions listen to `channel` and send the texts of notifications to `notifications`. Behind a pooler no
     /// session can be notified.
-    pub fn listening(&self, channel: String, heard: UnboundedSender<String>) -> Self {
-        let (hosts, tls, listens) = (self.hosts.clone(), self.tls.clone(), Some(Listens { channel, heard }));
+    pub fn listening(&self, channel: String, notifications: UnboundedSender<String>) -> Self {
+        let (hosts, tls, listens) =
+            (self.hosts.clone(), self.tls.clone(), Some(ListenChannel { channel, notifications }));
         Self { hosts, tls, is_pooled: self.is_pooled, listens }
     }
 
@@ -85,14 +86,16 @@ impl Connector {
         let ended = CancellationToken::new();
         let cancel_at_end = ended.clone().drop_guard();
         let listens = self.listens.clone();
-        let heard = listens.clone().map(|listens| listens.heard);
+        let notifications = listens.clone().map(|listens| listens.notifications);
         tokio::spawn(async move {
             let _cancel_at_end = cancel_at_end;
             while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
                 match message {
                     Ok(AsyncMessage::Notification(notification)) => {
                         // Err: the caller has stopped waiting.
-                        let _ = heard.as_ref().map(|heard| heard.send(notification.payload().to_owned()));
+                        let _ = notifications
+                            .as_ref()
+                            .map(|notifications| notifications.send(notification.payload().to_owned()));
                     }
                     Ok(_) => {} // a notice
                     Err(error) => {

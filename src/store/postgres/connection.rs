@@ -10,7 +10,7 @@
 
 use super::committer::Committer;
 use super::connect::Connector;
-use super::connection_health::Health;
+use super::connection_health::ConnectionHealth;
 use super::error::{JobError, breaks_session, store_error, text};
 use super::session::Session;
 use crate::store::{Commit, StoreError};
@@ -29,7 +29,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// The handle of the task. When it is dropped, the task ends after the jobs that were sent.
 pub struct Connection<C: Committer> {
     messages: UnboundedSender<ConnectionMessage<C>>,
-    health: Arc<Health>,
+    health: Arc<ConnectionHealth>,
     answer_timeout: Option<Duration>,
 }
 
@@ -52,7 +52,7 @@ impl<C: Committer> Connection<C> {
     /// Starts the task with an open session. `name` is the name of the connection in the logs.
     pub fn start(name: &'static str, connector: Arc<Connector>, session: Session, committer: Arc<C>) -> Self {
         let (messages, inbox) = unbounded_channel();
-        let (health, answer_timeout) = (Arc::new(Health::new(name)), committer.answer_timeout());
+        let (health, answer_timeout) = (Arc::new(ConnectionHealth::new(name)), committer.answer_timeout());
         let task = Task { connector, committer, inbox, health: Arc::clone(&health), next: None };
         tokio::spawn(task.run(session));
         Self { messages, health, answer_timeout }
@@ -83,7 +83,7 @@ impl<C: Committer> Connection<C> {
             Box::pin(async move {
                 let (result, error) = match work(session).await.map_err(Into::into) {
                     Ok(done) => (Ok(done), None),
-                    Err(JobError::Refused(refusal)) => (Err(refusal), None),
+                    Err(JobError::Refused(error)) => (Err(error), None),
                     Err(JobError::Failed(error)) => (Err(store_error(&error)), Some(error)),
                 };
                 let _ = reply.send(result); // Err: the caller has stopped waiting
@@ -153,7 +153,7 @@ struct Task<C: Committer> {
     connector: Arc<Connector>,
     committer: Arc<C>,
     inbox: UnboundedReceiver<ConnectionMessage<C>>,
-    health: Arc<Health>,
+    health: Arc<ConnectionHealth>,
     /// A message that was received while a group was gathered, and does not belong to it.
     next: Option<ConnectionMessage<C>>,
 }

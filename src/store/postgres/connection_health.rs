@@ -3,12 +3,12 @@
 //!
 //! Invariant: a lasting failure is logged when it begins, once a minute, and when it is over.
 
-use crate::store::log_limit::LogLimit;
+use crate::store::failure_log_throttle::FailureLogThrottle;
 use parking_lot::Mutex;
 
 /// The health of one connection.
 #[derive(Debug)]
-pub struct Health {
+pub struct ConnectionHealth {
     name: &'static str,
     state: Mutex<ConnectionState>,
 }
@@ -16,14 +16,17 @@ pub struct Health {
 #[derive(Debug)]
 struct ConnectionState {
     failure: Option<String>,
-    limit: LogLimit,
+    limit: FailureLogThrottle,
     sessions: u64,
 }
 
-impl Health {
+impl ConnectionHealth {
     /// The health of a connection with its first session. `name` is the name of the connection in the logs.
     pub fn new(name: &'static str) -> Self {
-        Self { name, state: Mutex::new(ConnectionState { failure: None, limit: LogLimit::default(), sessions: 1 }) }
+        Self {
+            name,
+            state: Mutex::new(ConnectionState { failure: None, limit: FailureLogThrottle::default(), sessions: 1 }),
+        }
     }
 
     /// The name of the connection.

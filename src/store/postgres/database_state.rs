@@ -50,7 +50,7 @@ const TO_USE: &str = "SELECT missing.rights || ' on ' || missing.name FROM (
 #[derive(Debug)]
 pub struct DatabaseState {
     /// The hosts and the database.
-    pub place: String,
+    pub location: String,
     /// The version of the tables.
     pub tables: Tables,
     /// The missing rights, in words; empty if there are none.
@@ -78,15 +78,16 @@ impl PostgresStore {
 }
 
 async fn look(url: &PostgresUrl) -> Result<DatabaseState, PostgresOpenError> {
-    let place = || url.place();
+    let location = || url.location();
     let session = Connector::new(url)?.connect().await;
-    let session = session.map_err(|source| PostgresOpenError::Connect { place: place(), source })?;
-    let read = |error: Error| PostgresOpenError::Read { place: place(), source: error.into() };
+    let session = session.map_err(|source| PostgresOpenError::Connect { location: location(), source })?;
+    let read = |error: Error| PostgresOpenError::Read { location: location(), source: error.into() };
     if !session.is_pooled() {
         session.run_statements("SET default_transaction_read_only = on").await.map_err(read)?;
     }
-    let tables =
-        migrate::tables(&session).await.map_err(|source| PostgresOpenError::Migrate { place: place(), source })?;
+    let tables = migrate::tables(&session)
+        .await
+        .map_err(|source| PostgresOpenError::Migrate { location: location(), source })?;
     let (missing_rights, content) = match tables {
         Tables::Absent | Tables::Older => (missing_rights(&session, TO_MIGRATE).await.map_err(read)?, None),
         Tables::Current => {
@@ -95,7 +96,7 @@ async fn look(url: &PostgresUrl) -> Result<DatabaseState, PostgresOpenError> {
             (missing, content)
         }
     };
-    Ok(DatabaseState { place: place(), tables, missing_rights, content })
+    Ok(DatabaseState { location: location(), tables, missing_rights, content })
 }
 
 async fn missing_rights(session: &Session, sql: &'static str) -> Result<Vec<String>, Error> {

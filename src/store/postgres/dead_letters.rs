@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::domain::{EventId, Seq};
 use crate::store::rows::Damaged;
 use crate::store::rows::dead_letters::{COLUMNS, EXAMINED, on_page, page as page_of, to_replay, whole};
-use crate::store::{DeadLetter, DeadLetterPage, Filter, Replay, ReplayResult};
+use crate::store::{DeadLetter, DeadLetterFilter, DeadLetterPage, Replay, ReplayResult};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
 use tokio_postgres::Error;
@@ -66,7 +66,7 @@ static WHOLE: LazyLock<String> = LazyLock::new(|| {
 /// Up to `limit` dead letters, without history and body; and the id from which the next page begins.
 pub async fn page(
     session: &Session,
-    filter: &Filter,
+    filter: &DeadLetterFilter,
     start: PageStart,
     limit: usize,
 ) -> Result<Result<DeadLetterPage, Damaged>, Error> {

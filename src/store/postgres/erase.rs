@@ -8,14 +8,14 @@
 
 use super::remembered;
 use super::session::Session;
-use crate::store::erasure::{Reached, UserKeyHash};
+use crate::store::erasure::{ReachedKeys, UserKeyHash};
 use crate::store::user_keys::{EMAIL, USER_ID, with_tag};
 use std::collections::HashSet;
 use tokio_postgres::Error;
 
 /// Erases the links, the dead letters and the remembered traits of `keys`, and of the keys beside them; returns all these keys.
 pub async fn erase(session: &Session, keys: Vec<UserKeyHash>) -> Result<Vec<UserKeyHash>, Error> {
-    let mut reached = Reached::from(keys);
+    let mut reached = ReachedKeys::from(keys);
     loop {
         let new = reached.take_new();
         if new.is_empty() {

@@ -38,7 +38,7 @@ impl From<Error> for StoreError {
 impl From<JobError> for StoreError {
     fn from(error: JobError) -> Self {
         match error {
-            JobError::Refused(refusal) => refusal,
+            JobError::Refused(error) => error,
             JobError::Failed(error) => error.into(),
         }
     }

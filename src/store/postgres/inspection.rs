@@ -12,8 +12,8 @@ use crate::store::rows::inspection::{
     record as event_of,
 };
 use crate::store::{
-    BacklogFilter, BacklogPage, DeadLetterPage, EventFilter, EventPage, EventRecord, Filter, Inspection, Lookup,
-    LookupQuery, StoreError,
+    BacklogFilter, BacklogPage, DeadLetterFilter, DeadLetterPage, EventFilter, EventPage, EventRecord, Inspection,
+    LookupPage, LookupQuery, StoreError,
 };
 use async_trait::async_trait;
 use std::sync::LazyLock;
@@ -66,11 +66,11 @@ impl Inspection for PostgresStore {
 
     async fn newest_dead_letters(
         &self,
-        filter: &Filter,
+        filter: &DeadLetterFilter,
         before: i64,
         limit: usize,
     ) -> Result<DeadLetterPage, StoreError> {
-        let filter = Filter { account: filter.account.as_deref().map(text), ..filter.clone() };
+        let filter = DeadLetterFilter { account: filter.account.as_deref().map(text), ..filter.clone() };
         let page = self.owner.run(move |session| {
             Box::pin(async move { dead_letters::page(session, &filter, PageStart::Before(before), limit.max(1)).await })
         });
@@ -94,7 +94,7 @@ impl Inspection for PostgresStore {
         Ok(scan.page())
     }
 
-    async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
+    async fn lookup(&self, query: &LookupQuery) -> Result<LookupPage, StoreError> {
         self.look_up(query).await
     }
 }

@@ -39,7 +39,7 @@ pub struct Leases {
 
 #[derive(Debug)]
 struct HeldLeases {
-    held: BTreeMap<AccountName, Held>,
+    held: BTreeMap<AccountName, HeldLease>,
     /// The moment until which requests may be sent.
     until: Instant,
     /// The number of the latest lease.
@@ -47,7 +47,7 @@ struct HeldLeases {
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldLease {
     token: LeaseToken,
     term: watch::Sender<Term>,
     ending: Option<LeaseEnd>,
@@ -111,7 +111,7 @@ impl Leases {
         }
         state.number += 1;
         let term = Term { number: state.number, until: state.until, is_ending: false };
-        let held = Held { token, term: watch::Sender::new(term), ending: None, newest_reported: Seq::default() };
+        let held = HeldLease { token, term: watch::Sender::new(term), ending: None, newest_reported: Seq::default() };
         state.held.insert(account.clone(), held);
         true
     }
@@ -201,7 +201,7 @@ impl Leases {
         self.accounts(|held| held.ending.is_none() && numbers.contains(&held.token.account))
     }
 
-    fn accounts(&self, which: impl Fn(&Held) -> bool) -> Vec<AccountName> {
+    fn accounts(&self, which: impl Fn(&HeldLease) -> bool) -> Vec<AccountName> {
         let state = self.state.lock();
         state.held.iter().filter(|(_, held)| which(held)).map(|(name, _)| name.clone()).collect()
     }

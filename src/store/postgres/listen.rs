@@ -36,7 +36,7 @@ pub type ListenConnection = Connection<Settler>;
 
 /// A change by another process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hint {
+pub enum HintMessage {
     /// It appended events to these accounts, which it does not own.
     Appended(Vec<AccountNumber>),
     /// It gave up an account, or asks for one.
@@ -45,7 +45,7 @@ pub enum Hint {
     ApiKeys,
 }
 
-impl Hint {
+impl HintMessage {
     fn text(&self, me: ReplicaId) -> String {
         let from = me.0;
         match self {
@@ -98,13 +98,13 @@ impl Hints {
     }
 
     /// Adds a hint for the other processes.
-    pub fn add(&self, hint: Hint) {
+    pub fn add(&self, hint: HintMessage) {
         let mut gathered = self.gathered.lock();
         match hint {
-            Hint::Appended(accounts) if accounts.is_empty() => return,
-            Hint::Appended(accounts) => gathered.appended.extend(accounts),
-            Hint::Owners => gathered.owners = true,
-            Hint::ApiKeys => gathered.api_keys = true,
+            HintMessage::Appended(accounts) if accounts.is_empty() => return,
+            HintMessage::Appended(accounts) => gathered.appended.extend(accounts),
+            HintMessage::Owners => gathered.owners = true,
+            HintMessage::ApiKeys => gathered.api_keys = true,
         }
         self.added.notify_one();
     }
@@ -128,15 +128,16 @@ impl Hints {
     /// Notifies the owners of these accounts, if they are other processes, of appended events.
     pub fn notify_owners<'a>(&self, shared: &Shared, accounts: impl IntoIterator<Item = &'a AccountName>) {
         let elsewhere = accounts.into_iter().filter(|account| shared.leases.token(account).is_none());
-        self.add(Hint::Appended(elsewhere.filter_map(|account| shared.known_number(account)).collect()));
+        self.add(HintMessage::Appended(elsewhere.filter_map(|account| shared.known_number(account)).collect()));
     }
 
     fn take(&self) -> Vec<String> {
         let Gathered { appended, owners, api_keys } = std::mem::take(&mut *self.gathered.lock());
         let appended: Vec<AccountNumber> = appended.into_iter().collect();
-        let mut hints: Vec<Hint> = appended.chunks(MAX_ACCOUNTS).map(|some| Hint::Appended(some.to_vec())).collect();
-        hints.extend(owners.then_some(Hint::Owners));
-        hints.extend(api_keys.then_some(Hint::ApiKeys));
+        let mut hints: Vec<HintMessage> =
+            appended.chunks(MAX_ACCOUNTS).map(|some| HintMessage::Appended(some.to_vec())).collect();
+        hints.extend(owners.then_some(HintMessage::Owners));
+        hints.extend(api_keys.then_some(HintMessage::ApiKeys));
         hints.iter().map(|hint| hint.text(self.me)).collect()
     }
 }
@@ -150,22 +151,27 @@ mod tests {
 
     #[test]
     fn a_hint_is_read_as_it_was_sent_by_everybody_else() {
-        for hint in [Hint::Appended(vec![3, 44]), Hint::Owners, Hint::ApiKeys] {
+        for hint in [HintMessage::Appended(vec![3, 44]), HintMessage::Owners, HintMessage::ApiKeys] {
             let text = hint.text(ANOTHER);
-            assert_eq!(Hint::read(&text, ME), Some(hint));
-            assert_eq!(Hint::read(&text, ANOTHER), None);
+            assert_eq!(HintMessage::read(&text, ME), Some(hint));
+            assert_eq!(HintMessage::read(&text, ANOTHER), None);
         }
         for text in ["", "2", "2 ", "x keys", "2 whatever", "2 appended 3 x", "appended 3"] {
-            assert_eq!(Hint::read(text, ME), None, "{text:?}");
+            assert_eq!(HintMessage::read(text, ME), None, "{text:?}");
         }
     }
 
     #[test]
     fn hints_that_are_gathered_are_sent_once_and_none_is_too_long() {
         let hints = Hints::new(ANOTHER);
-        hints.add(Hint::Appended(vec![]));
+        hints.add(HintMessage::Appended(vec![]));
         assert!(hints.take().is_empty());
-        for hint in [Hint::Appended((0..1_200).collect()), Hint::ApiKeys, Hint::Appended(vec![7]), Hint::ApiKeys] {
+        for hint in [
+            HintMessage::Appended((0..1_200).collect()),
+            HintMessage::ApiKeys,
+            HintMessage::Appended(vec![7]),
+            HintMessage::ApiKeys,
+        ] {
             hints.add(hint);
         }
         let sent = hints.take();

@@ -1,6 +1,6 @@
 //! The lookup of a user or of single events.
 //!
-//! In: a [`LookupQuery`]. Out: a [`Lookup`]. Affiliates are found by their links, events block by block ([`super::key_blocks`]).
+//! In: a [`LookupQuery`]. Out: a [`LookupPage`]. Affiliates are found by their links, events block by block ([`super::key_blocks`]).
 //! Invariants: it changes nothing; it has a separate session, so no settlement waits for it. Deliberately absent: bodies.
 
 use super::PostgresStore;
@@ -11,10 +11,10 @@ use super::remembered;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::domain::{Timestamp, UserKey};
-use crate::store::erasure::{Reached, UserKeyHash};
+use crate::store::erasure::{ReachedKeys, UserKeyHash};
 use crate::store::rows::affiliates::{COLUMNS, known};
 use crate::store::user_keys::{self, EMAIL, USER_ID};
-use crate::store::{FoundAffiliate, FoundBy, Lookup, LookupQuery, StoreError, portions};
+use crate::store::{FoundAffiliate, FoundBy, LookupPage, LookupQuery, StoreError, portions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use tokio_postgres::Error;
@@ -27,23 +27,23 @@ const OF_KEY: &str = "SELECT (SELECT affiliate FROM links WHERE key = $1),
 
 impl PostgresStore {
     /// See [`Inspection::lookup`](crate::store::Inspection::lookup).
-    pub(super) async fn look_up(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
+    pub(super) async fn look_up(&self, query: &LookupQuery) -> Result<LookupPage, StoreError> {
         Ok(self.look_up_in(&self.connector.connect().await?, query).await?)
     }
 
-    async fn look_up_in(&self, session: &Session, query: &LookupQuery) -> Result<Lookup, JobError> {
+    async fn look_up_in(&self, session: &Session, query: &LookupQuery) -> Result<LookupPage, JobError> {
         let Some(account) = self.shared.find_number(session, &query.account).await? else {
-            return Ok(Lookup::default());
+            return Ok(LookupPage::default());
         };
         let ids: Vec<UserKeyHash> = query.ids.iter().map(|id| id.0).collect();
         let named = events_with(session, account, &ids, query).await?;
-        let mut asked: Vec<_> = query.users.iter().map(|key| (*key, FoundBy::key(key))).collect();
+        let mut looked_up: Vec<_> = query.users.iter().map(|key| (*key, FoundBy::key(key))).collect();
         for row in session.query("SELECT keys FROM log WHERE seq = ANY ($1)", &[&named]).await? {
             let keys = user_keys::from_blob(row.get(0)).unwrap_or_default();
-            asked.extend(keys.into_iter().map(|key| (key, FoundBy::MessageId)));
+            looked_up.extend(keys.into_iter().map(|key| (key, FoundBy::MessageId)));
         }
         let own = query.code.as_ref().map(|code| user_keys::affiliate_hash(&self.shared.hash, &query.account, code));
-        let (mut lookup, reached) = user(session, &asked, own).await?;
+        let (mut lookup, reached) = user(session, &looked_up, own).await?;
         let seqs = if query.is_of_user() { events_with(session, account, &reached, query).await? } else { named };
         for seq in lookup.page(seqs, query.limit) {
             lookup.events.extend(record(session, seq).await?);
@@ -56,16 +56,16 @@ impl PostgresStore {
 /// the user.
 async fn user(
     session: &Session,
-    asked: &[(UserKey, FoundBy)],
+    looked_up: &[(UserKey, FoundBy)],
     own: Option<UserKeyHash>,
-) -> Result<(Lookup, Vec<UserKeyHash>), JobError> {
-    let (mut lookup, mut reached) = (Lookup::default(), Reached::default());
+) -> Result<(LookupPage, Vec<UserKeyHash>), JobError> {
+    let (mut lookup, mut reached) = (LookupPage::default(), ReachedKeys::default());
     let (mut found, mut rows) = (BTreeMap::<i64, BTreeSet<FoundBy>>::new(), Vec::new());
     if let Some(own) = own {
         let row = session.query_opt("SELECT affiliate FROM affiliates WHERE key = $1", &[&own.as_slice()]).await?;
         found.extend(row.map(|row| (row.get(0), BTreeSet::from([FoundBy::Code]))));
     }
-    for (key, by) in asked {
+    for (key, by) in looked_up {
         let row = session.query_one(OF_KEY, &[&user_keys::tagged(key).as_slice(), &key.bytes().as_slice()]).await?;
         if let Some(affiliate) = row.get(0) {
             found.entry(affiliate).or_default().insert(*by);

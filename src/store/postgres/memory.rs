@@ -6,7 +6,7 @@
 
 use super::remembered;
 use super::session::Session;
-use crate::delivery::{Known, Memory, Recalled, SealedTraits};
+use crate::delivery::{AffiliateRecord, Memory, RecalledAffiliate, SealedTraits};
 use crate::domain::{Timestamp, UserKey};
 use crate::store::rows::affiliates::{UserKeyMemory, has_other_owner, known, memory};
 use crate::store::rows::remembered::sealed;
@@ -44,7 +44,7 @@ pub struct Memories {
 struct AffiliateRow {
     number: i64,
     is_owned: bool,
-    known: Known,
+    known: AffiliateRecord,
 }
 
 impl AffiliateRow {
@@ -112,7 +112,7 @@ pub async fn recall(
     session: &Session,
     own: &[u8; 16],
     users: &[UserKey],
-) -> Result<Result<Option<Recalled>, Damaged>, Error> {
+) -> Result<Result<Option<RecalledAffiliate>, Damaged>, Error> {
     let user_ids: Vec<TaggedKey> =
         users.iter().filter(|key| matches!(key, UserKey::UserId(_))).map(user_keys::tagged).collect();
     let user_ids: Vec<&[u8]> = user_ids.iter().map(<[u8; 17]>::as_slice).collect();
@@ -124,5 +124,5 @@ pub async fn recall(
     };
     let is_own = linked.iter().any(|row| row.get::<_, i64>(0) == affiliate.number);
     let has_other_owner = has_other_owner(affiliate.is_owned, is_own);
-    Ok(Ok(Some(Recalled { known: affiliate.known, has_other_owner })))
+    Ok(Ok(Some(RecalledAffiliate { known: affiliate.known, has_other_owner })))
 }

@@ -68,7 +68,7 @@ pub use transfer::{PostgresSource, PostgresTarget};
 use super::in_flight::InFlightEvents;
 use super::published::Published;
 use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body, portions, user_keys};
-use crate::delivery::{Progress, Recalled};
+use crate::delivery::{Progress, RecalledAffiliate};
 use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
 use crate::scheduling::{Entry, Unit};
 use append::Appender;
@@ -79,7 +79,7 @@ use error::JobError;
 use leases::LeaseToken;
 use listen::ListenConnection;
 use maintenance::Compaction;
-use outcomes::Outcomes;
+use outcomes::OutcomeWaiters;
 use ownership::Replica;
 use settle::{AttemptUpdate, Settle, Settler};
 use shared::Shared;
@@ -101,7 +101,7 @@ pub struct PostgresStore {
     owner: Arc<Owner>,
     listen: Arc<ListenConnection>,
     replica: Replica,
-    outcomes: Arc<Outcomes>,
+    outcomes: Arc<OutcomeWaiters>,
     /// The tasks, which end with the store.
     _tasks: JoinSet<()>,
     in_flight: Arc<InFlightEvents>,
@@ -183,7 +183,7 @@ impl EventLog for PostgresStore {
         account: &AccountName,
         code: &AffiliateCode,
         keys: &[UserKey],
-    ) -> Result<Option<Recalled>, StoreError> {
+    ) -> Result<Option<RecalledAffiliate>, StoreError> {
         let (own, users) = (user_keys::affiliate_hash(&self.shared.hash, account, code), keys.to_vec());
         let recall =
             self.owner.run(move |session| Box::pin(async move { memory::recall(session, &own, &users).await }));

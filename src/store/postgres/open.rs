@@ -8,7 +8,7 @@ use super::connection::Connection;
 use super::count;
 use super::listen::{self, Hints};
 use super::migrate::{self, MigrateError};
-use super::outcomes::Outcomes;
+use super::outcomes::OutcomeWaiters;
 use super::ownership::{LeaseTimes, Replica};
 use super::session::Session;
 use super::settle::Settler;
@@ -18,7 +18,7 @@ use super::{PostgresStore, PostgresUrl};
 use crate::domain::HashKey;
 use crate::scheduling::ReplicaId;
 use crate::store::published::Published;
-use crate::store::{Limits, StoreError};
+use crate::store::{StoreError, StoreLimits};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -33,26 +33,26 @@ pub enum PostgresOpenError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The server cannot be reached, or refuses this user.
-    #[error("cannot connect to PostgreSQL at {place}: {source}")]
+    #[error("cannot connect to PostgreSQL at {location}: {source}")]
     Connect {
         /// The hosts and the database.
-        place: String,
+        location: String,
         /// The errors of the hosts.
         source: ConnectError,
     },
     /// The tables cannot be used.
-    #[error("cannot use the PostgreSQL database {place}: {source}")]
+    #[error("cannot use the PostgreSQL database {location}: {source}")]
     Migrate {
         /// The hosts and the database.
-        place: String,
+        location: String,
         /// Why.
         source: MigrateError,
     },
     /// The tables cannot be read.
-    #[error("cannot read the PostgreSQL database {place}: {source}")]
+    #[error("cannot read the PostgreSQL database {location}: {source}")]
     Read {
         /// The hosts and the database.
-        place: String,
+        location: String,
         /// Why.
         source: StoreError,
     },
@@ -69,10 +69,10 @@ impl OpenDatabase {
     /// Connects to the database. Creates the tables if there are none, and migrates them if they are of an earlier release.
     async fn open(url: &PostgresUrl) -> Result<Self, PostgresOpenError> {
         let connector = Connector::new(url)?;
-        let connect = |source| PostgresOpenError::Connect { place: url.place(), source };
+        let connect = |source| PostgresOpenError::Connect { location: url.location(), source };
         let session = connector.connect().await.map_err(connect)?;
         let migrated = migrate::migrate(&session).await;
-        let hash_key = migrated.map_err(|source| PostgresOpenError::Migrate { place: url.place(), source })?;
+        let hash_key = migrated.map_err(|source| PostgresOpenError::Migrate { location: url.location(), source })?;
         Ok(Self { connector, session, hash_key })
     }
 }
@@ -87,11 +87,11 @@ impl PostgresStore {
     /// if they are of an earlier release.
     ///
     /// `lease`: the time without a heartbeat after which other processes take over the accounts of this one; at least two seconds.
-    pub async fn open(url: &PostgresUrl, limits: Limits, lease: Duration) -> Result<Self, PostgresOpenError> {
+    pub async fn open(url: &PostgresUrl, limits: StoreLimits, lease: Duration) -> Result<Self, PostgresOpenError> {
         let OpenDatabase { connector, session, hash_key } = OpenDatabase::open(url).await?;
         let (connector, published) = (Arc::new(connector), Arc::<Published>::default());
-        let connect = |source| PostgresOpenError::Connect { place: url.place(), source };
-        let read = |source| PostgresOpenError::Read { place: url.place(), source };
+        let connect = |source| PostgresOpenError::Connect { location: url.location(), source };
+        let read = |source| PostgresOpenError::Read { location: url.location(), source };
         let former = session.query_opt("SELECT 1 FROM meta WHERE name = 'former_ids'", &[]).await;
         let former = former.map_err(|error| read(error.into()))?;
         let backlogs = Backlogs::new(Arc::clone(&published));
@@ -105,13 +105,13 @@ impl PostgresStore {
         let append = Connection::start("append", Arc::clone(&connector), another, appender);
         count::count(&shared, &owner).await.map_err(read)?;
         tokio::spawn(count::keep_counting(Arc::clone(&shared), Arc::downgrade(&owner)));
-        let (sender, heard) = unbounded_channel();
+        let (sender, notifications) = unbounded_channel();
         let listening = Arc::new(connector.listening(channel.clone(), sender));
         let third = listening.connect().await.map_err(connect)?;
         let listen = Arc::new(Connection::start("listen", listening, third, settler));
         let (for_replica, for_hints) = (Arc::clone(&shared), Arc::clone(&hints));
-        let replica = Replica::new(LeaseTimes(lease), Arc::clone(&listen), for_replica, for_hints, heard);
-        let (outcomes, mut tasks) = (Arc::<Outcomes>::default(), JoinSet::new());
+        let replica = Replica::new(LeaseTimes(lease), Arc::clone(&listen), for_replica, for_hints, notifications);
+        let (outcomes, mut tasks) = (Arc::<OutcomeWaiters>::default(), JoinSet::new());
         tasks.spawn(hints.send(Arc::clone(&listen), channel));
         tasks.spawn(Arc::clone(&outcomes).poll(Arc::clone(&listen)));
         Ok(Self {

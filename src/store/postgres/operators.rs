@@ -6,7 +6,7 @@
 use super::dead_letters::{self, PageStart};
 use super::error::JobError;
 use super::forget::{self, UserSearch};
-use super::listen::Hint;
+use super::listen::HintMessage;
 use super::session::Session;
 use super::shared::Shared;
 use super::{PostgresStore, account_gone, deletions, vault};
@@ -15,8 +15,8 @@ use crate::store::append_decision::check_backlog;
 use crate::store::erasure::{MAX_SCANS, UserKeyHash};
 use crate::store::in_flight::InFlightEvents;
 use crate::store::{
-    ApiKeyVault, DeadLetter, DeadLetterPage, DeadLetters, Filter, Forgotten, MovedDeadLetter, ReplayResult, StoreError,
-    body,
+    ApiKeyVault, DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, Forgotten, MovedDeadLetter, ReplayResult,
+    StoreError, body,
 };
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,12 @@ use std::sync::Arc;
 
 #[async_trait]
 impl DeadLetters for PostgresStore {
-    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, StoreError> {
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        after: i64,
+        limit: usize,
+    ) -> Result<DeadLetterPage, StoreError> {
         let (filter, limit) = (filter.clone(), limit.max(1));
         let page = self.owner.run(move |session| {
             Box::pin(async move { dead_letters::page(session, &filter, PageStart::After(after), limit).await })
@@ -190,7 +195,7 @@ impl ApiKeyVault for PostgresStore {
     async fn keep_api_keys(&self, keys: Vec<SealedApiKey>) -> Result<(), StoreError> {
         let keep = self.owner.run(move |session| Box::pin(async move { vault::keep_api_keys(session, &keys).await }));
         keep.await?;
-        self.replica.hints.add(Hint::ApiKeys);
+        self.replica.hints.add(HintMessage::ApiKeys);
         Ok(())
     }
 
@@ -203,7 +208,7 @@ impl ApiKeyVault for PostgresStore {
         let remove =
             self.owner.run(move |session| Box::pin(async move { vault::remove_api_key(session, &account).await }));
         let is_removed = remove.await?;
-        self.replica.hints.add(Hint::ApiKeys);
+        self.replica.hints.add(HintMessage::ApiKeys);
         Ok(is_removed)
     }
 }

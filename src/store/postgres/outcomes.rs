@@ -27,14 +27,14 @@ const HEALTH: &str = "SELECT name, health FROM accounts WHERE name = ANY ($1) AN
 
 /// The waiters of all requests.
 #[derive(Debug, Default)]
-pub struct Outcomes {
-    waiting: Mutex<HashMap<Seq, Waiting>>,
+pub struct OutcomeWaiters {
+    waiting: Mutex<HashMap<Seq, WaitingRequest>>,
     /// Notified when there is a waiter.
-    asked: Notify,
+    added: Notify,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingRequest {
     account: AccountName,
     /// The health of the account that the waiting request knows.
     health: Option<String>,
@@ -47,13 +47,13 @@ struct PolledOutcomes {
     health: HashMap<AccountName, String>,
 }
 
-impl Outcomes {
+impl OutcomeWaiters {
     /// Returns when the event is settled, or when a health of its account is saved that differs from `health`.
     pub async fn done(&self, account: &AccountName, seq: Seq, health: Option<&str>) -> DoneElsewhere {
         let (sender, done) = oneshot::channel();
-        let waiting = Waiting { account: account.clone(), health: health.map(str::to_owned), done: sender };
+        let waiting = WaitingRequest { account: account.clone(), health: health.map(str::to_owned), done: sender };
         self.waiting.lock().insert(seq, waiting);
-        self.asked.notify_one();
+        self.added.notify_one();
         match done.await {
             Ok(done) => done,
             // Err: the store is closed, or another request waits for the same event.
@@ -64,7 +64,7 @@ impl Outcomes {
     /// Queries the tables while a request waits. Never returns.
     pub async fn poll(self: Arc<Self>, connection: Arc<ListenConnection>) {
         loop {
-            self.asked.notified().await;
+            self.added.notified().await;
             loop {
                 tokio::time::sleep(POLL_EVERY).await;
                 let (seqs, accounts) = self.waited_for();
@@ -81,7 +81,7 @@ impl Outcomes {
 
     fn notify_waiters(&self, found: &PolledOutcomes) {
         let mut waiting = self.waiting.lock();
-        let done = |seq: &Seq, waiting: &Waiting| {
+        let done = |seq: &Seq, waiting: &WaitingRequest| {
             let health = found.health.get(&waiting.account).filter(|health| Some(*health) != waiting.health.as_ref());
             found.outcomes.get(seq).cloned().or_else(|| health.cloned().map(DoneElsewhere::Health))
         };

@@ -8,7 +8,7 @@ use super::leases::LeaseToken;
 use super::session::Session;
 use super::shared::AccountNumber;
 use crate::domain::{AccountName, Seq, Timestamp};
-use crate::scheduling::{Owned, ReplicaId};
+use crate::scheduling::{AccountOwnership, ReplicaId};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 use tokio_postgres::{Error, Row};
@@ -80,9 +80,9 @@ impl AccountRow {
     }
 
     /// The ownership of the account.
-    pub fn owned(&self, was_orphaned: bool) -> Owned {
+    pub fn owned(&self, was_orphaned: bool) -> AccountOwnership {
         let owner = self.owner.filter(|_| self.is_owner_alive).map(replica);
-        Owned { owner, asked_by: self.asked_by, was_orphaned }
+        AccountOwnership { owner, asked_by: self.asked_by, was_orphaned }
     }
 }
 

@@ -11,16 +11,16 @@
 //!   may have given its seq to another event. The delivery counts as interrupted, as by a crash.
 //!
 //! Deliberately absent: statements ([`super::owners`]), and the assignment of accounts
-//! ([`Owned::next_move`](crate::scheduling::Owned::next_move)).
+//! ([`AccountOwnership::next_move`](crate::scheduling::Owned::next_move)).
 
 use super::PostgresStore;
 use super::leases::{EndedLease, LeaseEnd, LeaseToken};
-use super::listen::{Hint, Hints, ListenConnection};
+use super::listen::{HintMessage, Hints, ListenConnection};
 use super::owners::{self, AccountRow, HeartbeatResult, replica, uuid};
 use super::shared::{AccountNumber, Shared};
 use crate::domain::{AccountName, Seq, Timestamp};
-use crate::scheduling::{Move, ReplicaId};
-use crate::store::{Change, DoneElsewhere, Lease, Ownership, StoreError};
+use crate::scheduling::{OwnershipMove, ReplicaId};
+use crate::store::{DoneElsewhere, Hint, Lease, Ownership, StoreError};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub struct Replica {
     shared: Arc<Shared>,
     /// Its hints for other processes.
     pub hints: Arc<Hints>,
-    heard: Mutex<UnboundedReceiver<String>>,
+    notifications: Mutex<UnboundedReceiver<String>>,
     last: Mutex<LastRenewal>,
 }
 
@@ -83,16 +83,16 @@ struct LastRenewal {
 }
 
 impl Replica {
-    /// This process, without accounts. `heard` receives the texts of notifications.
+    /// This process, without accounts. `notifications` receives the texts of notifications.
     pub fn new(
         times: LeaseTimes,
         connection: Arc<ListenConnection>,
         shared: Arc<Shared>,
         hints: Arc<Hints>,
-        heard: UnboundedReceiver<String>,
+        notifications: UnboundedReceiver<String>,
     ) -> Self {
         let me = hints.me();
-        Self { me, times, connection, shared, hints, heard: Mutex::new(heard), last: Mutex::default() }
+        Self { me, times, connection, shared, hints, notifications: Mutex::new(notifications), last: Mutex::default() }
     }
 
     /// Implements [`Ownership::renew`]. `sessions`: the number of sessions of the owner's connection so far.
@@ -133,21 +133,21 @@ impl Replica {
     }
 
     /// Returns when there is a hint of another process, or an account can be given up.
-    pub async fn changed(&self) -> Change {
-        let mut heard = self.heard.lock().await;
+    pub async fn changed(&self) -> Hint {
+        let mut notifications = self.notifications.lock().await;
         loop {
             let text = tokio::select! {
-                () = self.shared.leases.unused() => return Change::Owners,
-                text = heard.recv() => text,
+                () = self.shared.leases.unused() => return Hint::Owners,
+                text = notifications.recv() => text,
             };
             let Some(text) = text else { return std::future::pending().await };
-            match Hint::read(&text, self.me) {
-                Some(Hint::Owners) => return Change::Owners,
-                Some(Hint::ApiKeys) => return Change::ApiKeys,
-                Some(Hint::Appended(numbers)) => {
+            match HintMessage::read(&text, self.me) {
+                Some(HintMessage::Owners) => return Hint::Owners,
+                Some(HintMessage::ApiKeys) => return Hint::ApiKeys,
+                Some(HintMessage::Appended(numbers)) => {
                     let accounts = self.shared.leases.names(&numbers);
                     if !accounts.is_empty() {
-                        return Change::Appended(accounts);
+                        return Hint::Appended(accounts);
                     }
                 }
                 None => {}
@@ -217,14 +217,14 @@ impl Replica {
         for row in rows {
             let owned = row.owned(seen_free.contains(&row.number));
             match owned.next_move(&row.name, self.me, &last.live, candidates.contains(&row.name)) {
-                Move::Stay if owned.owner.is_none() => {
+                OwnershipMove::Stay if owned.owner.is_none() => {
                     last.free.insert(row.number);
                 }
-                Move::Stay => {}
-                Move::Take if self.shared.leases.is_held(&row.name) => {} // an earlier lease of the account has not ended yet
-                Move::Take => moves.take.push(row.clone()),
-                Move::Ask => moves.ask.extend(row.owner.map(|owner| (row.number, owner))),
-                Move::Give(to) => {
+                OwnershipMove::Stay => {}
+                OwnershipMove::Take if self.shared.leases.is_held(&row.name) => {} // an earlier lease of the account has not ended yet
+                OwnershipMove::Take => moves.take.push(row.clone()),
+                OwnershipMove::Ask => moves.ask.extend(row.owner.map(|owner| (row.number, owner))),
+                OwnershipMove::Give(to) => {
                     self.shared.leases.end(&row.name, LeaseEnd::Give(to));
                 }
             }
@@ -259,7 +259,7 @@ impl Replica {
                 .connection
                 .transaction(move |session| Box::pin(async move { owners::ask(session, me, &numbers, &owners).await }));
             if asked.await? > 0 {
-                self.hints.add(Hint::Owners);
+                self.hints.add(HintMessage::Owners);
             }
         }
         Ok(())
@@ -291,7 +291,7 @@ impl Replica {
                 leases.remove(name);
                 tracing::info!(account = %name, asked = to.is_some(), "this process gave the account up");
             }
-            self.hints.add(Hint::Owners);
+            self.hints.add(HintMessage::Owners);
         }
         Ok(())
     }
@@ -342,7 +342,7 @@ impl Ownership for PostgresStore {
         self.replica.renew(candidates, self.owner.sessions()).await
     }
 
-    async fn changed(&self) -> Change {
+    async fn changed(&self) -> Hint {
         self.replica.changed().await
     }
 

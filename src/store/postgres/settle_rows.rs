@@ -8,7 +8,7 @@ use super::session::{Session, Values};
 use crate::delivery::OutcomeCode;
 use crate::domain::{Seq, Timestamp};
 use crate::store::rows::attempts::{AttemptColumns, AttemptRecord};
-use crate::store::{Attempt, history};
+use crate::store::{FailedAttempt, history};
 use futures_util::future::{try_join, try_join3};
 use std::collections::BTreeMap;
 use tokio_postgres::Error;
@@ -49,11 +49,11 @@ pub struct SettledRows {
     /// Events that have no attempts any more.
     deleted: Vec<Seq>,
     ended: BTreeMap<Seq, OutcomeCode>,
-    dead: Vec<Dead>,
+    dead: Vec<NewDeadLetter>,
 }
 
 #[derive(Debug)]
-struct Dead {
+struct NewDeadLetter {
     seq: Seq,
     code: &'static str,
     reason: String,
@@ -92,10 +92,17 @@ impl SettledRows {
         failures: u32,
         stored_history: Option<&str>,
     ) {
-        let last = Attempt { at, what: reason.to_owned() };
+        let last = FailedAttempt { at, what: reason.to_owned() };
         let history = history::with(seq, stored_history, &last);
         let failures = i32::try_from(failures).unwrap_or(i32::MAX);
-        self.dead.push(Dead { seq, code: outcome.as_str(), reason: text(reason), failures, died_at: at, history });
+        self.dead.push(NewDeadLetter {
+            seq,
+            code: outcome.as_str(),
+            reason: text(reason),
+            failures,
+            died_at: at,
+            history,
+        });
     }
 
     /// The number of added dead letters.

@@ -53,14 +53,14 @@ fn authorities(roots: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<A
         let system = rustls_platform_verifier::Verifier::new(Arc::clone(provider));
         return Ok(Arc::new(system.map_err(|error| TlsError::System(error.to_string()))?));
     };
-    let refused = |reason: String| TlsError::RootCertificates { path: path.to_owned(), reason };
+    let invalid = |reason: String| TlsError::RootCertificates { path: path.to_owned(), reason };
     let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| refused(error.to_string()))? {
-        let certificate = certificate.map_err(|error| refused(error.to_string()))?;
-        store.add(certificate).map_err(|error| refused(error.to_string()))?;
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| invalid(error.to_string()))? {
+        let certificate = certificate.map_err(|error| invalid(error.to_string()))?;
+        store.add(certificate).map_err(|error| invalid(error.to_string()))?;
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider)).build();
-    Ok(verifier.map_err(|error| refused(error.to_string()))?)
+    Ok(verifier.map_err(|error| invalid(error.to_string()))?)
 }
 
 /// The verifier of one mode.

@@ -59,7 +59,7 @@ impl PostgresUrl {
 
     /// Parses a URL.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
-        let (place, query) = url.split_once('?').unwrap_or((url, ""));
+        let (location, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut mode, mut root_certificates, mut pgbouncer, mut rest) = (None, None, None, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let value = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned());
@@ -85,7 +85,7 @@ impl PostgresUrl {
             Some("true") => true,
             Some(other) => return Err(UrlError::Pgbouncer(other.to_owned())),
         };
-        let without = if rest.is_empty() { place.to_owned() } else { format!("{place}?{}", rest.join("&")) };
+        let without = if rest.is_empty() { location.to_owned() } else { format!("{location}?{}", rest.join("&")) };
         let mut config: Config = without.parse().map_err(|error| UrlError::Driver(super::error::text(&error)))?;
         config.ssl_mode(ssl_mode);
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
@@ -119,7 +119,7 @@ impl PostgresUrl {
     }
 
     /// The hosts and the database, for messages.
-    pub fn place(&self) -> String {
+    pub fn location(&self) -> String {
         format!("{}/{}", host_names(&self.config), self.config.get_dbname().unwrap_or_default())
     }
 }
@@ -168,7 +168,7 @@ fn without_hosts(config: &Config) -> Config {
 
 impl std::fmt::Debug for PostgresUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("PostgresUrl").field(&self.place()).finish()
+        f.debug_tuple("PostgresUrl").field(&self.location()).finish()
     }
 }
 
@@ -198,7 +198,7 @@ mod tests {
             assert_eq!(url.config.get_ssl_mode(), mode, "{query}");
             assert_eq!(url.verification, verification, "{query}");
             assert_eq!(url.root_certificates, root.map(PathBuf::from), "{query}");
-            assert_eq!(url.place(), "h1,h2/d");
+            assert_eq!(url.location(), "h1,h2/d");
         }
     }
 

@@ -1,11 +1,11 @@
 //! Rows of the affiliate index: the record of an affiliate, and the memory of an event's user.
 //!
-//! In: rows of `affiliates`, and the findings for each user key. Out: [`Known`] affiliates and [`Memory`]; and the columns to write.
+//! In: rows of `affiliates`, and the findings for each user key. Out: [`AffiliateRecord`] affiliates and [`Memory`]; and the columns to write.
 //! Invariants: an affiliate has one e-mail address, so an earlier one no longer leads to it when a new one is linked; an affiliate is owned
 //! if a `userId` leads to it.
 
 use super::{Columns, Damaged, number, words};
-use crate::delivery::{Known, Memory, Origin};
+use crate::delivery::{AffiliateRecord, Memory, Origin};
 use crate::domain::{AffiliateCode, AffiliateId, SentAttributes, Timestamp, UserKey};
 use crate::store::EmailConflict;
 use crate::store::user_keys::{self, EMAIL, TaggedKey};
@@ -14,13 +14,13 @@ use crate::store::user_keys::{self, EMAIL, TaggedKey};
 pub const COLUMNS: &str = "affiliates.code, affiliates.id, affiliates.found, affiliates.sent";
 
 /// Reads the record of an affiliate.
-pub fn known(row: &impl Columns, at: usize) -> Result<Known, Damaged> {
+pub fn known(row: &impl Columns, at: usize) -> Result<AffiliateRecord, Damaged> {
     let code = AffiliateCode(words(row, at, "affiliates.code")?);
     let id = affiliate_id(row, at + 1)?;
     let found = number(row, at + 2, "affiliates.found")?;
     let sent = row.blob(at + 3, "affiliates.sent")?.and_then(SentAttributes::from_bytes);
     let origin = if found == 0 { Origin::Created } else { Origin::Found };
-    Ok(Known { code, id, origin, sent: sent.ok_or(Damaged("affiliates.sent"))? })
+    Ok(AffiliateRecord { code, id, origin, sent: sent.ok_or(Damaged("affiliates.sent"))? })
 }
 
 fn affiliate_id(row: &impl Columns, column: usize) -> Result<Option<AffiliateId>, Damaged> {
@@ -45,7 +45,7 @@ pub struct AffiliateColumns {
 
 impl AffiliateColumns {
     /// The columns of `known`.
-    pub fn of(known: &Known) -> Self {
+    pub fn of(known: &AffiliateRecord) -> Self {
         Self {
             code: known.code.0.clone(),
             id: known.id.and_then(|id| i64::try_from(id.0).ok()),
@@ -72,7 +72,7 @@ pub struct UserKeyMemory {
     /// The user key.
     pub key: UserKey,
     /// The affiliate it leads to.
-    pub known: Option<Known>,
+    pub known: Option<AffiliateRecord>,
     /// Whether another user owns that affiliate ([`has_other_owner`]).
     pub has_other_owner: bool,
     /// When the user with this key was deleted last.
@@ -111,15 +111,15 @@ mod tests {
     use super::super::testing::Cell;
     use super::*;
 
-    fn stored(known: &Known) -> Vec<Cell> {
+    fn stored(known: &AffiliateRecord) -> Vec<Cell> {
         let columns = AffiliateColumns::of(known);
         let id = columns.id.map_or(Cell::Null, Cell::Integer);
         vec![Cell::Text(columns.code), id, Cell::Integer(columns.found.into()), Cell::Blob(columns.sent)]
     }
 
-    fn affiliate(id: Option<u64>, origin: Origin) -> Known {
+    fn affiliate(id: Option<u64>, origin: Origin) -> AffiliateRecord {
         let code = AffiliateCode("code".to_owned());
-        Known { code, id: id.map(AffiliateId), origin, sent: SentAttributes::default() }
+        AffiliateRecord { code, id: id.map(AffiliateId), origin, sent: SentAttributes::default() }
     }
 
     #[test]

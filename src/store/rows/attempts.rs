@@ -8,7 +8,7 @@ use super::{Columns, Damaged};
 use crate::delivery::Progress;
 use crate::domain::{Seq, Timestamp};
 use crate::scheduling::{RetryWait, Unit};
-use crate::store::{Attempt, Settlement, history};
+use crate::store::{FailedAttempt, Settlement, history};
 use std::time::Duration;
 
 /// The columns that [`Attempts::read`] reads, in this order.
@@ -134,7 +134,12 @@ impl AttemptRecord {
         }
     }
 
-    fn failed(self, head: Seq, (wait, failures, failing_for): (Duration, u32, Duration), attempt: &Attempt) -> Self {
+    fn failed(
+        self,
+        head: Seq,
+        (wait, failures, failing_for): (Duration, u32, Duration),
+        attempt: &FailedAttempt,
+    ) -> Self {
         let retry = Some(RetryWait { wait, noted_at: attempt.at });
         let history = Some(history::with(head, self.history.as_deref(), attempt));
         Self { attempts: Attempts { failures, failing_for, retry, ..self.attempts }, history }
@@ -197,8 +202,8 @@ mod tests {
         Progress { stage: Stage::CheckEdit, coalesced, ..Progress::default() }
     }
 
-    fn attempt(what: &str) -> Attempt {
-        Attempt { at: Timestamp(7), what: what.to_owned() }
+    fn attempt(what: &str) -> FailedAttempt {
+        FailedAttempt { at: Timestamp(7), what: what.to_owned() }
     }
 
     fn retry() -> Settlement {

@@ -8,7 +8,7 @@ use super::log_state::AccountNumber;
 use super::query::Query;
 use super::remembered;
 use super::write_tx::WriteTx;
-use crate::delivery::{Known, Memory, Recalled};
+use crate::delivery::{AffiliateRecord, Memory, RecalledAffiliate};
 use crate::domain::{AccountName, AffiliateKey, UserKey};
 use crate::scheduling::Unit;
 use crate::store::erasure::UserKeyHash;
@@ -143,20 +143,24 @@ pub fn memory(connection: &Connection, users: &[UserKey]) -> Result<Memory, Stor
 }
 
 /// The record of the affiliate that `key` leads to, for an event with the user keys `users`.
-pub fn recall(connection: &Connection, key: &TaggedKey, users: &[UserKey]) -> Result<Option<Recalled>, StoreError> {
+pub fn recall(
+    connection: &Connection,
+    key: &TaggedKey,
+    users: &[UserKey],
+) -> Result<Option<RecalledAffiliate>, StoreError> {
     let Some((known, affiliate)) = find(connection, key)? else { return Ok(None) };
-    Ok(Some(Recalled { known, has_other_owner: has_other_owner(connection, affiliate, users)? }))
+    Ok(Some(RecalledAffiliate { known, has_other_owner: has_other_owner(connection, affiliate, users)? }))
 }
 
 /// The record of the affiliate that a key leads to, and its row.
-fn find(connection: &Connection, key: &TaggedKey) -> Result<Option<(Known, i64)>, StoreError> {
+fn find(connection: &Connection, key: &TaggedKey) -> Result<Option<(AffiliateRecord, i64)>, StoreError> {
     let columns = rows::COLUMNS;
     let sql = format!("SELECT {columns}, affiliate FROM links JOIN affiliates USING (affiliate) WHERE key = ?1");
     connection.one(&sql, [key.as_slice()], |row| Ok((rows::known(row, 0)?, row.get(4)?)))
 }
 
 /// The record of the affiliate in this row.
-pub fn known_of(connection: &Connection, affiliate: i64) -> Result<Option<Known>, StoreError> {
+pub fn known_of(connection: &Connection, affiliate: i64) -> Result<Option<AffiliateRecord>, StoreError> {
     let sql = format!("SELECT {} FROM affiliates WHERE affiliate = ?1", rows::COLUMNS);
     connection.one(&sql, [affiliate], |row| Ok(rows::known(row, 0)?))
 }

@@ -1,7 +1,7 @@
 //! Copies of a SQLite store: `backup` beside the running service, `restore` into an empty place.
 //!
 //! In: the path of a store or of a backup, the path of the copy, and a function that receives the progress. Out: the size and the damage of
-//! the [`Copied`] file. SQLite's backup API copies the pages of one snapshot. Invariants: the source is only read, its WAL stays, and no
+//! the [`FinishedCopy`] file. SQLite's backup API copies the pages of one snapshot. Invariants: the source is only read, its WAL stays, and no
 //! commit waits for the copy; the copy is one file, readable only for this user, checked and synced before it gets its name; nothing is
 //! overwritten. The tables of the copy have the version of the source, so the release before an upgrade can open a backup that was made
 //! before it. `VACUUM INTO` is not used, because it fails on a damaged page: the backup API copies the damage, which is reported.
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// A finished copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copied {
+pub struct FinishedCopy {
     /// Its size.
     pub bytes: u64,
     /// SQLite's report of a damaged part, which is damaged in the source, too.
@@ -73,7 +73,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// Copies the store at `store`, which may be in use, into the new file `to`. `progress` is called with the bytes copied so far, and those
 /// of the source.
-pub fn back_up(store: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied, CopyError> {
+pub fn back_up(store: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<FinishedCopy, CopyError> {
     if to.exists() {
         return Err(CopyError::Exists(to.to_owned()));
     }
@@ -81,7 +81,7 @@ pub fn back_up(store: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Resul
 }
 
 /// Copies `backup` to the place of the store `store`, where no store may be and no service may run.
-pub fn restore(backup: &Path, store: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied, CopyError> {
+pub fn restore(backup: &Path, store: &Path, progress: impl FnMut(u64, u64)) -> Result<FinishedCopy, CopyError> {
     let (found, release) = version(backup)?;
     if found > VERSION {
         return Err(SqliteOpenError::Newer { path: backup.to_owned(), found, release }.into());
@@ -96,7 +96,7 @@ pub fn restore(backup: &Path, store: &Path, progress: impl FnMut(u64, u64)) -> R
     copy(backup, store, progress)
 }
 
-fn copy(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied, CopyError> {
+fn copy(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<FinishedCopy, CopyError> {
     version(from)?;
     let sqlite = |source| CopyError::Sqlite { path: from.to_owned(), source };
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -112,7 +112,7 @@ fn copy(from: &Path, to: &Path, progress: impl FnMut(u64, u64)) -> Result<Copied
         _ => CopyError::Write { path: to.to_owned(), source: error.error },
     })?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(write)?;
-    Ok(Copied { bytes, damage })
+    Ok(FinishedCopy { bytes, damage })
 }
 
 /// The version of the tables in `file`, and the release that opened it last, if it is recorded.

@@ -18,7 +18,9 @@ use crate::store::rows::attempts::AttemptRecord;
 use crate::store::rows::dead_letters::{
     COLUMNS, ERASED, EXAMINED, REPLAY_COLUMNS, ToReplay, on_page, page as page_of, to_replay, whole,
 };
-use crate::store::{Attempt, DeadLetter, DeadLetterPage, Filter, Replay, ReplayResult, StoreError, history, user_keys};
+use crate::store::{
+    DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, Replay, ReplayResult, StoreError, history, user_keys,
+};
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +40,7 @@ pub fn keep(
         let has_body = bodies::read(tx.connection, seq)?.is_some();
         (attempts::of_dead_letter(tx.connection, seq)?, has_body, RowCleanup::KeepBody)
     };
-    let last = Attempt { at, what: reason.to_owned() };
+    let last = FailedAttempt { at, what: reason.to_owned() };
     let history = history::with(seq, attempts.1.as_deref(), &last);
     insert(tx, seq, (outcome, reason, at), (attempts.0, Some(history)), !has_body)?;
     Ok(rows)
@@ -75,7 +77,7 @@ fn insert(
 /// the last assigned seq.
 pub fn page(
     connection: &Connection,
-    filter: &Filter,
+    filter: &DeadLetterFilter,
     after: i64,
     limit: usize,
     last_seq: i64,
@@ -98,7 +100,7 @@ pub fn page(
 /// Like [`page`], the newest first, with an id below `before`.
 pub fn newest_page(
     connection: &Connection,
-    filter: &Filter,
+    filter: &DeadLetterFilter,
     before: i64,
     limit: usize,
     last_seq: i64,

@@ -1,6 +1,6 @@
 //! Erasure after a delete event ([`super::forget`] is the erasure on an operator's request): it removes a user's links, remembered traits,
-//! and the bodies and user keys of dead letters, which it finds by index only. It also keeps the moments of deletions, so that no event
-//! from before restores the user.
+//! and the bodies and user keys of dead letters, which it finds by index only. It also keeps the moments of deletions (tombstones), so
+//! that no event from before restores the user.
 //!
 //! In: user keys of the user, whose affiliate is forgotten already. The search adds the keys beside them in dead letters and in remembered
 //! traits, and so on, except keys that lead to an affiliate, which belongs to another user. Invariants: a moment is stored with keyed
@@ -13,7 +13,7 @@ use super::query::Query;
 use super::remembered;
 use crate::domain::{Seq, Timestamp};
 use crate::store::StoreError;
-use crate::store::erasure::{Reached, UserKeyHash};
+use crate::store::erasure::{ReachedKeys, UserKeyHash};
 use crate::store::rows::timestamp;
 use crate::store::user_keys::{EMAIL, USER_ID, with_tag};
 use rusqlite::{Connection, params};
@@ -23,7 +23,7 @@ const PORTION: u16 = 500;
 
 /// Erases the links, the dead letters and the remembered traits of `keys`, and of the keys beside them; returns all these keys.
 pub fn erase(connection: &Connection, keys: Vec<UserKeyHash>) -> Result<Vec<UserKeyHash>, StoreError> {
-    let mut reached = Reached::from(keys);
+    let mut reached = ReachedKeys::from(keys);
     loop {
         let new = reached.take_new();
         if new.is_empty() {

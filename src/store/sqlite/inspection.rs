@@ -9,8 +9,8 @@ use crate::store::rows::inspection::{
 };
 use crate::store::rows::timestamp;
 use crate::store::{
-    BacklogFilter, BacklogPage, DeadLetterPage, EventFilter, EventPage, EventRecord, Filter, Inspection, Lookup,
-    LookupQuery, StoreError,
+    BacklogFilter, BacklogPage, DeadLetterFilter, DeadLetterPage, EventFilter, EventPage, EventRecord, Inspection,
+    LookupPage, LookupQuery, StoreError,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -38,7 +38,7 @@ impl Inspection for SqliteStore {
 
     async fn newest_dead_letters(
         &self,
-        filter: &Filter,
+        filter: &DeadLetterFilter,
         before: i64,
         limit: usize,
     ) -> Result<DeadLetterPage, StoreError> {
@@ -58,7 +58,7 @@ impl Inspection for SqliteStore {
         self.readers.read(move |connection| events(connection, &filter, before, limit.max(1))).await
     }
 
-    async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
+    async fn lookup(&self, query: &LookupQuery) -> Result<LookupPage, StoreError> {
         self.look_up(query).await
     }
 }

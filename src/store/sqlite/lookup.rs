@@ -1,6 +1,6 @@
 //! The lookup of a user or of single events.
 //!
-//! In: a [`LookupQuery`]. Out: a [`Lookup`]. Affiliates are found by their links, events block by block ([`super::key_blocks`]): the
+//! In: a [`LookupQuery`]. Out: a [`LookupPage`]. Affiliates are found by their links, events block by block ([`super::key_blocks`]): the
 //! filters are read, 4 bytes an event, and then the rows of the blocks that may hold an id or a user key. Invariants: it changes nothing;
 //! each read is short. Deliberately absent: bodies.
 
@@ -12,21 +12,21 @@ use super::key_blocks::{candidates, examine};
 use super::query::Query;
 use super::remembered;
 use crate::domain::UserKey;
-use crate::store::erasure::{Reached, UserKeyHash};
+use crate::store::erasure::{ReachedKeys, UserKeyHash};
 use crate::store::user_keys::{self, EMAIL, TaggedKey, USER_ID};
-use crate::store::{FoundAffiliate, FoundBy, Lookup, LookupQuery, StoreError, portions};
+use crate::store::{FoundAffiliate, FoundBy, LookupPage, LookupQuery, StoreError, portions};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl SqliteStore {
     /// See [`Inspection::lookup`](crate::store::Inspection::lookup).
-    pub(super) async fn look_up(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
+    pub(super) async fn look_up(&self, query: &LookupQuery) -> Result<LookupPage, StoreError> {
         let named = self.events_with(query.ids.iter().map(|id| id.0).collect(), query).await?;
         let (users, seqs, of_user) = (query.users.clone(), named.clone(), query.is_of_user());
         let own = query.code.as_ref().map(|code| user_keys::of_affiliate(&self.hash, &query.account, code));
         let read = move |connection: &Connection| {
             let snapshot = connection.unchecked_transaction()?;
-            user(&snapshot, &asked(&snapshot, users, own, &seqs)?)
+            user(&snapshot, &looked_up(&snapshot, users, own, &seqs)?)
         };
         let (mut lookup, reached) = self.readers.read(read).await?;
         let seqs = if of_user { self.events_with(reached, query).await? } else { named };
@@ -54,29 +54,32 @@ impl SqliteStore {
 }
 
 /// The keys of the query: user keys, and an affiliate key.
-fn asked(
+fn looked_up(
     connection: &Connection,
     users: Vec<UserKey>,
     own: Option<TaggedKey>,
     seqs: &[i64],
 ) -> Result<Vec<(TaggedKey, FoundBy)>, StoreError> {
-    let mut asked: Vec<_> = users.iter().map(|key| (user_keys::tagged(key), FoundBy::key(key))).collect();
-    asked.extend(own.map(|own| (own, FoundBy::Code)));
+    let mut looked_up: Vec<_> = users.iter().map(|key| (user_keys::tagged(key), FoundBy::key(key))).collect();
+    looked_up.extend(own.map(|own| (own, FoundBy::Code)));
     for seq in seqs {
         let sql = "SELECT keys FROM log WHERE seq = ?1";
         let stored: Vec<u8> = connection.one(sql, [seq], |row| Ok(row.get(0)?))?.unwrap_or_default();
         let keys = user_keys::from_blob(&stored).unwrap_or_default();
-        asked.extend(keys.iter().map(|key| (user_keys::tagged(key), FoundBy::MessageId)));
+        looked_up.extend(keys.iter().map(|key| (user_keys::tagged(key), FoundBy::MessageId)));
     }
-    Ok(asked)
+    Ok(looked_up)
 }
 
 /// The affiliates that these keys lead to, and the moment of the user's deletion; and all user keys.
-fn user(connection: &Connection, asked: &[(TaggedKey, FoundBy)]) -> Result<(Lookup, Vec<UserKeyHash>), StoreError> {
-    let (mut lookup, mut reached) = (Lookup::default(), Reached::default());
+fn user(
+    connection: &Connection,
+    looked_up: &[(TaggedKey, FoundBy)],
+) -> Result<(LookupPage, Vec<UserKeyHash>), StoreError> {
+    let (mut lookup, mut reached) = (LookupPage::default(), ReachedKeys::default());
     let mut found: BTreeMap<i64, BTreeSet<FoundBy>> = BTreeMap::new();
     let mut remembered = Vec::new();
-    for (key, by) in asked {
+    for (key, by) in looked_up {
         if let Some(affiliate) = find_affiliate(connection, key)? {
             found.entry(affiliate).or_default().insert(*by);
         }

@@ -53,17 +53,17 @@ mod transfer;
 mod write_tx;
 mod writer;
 
-pub use backup::{Copied, CopyError, back_up, restore};
+pub use backup::{CopyError, FinishedCopy, back_up, restore};
 pub use open::SqliteOpenError;
 pub use transfer::{SqliteSource, SqliteTarget};
 
 use super::in_flight::InFlightEvents;
 use super::published::Published;
 use super::{
-    AffiliateChanges, AnsweredEvent, Appended, Begun, EventLog, LedgerBuffer, Limits, NewEvent, Settlement, StoreError,
-    body, portions, user_keys,
+    AffiliateChanges, AnsweredEvent, Appended, Begun, EventLog, LedgerBuffer, NewEvent, Settlement, StoreError,
+    StoreLimits, body, portions, user_keys,
 };
-use crate::delivery::{Progress, Recalled};
+use crate::delivery::{Progress, RecalledAffiliate};
 use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
 use crate::scheduling::{Entry, Unit};
 use async_trait::async_trait;
@@ -86,7 +86,7 @@ pub struct SqliteStore {
     published: Arc<Published>,
     in_flight: Arc<InFlightEvents>,
     hash: HashKey,
-    limits: Limits,
+    limits: StoreLimits,
     ledger: LedgerBuffer,
     /// The seq up to which the last compaction examined the log.
     examined_up_to: Mutex<i64>,
@@ -104,7 +104,7 @@ impl SqliteStore {
     }
 
     /// Opens the file for this process only. Creates it and its folder if absent.
-    pub fn open(path: &Path, limits: Limits) -> Result<Self, SqliteOpenError> {
+    pub fn open(path: &Path, limits: StoreLimits) -> Result<Self, SqliteOpenError> {
         let store = open::open(path, limits.deduplication_memory)?;
         let (hash, published) = (store.state.hash.clone(), Arc::clone(store.state.log.published()));
         let writer = Writer::start(store).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
@@ -179,7 +179,7 @@ impl EventLog for SqliteStore {
         account: &AccountName,
         code: &AffiliateCode,
         keys: &[UserKey],
-    ) -> Result<Option<Recalled>, StoreError> {
+    ) -> Result<Option<RecalledAffiliate>, StoreError> {
         let (own, users) = (user_keys::of_affiliate(&self.hash, account, code), keys.to_vec());
         let recall = move |connection: &Connection| {
             let snapshot = connection.unchecked_transaction()?;

@@ -103,13 +103,13 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, Sqli
         let checkpoints = Checkpoints::start(path, &mut connection)?;
         Ok(Ok((checkpoints, connection, state)))
     });
-    let (checkpoints, connection, state) = opened.map_err(|source| refusal(path, source))??;
+    let (checkpoints, connection, state) = opened.map_err(|source| open_error(path, source))??;
     files.hold_wal(path);
     Ok(SqliteFile { checkpoints, connection, state, files, lock })
 }
 
-/// Why SQLite refuses the file.
-fn refusal(path: &Path, source: rusqlite::Error) -> SqliteOpenError {
+/// The error of a file that SQLite cannot open.
+fn open_error(path: &Path, source: rusqlite::Error) -> SqliteOpenError {
     match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt) => SqliteOpenError::Damaged(path.to_owned(), source),
         Some(ErrorCode::NotADatabase) => SqliteOpenError::NoStore(path.to_owned()),
@@ -125,7 +125,7 @@ pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         Ok((version, schema::release(&connection).unwrap_or_default()))
     };
-    match read().map_err(|source| refusal(path, source))? {
+    match read().map_err(|source| open_error(path, source))? {
         (0 | VERSION, _) => Ok(false),
         (5..VERSION, _) => Ok(true),
         (found @ 1..5, _) => Err(SqliteOpenError::Older(path.to_owned(), found)),

@@ -6,8 +6,8 @@ use super::{SqliteStore, account_gone, dead_letters, forget};
 use crate::domain::{AccountName, SealedApiKey, Seq, Timestamp, UserKey};
 use crate::store::erasure::{ForgetSearch, MAX_SCANS};
 use crate::store::{
-    ApiKeyVault, DeadLetter, DeadLetterPage, DeadLetters, Filter, Forgotten, MovedDeadLetter, ReplayResult, StoreError,
-    body,
+    ApiKeyVault, DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, Forgotten, MovedDeadLetter, ReplayResult,
+    StoreError, body,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
@@ -16,7 +16,12 @@ use std::sync::Arc;
 
 #[async_trait]
 impl DeadLetters for SqliteStore {
-    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, StoreError> {
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        after: i64,
+        limit: usize,
+    ) -> Result<DeadLetterPage, StoreError> {
         let (filter, last_seq) = (filter.clone(), self.published.lock().last_seq);
         self.readers
             .read(move |connection| dead_letters::page(connection, &filter, after, limit.max(1), last_seq))

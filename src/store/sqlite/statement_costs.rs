@@ -4,11 +4,12 @@ use super::open;
 use super::write_tx::WriteTx;
 use super::writer::SqliteFile;
 use super::{affiliates, append, begin, compact, dead_letters, erase, key_blocks, older_ids, read, settle};
-use crate::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
+use crate::delivery::{AffiliateRecord, Origin, OutcomeCode, Progress, Stage};
 use crate::domain::{AccountName, AffiliateCode, EventId, HashKey, SentAttributes, Seq, Timestamp, UserKey};
 use crate::scheduling::Unit;
 use crate::store::{
-    AffiliateChanges, Attempt, Filter, KnownUsersOnly, NewEvent, Remember, Replay, Settlement, user_keys,
+    AffiliateChanges, DeadLetterFilter, FailedAttempt, KnownUsersOnly, NewEvent, Remember, Replay, Settlement,
+    user_keys,
 };
 use parking_lot::Mutex;
 use rusqlite::StatementStatus::{AutoIndex, FullscanStep, Sort, VmStep};
@@ -78,7 +79,7 @@ fn account(n: u32) -> AccountName {
 fn remember(n: u32) -> AffiliateChanges {
     let mut sent = SentAttributes::default();
     sent.record_taken_email(&HashKey::new(&[0; 32]), "taken@x.io");
-    let known = Known { code: AffiliateCode(format!("code {n}")), id: None, origin: Origin::Found, sent };
+    let known = AffiliateRecord { code: AffiliateCode(format!("code {n}")), id: None, origin: Origin::Found, sent };
     let remember = Some(Remember { known, user_keys: vec![UserKey::UserId(key(n)), UserKey::Email(key(n))] });
     AffiliateChanges { remember, ..AffiliateChanges::default() }
 }
@@ -153,7 +154,7 @@ fn work(store: &mut SqliteFile) {
         };
         settle::save_progress(tx, &main, &unit(0), &progress, &changes).expect("saved");
         let followers = vec![(entries[1].seq, OutcomeCode::Updated)];
-        let attempt = Attempt { at: Timestamp(1), what: String::new() };
+        let attempt = FailedAttempt { at: Timestamp(1), what: String::new() };
         let (wait, failing_for, failures) = (Duration::ZERO, Duration::ZERO, 1);
         for (n, settlement) in [
             (0, Settlement::Retry { wait, progress: progress.clone(), failures, failing_for, attempt }),
@@ -173,7 +174,7 @@ fn work(store: &mut SqliteFile) {
     });
     let own = user_keys::of_affiliate(&store.state.hash, &main, &AffiliateCode("code 13".to_owned()));
     affiliates::recall(&store.connection, &own, &[UserKey::UserId(key(13))]).expect("read").expect("remembered");
-    dead_letters::page(&store.connection, &Filter::default(), 0, 20, 0).expect("a page");
+    dead_letters::page(&store.connection, &DeadLetterFilter::default(), 0, 20, 0).expect("a page");
     for account in [None, Some(&main)] {
         assert_eq!(affiliates::email_conflicts(&store.connection, account, 0, 20).expect("read").len(), 20);
     }

@@ -1,13 +1,13 @@
 //! The main path through the engine: append, read, begin, settle, replay, forget, restart.
 
-use super::{Limits, SqliteStore};
-use crate::delivery::{Known, Memory, Origin, OutcomeCode, Progress, Stage};
+use super::{SqliteStore, StoreLimits};
+use crate::delivery::{AffiliateRecord, Memory, Origin, OutcomeCode, Progress, Stage};
 use crate::domain::{
     AccountName, AffiliateCode, AffiliateKey, EventId, LaneKey, SentAttributes, Seq, Timestamp, UserKey,
 };
 use crate::scheduling::Unit;
 use crate::store::{
-    AffiliateChanges, Appended, Attempt, Begun, DeadLetters, EventLog, Forgotten, KnownUsersOnly, Maintenance,
+    AffiliateChanges, Appended, Begun, DeadLetters, EventLog, FailedAttempt, Forgotten, KnownUsersOnly, Maintenance,
     NewEvent, Remember, Replay, ReplayResult, Settlement, StoreError,
 };
 use std::time::Duration;
@@ -35,12 +35,12 @@ fn event(n: u32, user: UserKey) -> NewEvent {
 }
 
 fn open(folder: &tempfile::TempDir) -> SqliteStore {
-    SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("opened")
+    SqliteStore::open(&folder.path().join("store.db"), StoreLimits::default()).expect("opened")
 }
 
 fn remember(code: &str, keys: Vec<UserKey>) -> AffiliateChanges {
     let sent = SentAttributes::default();
-    let known = Known { code: AffiliateCode(code.to_owned()), id: None, origin: Origin::Created, sent };
+    let known = AffiliateRecord { code: AffiliateCode(code.to_owned()), id: None, origin: Origin::Created, sent };
     AffiliateChanges { remember: Some(Remember { known, user_keys: keys }), ..AffiliateChanges::default() }
 }
 
@@ -91,7 +91,7 @@ async fn progress_and_its_group_outlive_a_restart() {
     assert!(!entries[1].attempted);
     let begun = begin(&store, std::slice::from_ref(&unit)).await;
     assert_eq!((begun[0].interrupted, &begun[0].progress, begun[0].followers.len()), (true, &progress, 2));
-    let attempt = Attempt { at: Timestamp(5), what: "503".to_owned() };
+    let attempt = FailedAttempt { at: Timestamp(5), what: "503".to_owned() };
     let (wait, failing_for) = (Duration::from_secs(7), Duration::from_secs(2));
     let retry = Settlement::Retry { wait, progress: progress.clone(), failures: 1, failing_for, attempt };
     store.settle(&main, &unit, retry, none()).await.expect("settled");

@@ -3,14 +3,14 @@
 //! In: a test's own [`Append`]. Out: a store for the HTTP server. Used by [`super::webhook`] and by the tests of the HTTP server.
 
 use async_trait::async_trait;
-use refersion_destination::delivery::{Progress, Recalled};
+use refersion_destination::delivery::{Progress, RecalledAffiliate};
 use refersion_destination::domain::{AccountName, AffiliateCode, HashKey, SealedApiKey, Seq, Timestamp, UserKey};
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
     AffiliateChanges, AffiliateIndex, ApiKeyVault, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter,
-    DeadLetterPage, DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, Forgotten,
-    Inspection, Ledger, LedgerBuffer, Lookup, LookupQuery, Maintenance, Measured, MovedDeadLetter, NewEvent, OnCommit,
-    Ownership, Remember, ReplayResult, Retention, Settlement, StoreError, StoreStatus,
+    DeadLetterFilter, DeadLetterPage, DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord,
+    Forgotten, Inspection, Ledger, LedgerBuffer, LookupPage, LookupQuery, Maintenance, Measured, MovedDeadLetter,
+    NewEvent, OnCommit, Ownership, Remember, ReplayResult, Retention, Settlement, StoreError, StoreStatus,
 };
 use std::collections::BTreeMap;
 
@@ -70,7 +70,12 @@ impl<A: Append> EventLog for AppendOnlyStore<A> {
         Err(StoreError::Closed)
     }
 
-    async fn recall(&self, _: &AccountName, _: &AffiliateCode, _: &[UserKey]) -> Result<Option<Recalled>, StoreError> {
+    async fn recall(
+        &self,
+        _: &AccountName,
+        _: &AffiliateCode,
+        _: &[UserKey],
+    ) -> Result<Option<RecalledAffiliate>, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -93,7 +98,7 @@ impl<A: Append> EventLog for AppendOnlyStore<A> {
 
 #[async_trait]
 impl<A: Append> DeadLetters for AppendOnlyStore<A> {
-    async fn dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<DeadLetterPage, StoreError> {
+    async fn dead_letters(&self, _: &DeadLetterFilter, _: i64, _: usize) -> Result<DeadLetterPage, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -166,7 +171,7 @@ impl<A: Append> Inspection for AppendOnlyStore<A> {
         Err(StoreError::Closed)
     }
 
-    async fn newest_dead_letters(&self, _: &Filter, _: i64, _: usize) -> Result<DeadLetterPage, StoreError> {
+    async fn newest_dead_letters(&self, _: &DeadLetterFilter, _: i64, _: usize) -> Result<DeadLetterPage, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -178,7 +183,7 @@ impl<A: Append> Inspection for AppendOnlyStore<A> {
         Err(StoreError::Closed)
     }
 
-    async fn lookup(&self, _: &LookupQuery) -> Result<Lookup, StoreError> {
+    async fn lookup(&self, _: &LookupQuery) -> Result<LookupPage, StoreError> {
         Err(StoreError::Closed)
     }
 }

@@ -11,8 +11,8 @@ use super::contract;
 use super::json::event;
 use super::source::Source;
 use refersion_destination::delivery::{
-    Call, Known, Memory, OnDelete, OnExisting, OnOtherUser, OnStale, Origin, PlanInput, PlanState, Policy, Progress,
-    Recalled, Reply, Step, on_recalled, step,
+    AffiliateRecord, Call, Memory, OnDelete, OnExisting, OnOtherUser, OnStale, Origin, PlanInput, PlanState, Policy,
+    Progress, RecalledAffiliate, Reply, Step, on_recalled, step,
 };
 use refersion_destination::domain::{AffiliateCode, AffiliateId, Attribute, Field, HashKey, SentAttributes, Timestamp};
 use refersion_destination::mapping::{Identify, Intent, map};
@@ -86,7 +86,7 @@ struct Store {
     by_user_id: Option<AffiliateCode>,
     by_email: Option<AffiliateCode>,
     /// What is remembered of affiliates: those that the keys lead to, and one that a search may find.
-    known: BTreeMap<String, Known>,
+    known: BTreeMap<String, AffiliateRecord>,
     /// The affiliates to which another `userId` leads.
     owned_by_others: Vec<AffiliateCode>,
     user_id_deleted_at: Option<Timestamp>,
@@ -136,9 +136,9 @@ impl Store {
         }
     }
 
-    fn recall(&self, code: &AffiliateCode, intent: &Intent) -> Option<Recalled> {
+    fn recall(&self, code: &AffiliateCode, intent: &Intent) -> Option<RecalledAffiliate> {
         let known = self.known.get(&code.0)?.clone();
-        Some(Recalled { has_other_owner: self.is_anothers(code, intent), known })
+        Some(RecalledAffiliate { has_other_owner: self.is_anothers(code, intent), known })
     }
 
     /// Whether user ids lead to the affiliate, but not that of the event.
@@ -156,7 +156,7 @@ impl Store {
     }
 }
 
-fn remembered(code: AffiliateCode, source: &mut Source<'_>, hash: &HashKey) -> Known {
+fn remembered(code: AffiliateCode, source: &mut Source<'_>, hash: &HashKey) -> AffiliateRecord {
     let mut sent = SentAttributes::default();
     if source.flag() {
         let at = source.pick(&MOMENTS);
@@ -165,7 +165,7 @@ fn remembered(code: AffiliateCode, source: &mut Source<'_>, hash: &HashKey) -> K
         }
     }
     let id = source.flag().then_some(AffiliateId(7));
-    Known { code, id, origin: source.pick(&[Origin::Created, Origin::Found]), sent }
+    AffiliateRecord { code, id, origin: source.pick(&[Origin::Created, Origin::Found]), sent }
 }
 
 struct Delivery<'a> {
@@ -294,6 +294,6 @@ impl Delivery<'_> {
     }
 }
 
-fn has_email(input: &PlanInput<'_>, wanted: &Identify, known: &Known) -> bool {
+fn has_email(input: &PlanInput<'_>, wanted: &Identify, known: &AffiliateRecord) -> bool {
     wanted.user.email.as_ref().is_some_and(|email| known.has_email(input.hash, email))
 }

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use refersion_destination::account_signals::AccountSignals;
 use refersion_destination::clock::Clock;
-use refersion_destination::delivery::{Learn, Policy, Progress, Recalled};
+use refersion_destination::delivery::{Learn, Policy, Progress, RecalledAffiliate};
 use refersion_destination::domain::{
     AccountName, AffiliateCode, ApiKey, EventId, HashKey, SealedApiKey, Seq, Timestamp, User, UserId, UserKey,
 };
@@ -16,12 +16,13 @@ use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
     AffiliateChanges, AffiliateIndex, ApiKeyVault, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter,
-    DeadLetterPage, DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord, Filter, Forgotten,
-    Inspection, Lease, Ledger, LedgerBuffer, Limits, Lookup, LookupQuery, Maintenance, Measured, MovedDeadLetter,
-    NewEvent, OnCommit, Ownership, Remember, ReplayResult, Retention, Settlement, SqliteStore, StoreError, StoreStatus,
+    DeadLetterFilter, DeadLetterPage, DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord,
+    Forgotten, Inspection, Lease, Ledger, LedgerBuffer, LookupPage, LookupQuery, Maintenance, Measured,
+    MovedDeadLetter, NewEvent, OnCommit, Ownership, Remember, ReplayResult, Retention, Settlement, SqliteStore,
+    StoreError, StoreLimits, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
-use refersion_destination::worker::{DeliverySettings, Runtime, Settings, Worker};
+use refersion_destination::worker::{DeliverySettings, Runtime, Worker, WorkerContext};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -65,7 +66,7 @@ impl EventLog for Counting {
         account: &AccountName,
         code: &AffiliateCode,
         keys: &[UserKey],
-    ) -> Result<Option<Recalled>, StoreError> {
+    ) -> Result<Option<RecalledAffiliate>, StoreError> {
         self.store.recall(account, code, keys).await
     }
 
@@ -96,7 +97,12 @@ impl EventLog for Counting {
 
 #[async_trait]
 impl DeadLetters for Counting {
-    async fn dead_letters(&self, filter: &Filter, after: i64, limit: usize) -> Result<DeadLetterPage, StoreError> {
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        after: i64,
+        limit: usize,
+    ) -> Result<DeadLetterPage, StoreError> {
         self.store.dead_letters(filter, after, limit).await
     }
 
@@ -187,7 +193,7 @@ impl Inspection for Counting {
 
     async fn newest_dead_letters(
         &self,
-        filter: &Filter,
+        filter: &DeadLetterFilter,
         before: i64,
         limit: usize,
     ) -> Result<DeadLetterPage, StoreError> {
@@ -202,7 +208,7 @@ impl Inspection for Counting {
         self.store.events(filter, before, limit).await
     }
 
-    async fn lookup(&self, query: &LookupQuery) -> Result<Lookup, StoreError> {
+    async fn lookup(&self, query: &LookupQuery) -> Result<LookupPage, StoreError> {
         self.store.lookup(query).await
     }
 }
@@ -269,13 +275,13 @@ impl Maintenance for Counting {
     }
 }
 
-pub fn settings(refersion: &Refersion) -> Settings {
+pub fn settings(refersion: &Refersion) -> WorkerContext {
     let (account, minute) = (AccountName::main(), Duration::from_secs(60));
     let key = ApiKey::parse(API_KEY).expect("a key");
     let client =
         ConnectionPool::new(&refersion.base_url.parse().expect("a URL"), minute).and_then(|to| to.client(&key));
     let backoff = Backoff { min: minute, max: minute };
-    Settings {
+    WorkerContext {
         meter: Metrics::default().of(&account),
         account,
         client: client.expect("a client"),
@@ -329,13 +335,13 @@ async fn an_idle_account_holds_no_task_and_an_event_by_itself_costs_one_read() {
 }
 
 /// A worker on a store of its own, and the runtime in which it can be awaited.
-pub fn worker(settings: Settings, store: &Arc<Counting>) -> (Worker, TaskTracker) {
+pub fn worker(settings: WorkerContext, store: &Arc<Counting>) -> (Worker, TaskTracker) {
     let (worker, tracker, _) = worker_with_signals(settings, store);
     (worker, tracker)
 }
 
 /// The same, and the worker's signals.
-pub fn worker_with_signals(settings: Settings, store: &Arc<Counting>) -> (Worker, TaskTracker, AccountSignals) {
+pub fn worker_with_signals(settings: WorkerContext, store: &Arc<Counting>) -> (Worker, TaskTracker, AccountSignals) {
     let (tracker, signals) = (TaskTracker::new(), AccountSignals::default());
     let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
     let runtime = Runtime { handle: Handle::current(), tracker: tracker.clone(), shutdown, failed };
@@ -344,7 +350,7 @@ pub fn worker_with_signals(settings: Settings, store: &Arc<Counting>) -> (Worker
 }
 
 pub fn counting_store(folder: &tempfile::TempDir) -> Arc<Counting> {
-    let store = SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("a store");
+    let store = SqliteStore::open(&folder.path().join("store.db"), StoreLimits::default()).expect("a store");
     let (reads, begins, lease) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Some(Lease::unlimited())));
     Arc::new(Counting { store, reads, begins, lease })
 }

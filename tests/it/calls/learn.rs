@@ -7,7 +7,7 @@ use crate::support::{identify, poll_until, within};
 use refersion_destination::account_signals::{AccountSignals, LearningStatus};
 use refersion_destination::domain::{AccountName, AffiliateStatus, Email, Field, Profile, Timestamp, User, UserId};
 use refersion_destination::sandbox::{Fault, Operation};
-use refersion_destination::scheduling::HealthState;
+use refersion_destination::scheduling::BreakerState;
 use refersion_destination::store::{AffiliateIndex as _, EventLog as _, Maintenance as _, NewEvent};
 use refersion_destination::worker::Worker;
 use serde_json::{Value, json};
@@ -173,7 +173,7 @@ async fn no_answer_to_list_harms_an_event_or_the_account() {
         assert!(learned.failure.is_some() && !learned.is_reading, "{fault:?}");
         assert_eq!((world.store.status().pending, world.store.status().dead), (0, 0), "{fault:?}");
         let health = world.signals.health();
-        assert_eq!((health.state, health.in_flight, health.requests_per_second), (HealthState::Closed, 0, None));
+        assert_eq!((health.state, health.in_flight, health.requests_per_second), (BreakerState::Closed, 0, None));
         assert_eq!(world.deliver(&identify("2", "u6", &json!({}))).await, ["new"], "{fault:?}");
         assert_eq!(world.pages().len(), 1, "{fault:?}: it is not asked for again at once");
     }

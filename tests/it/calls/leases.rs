@@ -8,7 +8,7 @@ use crate::support::{poll_until, within};
 use refersion_destination::clock::Clock;
 use refersion_destination::domain::{EventId, Timestamp, User, UserId};
 use refersion_destination::sandbox::SandboxSettings;
-use refersion_destination::scheduling::{AccountHealth, HealthLimits, HealthState, Learned};
+use refersion_destination::scheduling::{AccountHealth, BreakerState, HealthLimits, LearnedLimits};
 use refersion_destination::store::{EventLog, Lease, Maintenance, NewEvent, Term};
 use refersion_destination::worker::DeliverySettings;
 use std::sync::Arc;
@@ -127,7 +127,7 @@ async fn the_health_of_the_account_is_read_anew_under_each_lease() {
     let second = grant(&store, until_in_an_hour(2));
     worker.wake();
     let state = || std::future::ready(signals.health().state);
-    within(poll_until(state, |state| matches!(state, HealthState::Open { .. }))).await;
+    within(poll_until(state, |state| matches!(state, BreakerState::Open { .. }))).await;
     withdraw(&store);
     second.send_modify(|term| term.is_ending = true);
     within(second.closed()).await;
@@ -139,7 +139,7 @@ async fn the_health_of_the_account_is_read_anew_under_each_lease() {
 /// The saved health of an account that pauses for an hour.
 fn paused(limits: HealthLimits) -> String {
     let now = Clock::start().now();
-    let mut health = AccountHealth::new(limits, Learned::default());
+    let mut health = AccountHealth::new(limits, LearnedLimits::default());
     let (permit, _) = health.try_acquire(now).expect("a permit");
     health.on_rate_limited(permit, now, Some(HOUR), 0.0);
     serde_json::to_string(&health.saved(now)).expect("JSON")

@@ -7,7 +7,7 @@ use super::sender::{Sent, Story, What, marks, taken};
 use crate::support::affiliate_updates::affiliate_updates;
 use refersion_destination::domain::{AccountName, AffiliateStatus, EventId, HashKey};
 use refersion_destination::sandbox::{Sandbox, SandboxAffiliate};
-use refersion_destination::store::{EventLog as _, Limits, SqliteStore};
+use refersion_destination::store::{EventLog as _, SqliteStore, StoreLimits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -56,7 +56,7 @@ impl Dead {
             statement.query_map([], |row| row.get(0)).expect("rows").map(|id| EventId(id.expect("an id"))).collect();
         drop(statement);
         drop(connection);
-        let store = SqliteStore::open(store, Limits::default()).expect("opens");
+        let store = SqliteStore::open(store, StoreLimits::default()).expect("opens");
         Self::new(store.hash_key().clone(), ids)
     }
 

@@ -358,9 +358,9 @@ async fn a_store_that_cannot_be_made_is_reported() {
 #[tokio::test]
 async fn kept_api_keys_that_no_seal_key_opens_are_reported() {
     use refersion_destination::domain::{AccountName, ApiKey, SealKey};
-    use refersion_destination::store::{ApiKeyVault as _, Limits, Maintenance as _, SqliteStore};
+    use refersion_destination::store::{ApiKeyVault as _, Maintenance as _, SqliteStore, StoreLimits};
     let (refersion, folder) = (Refersion::start().await, folder());
-    let store = SqliteStore::open(&folder.path().join("data/store.db"), Limits::default()).expect("made");
+    let store = SqliteStore::open(&folder.path().join("data/store.db"), StoreLimits::default()).expect("made");
     let account = AccountName::from("key-0123456789abcdef".to_owned());
     let sealed = SealKey::new([1; 32]).seal(&account, &ApiKey::parse("pub_kept.sec_kept").expect("a key"), &[2; 24]);
     store.keep_api_keys(vec![sealed]).await.expect("kept");

@@ -6,13 +6,13 @@ use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{AccountName, EventId, Timestamp, UserKey};
 use refersion_destination::scheduling::Unit;
 use refersion_destination::store::{
-    AffiliateChanges, Appended, EventLog as _, Limits, Maintenance as _, NewEvent, Settlement, SqliteStore,
+    AffiliateChanges, Appended, EventLog as _, Maintenance as _, NewEvent, Settlement, SqliteStore, StoreLimits,
 };
 use std::path::Path;
 
 /// A file with a pending event and a dead letter.
 async fn fill(file: &Path) {
-    let store = SqliteStore::open(file, Limits::default()).expect("opens");
+    let store = SqliteStore::open(file, StoreLimits::default()).expect("opens");
     let event = |n: u8| NewEvent {
         account: AccountName::main(),
         id: EventId([n; 16]),
@@ -83,7 +83,7 @@ async fn a_store_that_does_not_exist_is_empty_or_is_its_own_target_is_not_moved(
     };
     assert_eq!(refused(&absent, &new).await, format!("--from: there is no store at {}", absent.display()));
     assert!(!folder.path().join("a").exists() && !new.exists());
-    SqliteStore::open(&old, Limits::default()).expect("opens").close().await;
+    SqliteStore::open(&old, StoreLimits::default()).expect("opens").close().await;
     assert_eq!(refused(&old, &new).await, "--from: this store is empty");
     assert_eq!(refused(&old, &folder.path().join("./old.db")).await, "--to: this is the store of --from");
 }
@@ -116,7 +116,7 @@ async fn a_store_that_cannot_be_moved_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("store.db");
     fill(&file).await;
-    let store = SqliteStore::open(&file, Limits::default()).expect("opens");
+    let store = SqliteStore::open(&file, StoreLimits::default()).expect("opens");
     let (from, nowhere) = (sqlite(&file), format!("@{}", folder.path().join("absent").display()));
     let target = sqlite(&folder.path().join("new.db"));
     for (from, to, code, reported) in [

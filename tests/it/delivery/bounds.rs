@@ -4,7 +4,7 @@ use super::scenario::{Scenario, delete, identify, membership};
 use super::script_runner::{Restarts, ScriptRun, run_with};
 use super::text;
 use proptest::prelude::*;
-use refersion_destination::delivery::{Action, Call, Outcome, Reply, Step};
+use refersion_destination::delivery::{Action, Call, Reply, Step, Success};
 use refersion_destination::domain::{AffiliateCode, AffiliateStatus};
 
 /// No delivery takes more calls, but for pages of search results.
@@ -67,7 +67,7 @@ fn assert_sound(scenario: &Scenario, run: &ScriptRun, heard: &[Reply]) {
     assert!(!matches!(run.verdict, Step::Next(_)), "goes on and on: {run}");
     assert!(created <= 1, "creates more than one: {run}");
     assert!(run.calls.iter().all(|call| !call.contains("{}")), "says nothing: {run}");
-    if let Step::Done(Outcome::Delivered { action, .. }) = &run.verdict {
+    if let Step::Done(Success::Delivered { action, .. }) = &run.verdict {
         let done = match action {
             Action::Created => created == 1 || scenario.interrupted,
             Action::Updated => changed > 0 && created == 0,

@@ -1,7 +1,9 @@
 //! What a script begins with: an event of Peter Gibbons (`u1`, `peter@x.io`), what is remembered of him, and a policy.
 
 use super::text::{BEFORE, known, said};
-use refersion_destination::delivery::{Memory, OnDelete, OnExisting, OnOtherUser, OnStale, Policy, Progress, Recalled};
+use refersion_destination::delivery::{
+    Memory, OnDelete, OnExisting, OnOtherUser, OnStale, Policy, Progress, RecalledAffiliate,
+};
 use refersion_destination::domain::{
     AffiliateStatus, Attribute, Email, FactTime, Facts, Field, HashKey, NewAffiliate, Profile, Timestamp, User, UserId,
 };
@@ -16,7 +18,7 @@ pub struct Scenario {
     pub progress: Progress,
     pub interrupted: bool,
     /// What the store remembers of an affiliate that a search finds.
-    pub recalled: Option<Recalled>,
+    pub recalled: Option<RecalledAffiliate>,
 }
 
 /// The key of all fingerprints here.
@@ -183,7 +185,7 @@ impl Scenario {
 
     /// The store remembers this affiliate under keys that the event does not have.
     pub fn recalling(mut self, affiliate: &str, and: &str, has_other_owner: bool) -> Self {
-        self.recalled = Some(Recalled { known: known(affiliate, and), has_other_owner });
+        self.recalled = Some(RecalledAffiliate { known: known(affiliate, and), has_other_owner });
         self
     }
 

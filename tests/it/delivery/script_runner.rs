@@ -3,7 +3,7 @@
 use super::scenario::{Scenario, hash};
 use super::text;
 use refersion_destination::delivery::{
-    Call, Known, Memory, PlanInput, PlanState, Progress, Recalled, Reply, Step, on_recalled, step,
+    AffiliateRecord, Call, Memory, PlanInput, PlanState, Progress, RecalledAffiliate, Reply, Step, on_recalled, step,
 };
 use refersion_destination::domain::{AffiliateCode, Profile};
 use refersion_destination::mapping::{Identify, Intent};
@@ -88,10 +88,10 @@ impl Store {
     }
 
     /// What is remembered of an affiliate that a search found.
-    fn recall(&self, scenario: &Scenario, code: &AffiliateCode) -> Option<Recalled> {
+    fn recall(&self, scenario: &Scenario, code: &AffiliateCode) -> Option<RecalledAffiliate> {
         let Memory { by_user_id, by_email, .. } = &self.memory;
         let own = [by_user_id, by_email].into_iter().flatten().find(|known| known.code == *code);
-        let own = own.map(|known| Recalled { known: known.clone(), has_other_owner: false });
+        let own = own.map(|known| RecalledAffiliate { known: known.clone(), has_other_owner: false });
         own.or_else(|| scenario.recalled.clone().filter(|recalled| recalled.known.code == *code))
     }
 
@@ -121,7 +121,7 @@ impl Store {
     }
 }
 
-fn has_email(wanted: &Identify, known: &Known) -> bool {
+fn has_email(wanted: &Identify, known: &AffiliateRecord) -> bool {
     wanted.user.email.as_ref().is_some_and(|email| known.has_email(&hash(), email))
 }
 

@@ -2,8 +2,8 @@
 
 use super::scenario::{hash, peter};
 use refersion_destination::delivery::{
-    Affiliate, Call, Identifier, Ignored, Known, Origin, Outcome, PermanentFailure, Rejection, Remark, Reply,
-    SearchResult, Step,
+    Affiliate, AffiliateRecord, Call, Identifier, Ignored, Origin, PermanentFailure, Rejection, Remark, Reply,
+    SearchResult, Step, Success,
 };
 use refersion_destination::domain::{
     AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Profile, SentAttributes, Timestamp,
@@ -24,7 +24,7 @@ pub fn said(text: &str) -> Vec<(Attribute, String)> {
 }
 
 /// Reads `created a3y7/7` or `found a3y7`, sent [`peter`] `and` more; `status=ACTIVE` in `and` is the status scenario.
-pub fn known(affiliate: &str, and: &str) -> Known {
+pub fn known(affiliate: &str, and: &str) -> AffiliateRecord {
     let (origin, name) = affiliate.split_once(' ').expect(affiliate);
     let (code, id) = name.split_once('/').map_or((name, None), |(code, id)| (code, Some(id)));
     let (status, said): (Vec<_>, Vec<_>) = and.split_whitespace().partition(|word| word.starts_with("status="));
@@ -37,7 +37,7 @@ pub fn known(affiliate: &str, and: &str) -> Known {
         sent.record_status(&hash(), status, BEFORE);
     }
     let origin = if origin == "found" { Origin::Found } else { Origin::Created };
-    Known {
+    AffiliateRecord {
         code: AffiliateCode(code.to_owned()),
         id: id.map(|id| AffiliateId(id.parse().expect(NUMBER))),
         origin,
@@ -130,7 +130,7 @@ pub fn pair(attribute: &Attribute, value: &str) -> String {
 }
 
 /// `created a3y7/7`.
-pub fn affiliate(known: &Known) -> String {
+pub fn affiliate(known: &AffiliateRecord) -> String {
     let origin = if known.origin == Origin::Found { "found" } else { "created" };
     let id = known.id.map(|id| format!("/{id}")).unwrap_or_default();
     format!("{origin} {}{id}", known.code)
@@ -150,21 +150,21 @@ fn remark(remark: &Remark) -> String {
 pub fn verdict(step: &Step) -> String {
     match step {
         Step::Next(next) => format!("asks {}", call(next)),
-        Step::Done(Outcome::Delivered { action, code, remarks }) => {
+        Step::Done(Success::Delivered { action, code, remarks }) => {
             let code = code.as_ref().map(|code| format!(" {code}")).unwrap_or_default();
             let words = std::iter::once(format!("{}{code}", action.as_str())).chain(remarks.iter().map(remark));
             words.collect::<Vec<_>>().join(", ")
         }
         Step::Recall(code) => format!("recalls {code}"),
-        Step::Done(Outcome::Ignored(Ignored::OtherOwner(code))) => format!("other owner {code}"),
-        Step::Done(Outcome::Ignored(Ignored::Stale(code))) => format!("stale {code}"),
-        Step::Done(Outcome::Ignored(Ignored::DeletedSince)) => "deleted since".into(),
-        Step::Done(Outcome::Ignored(Ignored::Remembered { .. })) => "remembered".into(),
-        Step::Done(Outcome::Ignored(Ignored::Mapping(_))) => "ignored".into(),
-        Step::Done(Outcome::Ignored(Ignored::ExistedBefore(code))) => format!("existed {code}"),
-        Step::Done(Outcome::Ignored(Ignored::LeftAlone { code, status })) => format!("left alone {code} {status}"),
+        Step::Done(Success::Ignored(Ignored::OtherOwner(code))) => format!("other owner {code}"),
+        Step::Done(Success::Ignored(Ignored::Stale(code))) => format!("stale {code}"),
+        Step::Done(Success::Ignored(Ignored::DeletedSince)) => "deleted since".into(),
+        Step::Done(Success::Ignored(Ignored::Remembered { .. })) => "remembered".into(),
+        Step::Done(Success::Ignored(Ignored::Mapping(_))) => "ignored".into(),
+        Step::Done(Success::Ignored(Ignored::ExistedBefore(code))) => format!("existed {code}"),
+        Step::Done(Success::Ignored(Ignored::LeftAlone { code, status })) => format!("left alone {code} {status}"),
         Step::Retry(failure) if failure.pauses_account => "retry, account pauses".into(),
-        Step::Done(Outcome::Ignored(Ignored::Cancelled)) => "cancelled".into(),
+        Step::Done(Success::Ignored(Ignored::Cancelled)) => "cancelled".into(),
         Step::Retry(_) => "retry".into(),
         Step::Dead(PermanentFailure::NotApplied(names)) => format!("dead not_applied {{{}}}", names.join(", ")),
         Step::Dead(failure) => format!("dead {}", failure.code()),

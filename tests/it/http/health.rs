@@ -4,7 +4,7 @@ use super::{Surroundings, checked, serve_endpoint};
 use crate::support::service::Service;
 use crate::support::{Answer, OPS_TOKEN, http, identify, within};
 use refersion_destination::sandbox::Fault;
-use refersion_destination::store::{Limits, Maintenance, SqliteStore, Store};
+use refersion_destination::store::{Maintenance, SqliteStore, Store, StoreLimits};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ async fn health_is_answered_on_both_listeners_without_credentials() {
 }
 
 fn store(folder: &tempfile::TempDir) -> Arc<SqliteStore> {
-    Arc::new(SqliteStore::open(&folder.path().join("store.db"), Limits::default()).expect("opens"))
+    Arc::new(SqliteStore::open(&folder.path().join("store.db"), StoreLimits::default()).expect("opens"))
 }
 
 #[tokio::test]

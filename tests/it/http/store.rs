@@ -32,16 +32,16 @@ enum Appends {
 /// Appends as the test says.
 struct Stub {
     appends: Appends,
-    /// One permit of `gate` completes one append; `begun` has a permit for each append that has begun.
-    gate: Semaphore,
+    /// One permit of `may_complete` completes one append; `begun` has a permit for each append that has begun.
+    may_complete: Semaphore,
     begun: Semaphore,
 }
 
 impl Stub {
     /// A store that appends like this.
     fn store(appends: Appends, permits: usize) -> Arc<AppendOnlyStore<Self>> {
-        let (gate, begun) = (Semaphore::new(permits), Semaphore::new(0));
-        Arc::new(AppendOnlyStore::new(Self { appends, gate, begun }))
+        let (may_complete, begun) = (Semaphore::new(permits), Semaphore::new(0));
+        Arc::new(AppendOnlyStore::new(Self { appends, may_complete, begun }))
     }
 }
 
@@ -49,7 +49,7 @@ impl Stub {
 impl Append for Stub {
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError> {
         self.begun.add_permits(1);
-        self.gate.acquire().await.expect("open").forget();
+        self.may_complete.acquire().await.expect("open").forget();
         match self.appends {
             Appends::Well => Ok(events.iter().map(|_| Appended::Accepted { seq: Seq(1), pending: 9 }).collect()),
             Appends::Repeats => Ok(events.iter().map(|_| Appended::Duplicate).collect()),
@@ -180,7 +180,7 @@ async fn an_event_is_appended_and_wakes_the_worker_although_its_client_disconnec
         within(stub.inner.begun.acquire()).await.expect("open").forget();
         sender.abort();
         assert!(sender.await.is_err_and(|error| error.is_cancelled()));
-        stub.inner.gate.add_permits(1);
+        stub.inner.may_complete.add_permits(1);
         within(surroundings.woken.notified()).await;
     }
 }

@@ -4,7 +4,7 @@ use super::cluster::{Cluster, post, until_owned};
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{Durability, Server};
 use crate::support::{identify, poll_until, within};
-use refersion_destination::store::{Limits, PostgresStore, PostgresUrl};
+use refersion_destination::store::{PostgresStore, PostgresUrl, StoreLimits};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn a_pooler_whose_sessions_lack_the_settings_is_refused_by_their_names() {
     let Some(server) = Server::start(Durability::None) else { return };
     let Some(pooler) = PgBouncer::start(server.folder(), false) else { return };
     let url = PostgresUrl::parse(&pooler.url()).expect("a URL");
-    let refused = PostgresStore::open(&url, Limits::default(), Duration::from_secs(10)).await;
+    let refused = PostgresStore::open(&url, StoreLimits::default(), Duration::from_secs(10)).await;
     let says = refused.expect_err("refused").to_string();
     assert!(says.contains("lack the settings enable_seqscan=off") && says.contains("see connect_query"), "{says}");
 }

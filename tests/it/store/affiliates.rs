@@ -1,7 +1,7 @@
 //! The affiliate index: which affiliate a key leads to, its stored fields, and how it is forgotten.
 
 use super::engine::{TestStore, erase, every, forget, known, remember};
-use refersion_destination::delivery::{Known, Memory, Origin};
+use refersion_destination::delivery::{AffiliateRecord, Memory, Origin};
 use refersion_destination::domain::{
     AccountName, AffiliateCode, AffiliateId, AffiliateStatus, Field, HashKey, SentAttributes, Timestamp,
 };
@@ -32,7 +32,7 @@ async fn an_affiliate_is_remembered_with_everything_known_of_it() {
         sent.record_status(&hash, AffiliateStatus::Active, Timestamp(6));
         for (n, origin) in [Origin::Created, Origin::Found].into_iter().enumerate() {
             let id = Some(AffiliateId(37_569_297));
-            let known = Known { code: AffiliateCode(format!("c{n}")), id, origin, sent: sent.clone() };
+            let known = AffiliateRecord { code: AffiliateCode(format!("c{n}")), id, origin, sent: sent.clone() };
             let user = format!("u{n}");
             let keys = store.keys(&[&user]);
             let change = AffiliateChanges {
@@ -53,7 +53,7 @@ async fn an_id_is_kept_when_a_later_answer_does_not_have_it() {
     every(async |store| {
         let keys = store.keys(&["u1"]);
         store.teach("a", &["u1"], remember("code", keys.clone())).await;
-        let known = Known { id: None, origin: Origin::Found, ..known("code") };
+        let known = AffiliateRecord { id: None, origin: Origin::Found, ..known("code") };
         let remember = Some(Remember { known, user_keys: keys });
         store.teach("b", &["u1"], AffiliateChanges { remember, ..AffiliateChanges::default() }).await;
         let known = memory(store, "c", &["u1"]).await.by_user_id.expect("remembered");

@@ -4,10 +4,11 @@ use super::engine::{LATE, TestStore, dead, dead_of, done, every, every_of, name,
 use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{LaneKey, Seq, Timestamp};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Attempt, DeadLetter, DeadLetterPage, Filter, Replay, Settlement, StoreError,
+    AffiliateChanges, Appended, DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, Replay, Settlement,
+    StoreError,
 };
 
-async fn page(store: &TestStore, filter: &Filter, after: i64, limit: usize) -> DeadLetterPage {
+async fn page(store: &TestStore, filter: &DeadLetterFilter, after: i64, limit: usize) -> DeadLetterPage {
     store.store().dead_letters(filter, after, limit).await.expect("a page")
 }
 
@@ -29,7 +30,7 @@ async fn pages_bring_every_dead_letter_once_in_order() {
         let waits = store.append("waits", &["u1"]).await;
         let (mut found, mut after) = (Vec::new(), Some(0));
         while let Some(from) = after {
-            let DeadLetterPage { letters, next, last } = page(store, &Filter::default(), from, 3).await;
+            let DeadLetterPage { letters, next, last } = page(store, &DeadLetterFilter::default(), from, 3).await;
             assert!(letters.len() <= 3);
             assert!(last >= waits.0, "no event so far has an id above this one: {last}");
             found.extend(letters.iter().map(|letter| letter.id));
@@ -54,7 +55,8 @@ async fn dead_letters_are_listed_newest_first_page_by_page_with_a_filter() {
         expected.reverse();
         for (reason, limit) in [(None, 3), (None, 7), (Some(OutcomeCode::Expired), 2), (Some(OutcomeCode::Corrupt), 2)]
         {
-            let filter = Filter { reason: reason.map(|code| code.as_str().to_owned()), ..Filter::default() };
+            let filter =
+                DeadLetterFilter { reason: reason.map(|code| code.as_str().to_owned()), ..DeadLetterFilter::default() };
             let (mut found, mut before) = (Vec::new(), Some(i64::MAX));
             while let Some(id) = before {
                 let page = store.store().newest_dead_letters(&filter, id, limit).await.expect("a page");
@@ -66,10 +68,10 @@ async fn dead_letters_are_listed_newest_first_page_by_page_with_a_filter() {
             let fits = expected.iter().filter(|(_, code)| reason.is_none_or(|reason| reason == *code));
             assert_eq!(found, fits.map(|(seq, _)| *seq).collect::<Vec<_>>(), "{reason:?}");
         }
-        let since = Filter { since: Some(Timestamp(5)), ..Filter::default() };
+        let since = DeadLetterFilter { since: Some(Timestamp(5)), ..DeadLetterFilter::default() };
         let late = store.store().newest_dead_letters(&since, i64::MAX, 10).await.expect("a page");
         assert_eq!(late.letters.len(), 2);
-        let of_nobody = Filter { account: Some("nobody".to_owned()), ..Filter::default() };
+        let of_nobody = DeadLetterFilter { account: Some("nobody".to_owned()), ..DeadLetterFilter::default() };
         let none = store.store().newest_dead_letters(&of_nobody, i64::MAX, 10).await.expect("a page");
         assert_eq!((none.letters.len(), none.next), (0, None));
     })
@@ -80,7 +82,7 @@ async fn dead_letters_are_listed_newest_first_page_by_page_with_a_filter() {
 async fn a_replay_page_by_page_does_not_include_events_that_failed_again() {
     every(async |store| {
         store.die("a", &["u1"]).await;
-        let last = page(store, &Filter::default(), 0, 1).await.last;
+        let last = page(store, &DeadLetterFilter::default(), 0, 1).await.last;
         store.reopen().await;
         let again = store.die("b", &["u1"]).await;
         assert!(again.0 > last, "{} is no letter of before", again.0);
@@ -102,7 +104,7 @@ async fn a_filter_that_fits_few_of_many_ends_all_the_same() {
         });
         let settled: tokio::task::JoinSet<_> = settled.collect();
         assert!(settled.join_all().await.iter().all(Result::is_ok));
-        let filter = Filter { reason: Some("expired".to_owned()), ..Filter::default() };
+        let filter = DeadLetterFilter { reason: Some("expired".to_owned()), ..DeadLetterFilter::default() };
         let (mut found, mut after, mut pages) = (Vec::new(), Some(0), 0);
         while let Some(from) = after {
             let DeadLetterPage { letters, next, .. } = page(store, &filter, from, 100).await;
@@ -133,7 +135,7 @@ async fn filters_choose_by_account_reason_and_moment() {
             (Some("other"), None, None, &[]),
         ] {
             let text = |text: Option<&str>| text.map(str::to_owned);
-            let filter = Filter { account: text(account), reason: text(reason), since: since.map(Timestamp) };
+            let filter = DeadLetterFilter { account: text(account), reason: text(reason), since: since.map(Timestamp) };
             let found: Vec<i64> = page(store, &filter, 0, 9).await.letters.iter().map(|letter| letter.id).collect();
             let expected: Vec<i64> = expected.iter().map(|n| ids[*n]).collect();
             assert_eq!(found, expected, "{filter:?}");
@@ -148,7 +150,7 @@ async fn a_dead_letter_has_its_reason_its_body_and_its_last_twenty_attempts() {
         let seq = store.append("a", &["u1"]).await;
         for n in 0..25 {
             let Settlement::Retry { wait, progress, failing_for, .. } = retry(0) else { panic!("a retry") };
-            let attempt = Attempt { at: Timestamp(n), what: format!("attempt {n}") };
+            let attempt = FailedAttempt { at: Timestamp(n), what: format!("attempt {n}") };
             let failures = 1 + u32::try_from(n).expect("small");
             store.settle(seq, Settlement::Retry { wait, progress, failures, failing_for, attempt }).await;
         }

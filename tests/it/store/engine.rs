@@ -4,14 +4,14 @@
 
 use crate::support::postgres;
 use async_trait::async_trait;
-use refersion_destination::delivery::{Known, Origin, OutcomeCode, Progress, Stage};
+use refersion_destination::delivery::{AffiliateRecord, Origin, OutcomeCode, Progress, Stage};
 use refersion_destination::domain::{
     AccountName, AffiliateCode, AffiliateId, Email, EventId, HashKey, SentAttributes, Seq, Timestamp, UserId, UserKey,
 };
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Attempt, Begun, KnownUsersOnly, Limits, NewEvent, Ownership, PostgresStore,
-    PostgresUrl, Remember, Replay, Retention, Settlement, SqliteStore, Store, StoreError,
+    AffiliateChanges, Appended, Begun, FailedAttempt, KnownUsersOnly, NewEvent, Ownership, PostgresStore, PostgresUrl,
+    Remember, Replay, Retention, Settlement, SqliteStore, Store, StoreError, StoreLimits,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ pub struct Sqlite {
 impl Sqlite {
     pub fn new() -> Self {
         let folder = Arc::new(TempDir::new().expect("a folder"));
-        Self { folder, deduplication_memory: Limits::default().deduplication_memory }
+        Self { folder, deduplication_memory: StoreLimits::default().deduplication_memory }
     }
 
     /// The same, where compaction moves all ids but the newest few thousand out of memory.
@@ -90,7 +90,7 @@ impl Sqlite {
     }
 
     pub fn try_open(&self, max_backlog: u64) -> Result<SqliteStore, String> {
-        let limits = Limits { max_backlog, deduplication_memory: self.deduplication_memory };
+        let limits = StoreLimits { max_backlog, deduplication_memory: self.deduplication_memory };
         SqliteStore::open(&self.path(), limits).map_err(|error| error.to_string())
     }
 }
@@ -133,7 +133,7 @@ impl Postgres {
 
     pub async fn try_open(&self, max_backlog: u64) -> Result<PostgresStore, String> {
         let url = PostgresUrl::parse(&self.url).expect("a URL");
-        let limits = Limits { max_backlog, ..Limits::default() };
+        let limits = StoreLimits { max_backlog, ..StoreLimits::default() };
         PostgresStore::open(&url, limits, LEASE).await.map_err(|error| error.to_string())
     }
 }
@@ -396,9 +396,14 @@ pub fn unit(seqs: &[Seq]) -> Unit {
     Unit { head: seqs[0], followers: seqs[1..].to_vec() }
 }
 
-pub fn known(code: &str) -> Known {
+pub fn known(code: &str) -> AffiliateRecord {
     let id = Some(AffiliateId(7));
-    Known { code: AffiliateCode(code.to_owned()), id, origin: Origin::Created, sent: SentAttributes::default() }
+    AffiliateRecord {
+        code: AffiliateCode(code.to_owned()),
+        id,
+        origin: Origin::Created,
+        sent: SentAttributes::default(),
+    }
 }
 
 /// The affiliate `code` is to be remembered under `keys`.
@@ -446,7 +451,7 @@ pub fn retry_with(wait: u64, progress: Progress) -> Settlement {
         progress,
         failures: 1,
         failing_for: Duration::from_millis(5),
-        attempt: Attempt { at: Timestamp(8), what: "Refersion answered 500 to new".to_owned() },
+        attempt: FailedAttempt { at: Timestamp(8), what: "Refersion answered 500 to new".to_owned() },
     }
 }
 

@@ -2,7 +2,7 @@
 //! read is stored with what its pages taught.
 
 use super::engine::{TestStore, accepted, done, erase, every, forget, known, remember, unit};
-use refersion_destination::delivery::{Known, Memory, Origin};
+use refersion_destination::delivery::{AffiliateRecord, Memory, Origin};
 use refersion_destination::domain::{AccountName, AffiliateCode, AffiliateStatus, SentAttributes, Timestamp};
 use refersion_destination::store::{AffiliateChanges, Remember, Retention};
 
@@ -10,7 +10,7 @@ use refersion_destination::store::{AffiliateChanges, Remember, Retention};
 fn listed(store: &TestStore, code: &str, email: &str) -> Remember {
     let mut sent = SentAttributes::default();
     sent.record_status(store.store().hash_key(), AffiliateStatus::Pending, Timestamp::OLDEST);
-    let known = Known { code: AffiliateCode(code.to_owned()), id: None, origin: Origin::Found, sent };
+    let known = AffiliateRecord { code: AffiliateCode(code.to_owned()), id: None, origin: Origin::Found, sent };
     Remember { known, user_keys: store.keys(&[email]) }
 }
 

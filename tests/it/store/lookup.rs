@@ -10,7 +10,7 @@ use refersion_destination::domain::{
     AccountName, AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Seq, Timestamp,
 };
 use refersion_destination::store::{
-    EventState, FoundAffiliate, FoundBy, Lookup, LookupQuery, NewEvent, Remember, SentAttribute,
+    EventState, FoundAffiliate, FoundBy, LookupPage, LookupQuery, NewEvent, Remember, SentAttribute,
 };
 
 fn of(store: &TestStore, users: &[&str]) -> LookupQuery {
@@ -27,11 +27,11 @@ fn of_code(store: &TestStore, code: &str) -> LookupQuery {
     LookupQuery { code: Some(AffiliateCode(code.to_owned())), ..of(store, &[]) }
 }
 
-async fn look_up(store: &TestStore, query: &LookupQuery) -> Lookup {
+async fn look_up(store: &TestStore, query: &LookupQuery) -> LookupPage {
     store.store().lookup(query).await.expect("looked up")
 }
 
-fn seqs(found: &Lookup) -> Vec<i64> {
+fn seqs(found: &LookupPage) -> Vec<i64> {
     found.events.iter().map(|event| event.seq).collect()
 }
 

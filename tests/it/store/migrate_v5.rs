@@ -6,7 +6,7 @@ use super::engine::{LATE, Sqlite, TestStore, accepted, dead_of, done, name};
 use refersion_destination::delivery::{Origin, OutcomeCode, Stage};
 use refersion_destination::domain::{AccountName, AffiliateCode, AffiliateId, Seq, Timestamp};
 use refersion_destination::scheduling::RetryWait;
-use refersion_destination::store::{Appended, Begun, Filter, Forgotten, NewEvent, Replay};
+use refersion_destination::store::{Appended, Begun, DeadLetterFilter, Forgotten, NewEvent, Replay};
 use std::time::Duration;
 
 const VERSION_5: &str = include_str!("fixtures/version-5.sql");
@@ -219,7 +219,7 @@ async fn a_known_user_is_known_and_a_forgotten_one_is_not() {
 async fn an_affiliate_without_keys_is_found_again_by_its_code() {
     let store = migrated();
     let [learned, account] = [store.append("a", &["k6"]).await, store.append("b", &["k6"]).await];
-    let known = refersion_destination::delivery::Known { id: None, ..super::engine::known("without keys") };
+    let known = refersion_destination::delivery::AffiliateRecord { id: None, ..super::engine::known("without keys") };
     let remember = Some(refersion_destination::store::Remember { known, user_keys: store.keys(&["k6"]) });
     let changes = refersion_destination::store::AffiliateChanges { remember, ..Default::default() };
     store.store().settle(&store.account, &super::engine::unit(&[learned]), done(), changes).await.expect("settled");
@@ -234,7 +234,7 @@ async fn an_affiliate_without_keys_is_found_again_by_its_code() {
 #[tokio::test]
 async fn dead_letters_keep_their_ids_and_are_replayed_if_their_keys_were_kept() {
     let store = migrated();
-    let letters = store.store().dead_letters(&Filter::default(), 0, 99).await.expect("read").letters;
+    let letters = store.store().dead_letters(&DeadLetterFilter::default(), 0, 99).await.expect("read").letters;
     let found: Vec<_> = letters.iter().map(|letter| (letter.id, letter.code.as_str(), letter.erased)).collect();
     let expected = [
         (6, "refused", false),

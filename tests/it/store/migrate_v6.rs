@@ -3,7 +3,7 @@
 //! The head of `fixtures/version-6.sql` lists its rows.
 
 use super::engine::{LATE, Sqlite, TestStore, done, name, remember};
-use refersion_destination::delivery::{Known, Origin, Stage};
+use refersion_destination::delivery::{AffiliateRecord, Origin, Stage};
 use refersion_destination::domain::{
     AccountName, AffiliateCode, AffiliateStatus, Attribute, FactTime, Field, Seq, Timestamp,
 };
@@ -66,13 +66,13 @@ async fn attempts_keep_their_progress_their_wait_and_their_group() {
 async fn affiliates_keep_what_is_known_of_them_and_what_was_sent_is_older_than_any_fact() {
     let mut store = migrated();
     let begun = store.look_at(Seq(13)).await;
-    let Known { code, id, origin, sent } = begun.memory.by_user_id.expect("remembered");
+    let AffiliateRecord { code, id, origin, sent } = begun.memory.by_user_id.expect("remembered");
     assert_eq!((code.0.as_str(), id.map(|id| id.0), origin), ("created", Some(11), Origin::Created));
     let (hash, city) = (store.store().hash_key(), Attribute::Field(Field::City));
     assert!(sent.has(hash, &city, "Paris") && sent.has_status(hash, AffiliateStatus::Active));
     assert!(sent.accepts(&city, FactTime::new(Some(Timestamp(0)), Timestamp(LATE))));
     let seq = store.append("a", &["k2@x.io"]).await;
-    let Known { code, id, origin, .. } = store.look_at(seq).await.memory.by_email.expect("remembered");
+    let AffiliateRecord { code, id, origin, .. } = store.look_at(seq).await.memory.by_email.expect("remembered");
     assert_eq!((code.0.as_str(), id, origin), ("found", None, Origin::Found));
     assert_eq!(store.store().email_conflicts(Some(&store.account), 0, 9).await, Ok(Vec::new()));
     store.teach("b", &["k2"], remember("found", store.keys(&["k2"]))).await;

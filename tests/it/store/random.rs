@@ -11,7 +11,7 @@ use refersion_destination::delivery::{OutcomeCode, Progress, Stage};
 use refersion_destination::domain::{Seq, Timestamp};
 use refersion_destination::scheduling::Entry;
 use refersion_destination::store::{
-    AffiliateChanges, Appended, Filter, KnownUsersOnly, NewEvent, Retention, Settlement, StoreError,
+    AffiliateChanges, Appended, DeadLetterFilter, KnownUsersOnly, NewEvent, Retention, Settlement, StoreError,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ enum Action {
     Settle(Choice, End, u32),
     Wait(i64),
     Reopen,
-    Tidy { window: i64 },
+    Compact { window: i64 },
     Replay(Vec<usize>),
     Discard(Vec<usize>),
     Forget(Keys),
@@ -78,7 +78,7 @@ fn action() -> impl Strategy<Value = Action> {
         8 => (choice(), end, 0..9_u32).prop_map(|(choice, end, page)| Action::Settle(choice, end, page)),
         3 => (1..2_000_i64).prop_map(Action::Wait),
         2 => Just(Action::Reopen),
-        2 => (0..3_000_i64).prop_map(|window| Action::Tidy { window }),
+        2 => (0..3_000_i64).prop_map(|window| Action::Compact { window }),
         3 => letters().prop_map(Action::Replay),
         1 => letters().prop_map(Action::Discard),
         1 => users().prop_map(Action::Forget),
@@ -111,7 +111,7 @@ impl Pair<'_> {
                 self.store.reopen().await;
                 self.model.reopen();
             }
-            Action::Tidy { window } => {
+            Action::Compact { window } => {
                 let before = Timestamp(self.now - window);
                 let expired = Retention { events: before, deletions: before, ..Retention::default() };
                 self.store.store().compact(expired).await.expect("compacted");
@@ -135,7 +135,8 @@ impl Pair<'_> {
             .collect();
         let expected = waiting.iter().map(|row| (row.seq, row.attempted(), self.model.followers(row)));
         assert_eq!(found, expected.collect::<Vec<_>>());
-        let found = self.store.store().dead_letters(&Filter::default(), 0, 1_000).await.expect("a page").letters;
+        let found =
+            self.store.store().dead_letters(&DeadLetterFilter::default(), 0, 1_000).await.expect("a page").letters;
         let found: Vec<_> = found.iter().map(|letter| (letter.id, letter.event.clone(), letter.erased)).collect();
         let event = |name: usize| self.store.id(&name.to_string()).to_string();
         let erased = super::model::State::Dead { erased: true };

@@ -11,9 +11,7 @@ use futures_util::future::join_all;
 use refersion_destination::delivery::Memory;
 use refersion_destination::domain::{AccountName, SealedApiKey, Seq};
 use refersion_destination::scheduling::Unit;
-use refersion_destination::store::{
-    AffiliateChanges, Appended, Begun, Change, Maintenance, NewEvent, Store, StoreError,
-};
+use refersion_destination::store::{AffiliateChanges, Appended, Begun, Hint, Maintenance, NewEvent, Store, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -103,10 +101,10 @@ async fn a_process_that_stores_an_api_key_notifies_the_others() {
     let Some((one, other)) = two_processes().await else { return };
     let key = SealedApiKey { account: one.account.clone(), blob: b"sealed".to_vec() };
     one.store().keep_api_keys(vec![key.clone()]).await.expect("kept");
-    assert_eq!(within(other.changed()).await, Change::ApiKeys);
+    assert_eq!(within(other.changed()).await, Hint::ApiKeys);
     assert_eq!(other.kept_api_keys().await, Ok(vec![key.clone()]), "it was committed before");
     assert_eq!(one.store().remove_api_key(&key.account).await, Ok(true));
-    assert_eq!(within(other.changed()).await, Change::ApiKeys, "removed, too");
+    assert_eq!(within(other.changed()).await, Hint::ApiKeys, "removed, too");
     assert_eq!(other.kept_api_keys().await, Ok(vec![]));
 }
 
@@ -116,7 +114,7 @@ async fn a_replay_notifies_the_owner() {
     let Some((owner, other)) = two_processes().await else { return };
     let dead = owner.die("a", &["u1"]).await;
     other.replay(&[dead.0]).await.expect("replayed");
-    assert_eq!(within(owner.store().changed()).await, Change::Appended(vec![owner.account.clone()]));
+    assert_eq!(within(owner.store().changed()).await, Hint::Appended(vec![owner.account.clone()]));
 }
 
 /// A process that owned the account and does not know yet that another one, the second, took it over.

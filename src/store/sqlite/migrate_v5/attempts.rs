@@ -6,7 +6,7 @@
 //! this migration. Text (progress, history) is copied unchanged.
 
 use crate::delivery::Progress;
-use crate::store::Attempt;
+use crate::store::FailedAttempt;
 use rusqlite::{Connection, Row, params};
 use std::ops::RangeInclusive;
 
@@ -92,7 +92,7 @@ impl Attempted {
 
     /// When it last failed, as far as that was written down.
     fn last_failure(&self) -> Option<i64> {
-        let history: Vec<Attempt> = serde_json::from_str(self.history.as_deref()?).ok()?;
+        let history: Vec<FailedAttempt> = serde_json::from_str(self.history.as_deref()?).ok()?;
         history.last().filter(|_| self.failures > 0).map(|attempt| attempt.at.0)
     }
 

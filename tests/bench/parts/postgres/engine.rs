@@ -6,7 +6,7 @@ use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{AccountName, Seq, Timestamp, UserId};
 use refersion_destination::scheduling::Unit;
 use refersion_destination::store::{
-    AffiliateChanges, EventLog, Limits, Maintenance, NewEvent, Ownership, PostgresStore, PostgresUrl, Settlement,
+    AffiliateChanges, EventLog, Maintenance, NewEvent, Ownership, PostgresStore, PostgresUrl, Settlement, StoreLimits,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub async fn connect(url: &str) -> Client {
 /// So many replicas on one database.
 pub async fn stores(url: &str, count: usize) -> Vec<Arc<PostgresStore>> {
     let url = PostgresUrl::parse(url).expect("a URL");
-    let limits = Limits { max_backlog: u64::MAX / 2, ..Limits::default() };
+    let limits = StoreLimits { max_backlog: u64::MAX / 2, ..StoreLimits::default() };
     let mut stores = Vec::new();
     for _ in 0..count {
         stores.push(Arc::new(PostgresStore::open(&url, limits, LEASE).await.expect("opened")));

@@ -10,7 +10,7 @@ use crate::Bench;
 use crate::postgres_server::{Durability, Server};
 use crate::report::{Goal, Row, Series, print_line};
 use futures_util::future::join_all;
-use refersion_destination::delivery::{Known, Origin, Progress};
+use refersion_destination::delivery::{AffiliateRecord, Origin, Progress};
 use refersion_destination::domain::{
     AccountName, AffiliateCode, AffiliateId, HashKey, SentAttributes, Seq, Timestamp, UserId,
 };
@@ -189,7 +189,7 @@ fn user(number: u64) -> UserId {
 }
 
 fn remember(hash: &HashKey, account: &AccountName, number: u64) -> AffiliateChanges {
-    let known = Known {
+    let known = AffiliateRecord {
         code: AffiliateCode(format!("code{}", number % USERS)),
         id: Some(AffiliateId(number % USERS)),
         origin: Origin::Created,

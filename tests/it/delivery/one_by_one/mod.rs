@@ -11,7 +11,7 @@ use super::text;
 use event::{Event, any_event, identify, intents, received};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use refersion_destination::delivery::{Known, OnDelete, OnExisting, OnOtherUser, OnStale, Policy};
+use refersion_destination::delivery::{AffiliateRecord, OnDelete, OnExisting, OnOtherUser, OnStale, Policy};
 use refersion_destination::domain::{AffiliateId, AffiliateStatus, Attribute, Field};
 use refersion_destination::mapping::Intent;
 use std::collections::BTreeSet;
@@ -87,7 +87,7 @@ proptest! {
         let events: Vec<_> = events.map(|event| Event { age: None, ..event }).collect();
         let intents = intents(&events);
         let mut world = World { shows_ids: true, ..World::default() };
-        let gone = Known { id: Some(AffiliateId(900)), code: code(900), ..text::known("created gone", "") };
+        let gone = AffiliateRecord { id: Some(AffiliateId(900)), code: code(900), ..text::known("created gone", "") };
         world.known.insert("c900".to_owned(), gone);
         world.links = ["u1", "peter@x.io"].map(|key| (key.to_owned(), "c900".to_owned())).into();
         let (coalesced, singly) = (world.clone().after(&intents, true, policy), world.after(&intents, false, policy));

@@ -5,8 +5,8 @@
 
 use super::super::scenario::hash;
 use refersion_destination::delivery::{
-    Affiliate, Call, Identifier, Known, Memory, PlanInput, PlanState, Policy, Progress, Recalled, Rejection, Reply,
-    SearchResult, Step, coalesce, on_recalled, step,
+    Affiliate, AffiliateRecord, Call, Identifier, Memory, PlanInput, PlanState, Policy, Progress, RecalledAffiliate,
+    Rejection, Reply, SearchResult, Step, coalesce, on_recalled, step,
 };
 use refersion_destination::domain::{
     AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, Profile, Timestamp, User, UserId,
@@ -31,7 +31,7 @@ pub struct One {
 pub struct World {
     /// An affiliate's number is its place. A number that is no place belongs to an affiliate that is gone.
     pub affiliates: Vec<One>,
-    pub known: BTreeMap<String, Known>,
+    pub known: BTreeMap<String, AffiliateRecord>,
     /// From a userId or an e-mail to the code of an affiliate.
     pub links: BTreeMap<String, String>,
     /// When the user with a key was deleted last.
@@ -180,11 +180,11 @@ impl World {
     }
 
     /// What is remembered of the affiliate with this code, for an event of `user`.
-    fn recall(&self, code: &str, user: &User) -> Option<Recalled> {
+    fn recall(&self, code: &str, user: &User) -> Option<RecalledAffiliate> {
         let known = self.known.get(code)?.clone();
         let mut owners = self.links.iter().filter(|(key, leads_to)| *leads_to == code && is_user_id(key)).peekable();
         let has_other_owner = owners.peek().is_some() && !owners.any(|(key, _)| Some(&**key) == user_id(user));
-        Some(Recalled { known, has_other_owner })
+        Some(RecalledAffiliate { known, has_other_owner })
     }
 
     /// Writes what a worker writes after the step `next`. The end of a delete is written with its moment.

@@ -4,7 +4,7 @@
 
 /// Why a source was not connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ConnectFailure {
     /// The `state` is missing, or this service did not make it.
     NotOurs,
     /// The step took longer than [`LIFETIME`](super::flow::LIFETIME).
@@ -33,7 +33,7 @@ pub enum Refusal {
     WrongScope,
 }
 
-impl Refusal {
+impl ConnectFailure {
     /// The title of the page: what happened.
     pub fn title(self) -> &'static str {
         match self {
@@ -125,7 +125,7 @@ impl Refusal {
         !matches!(self, Self::NotOurs | Self::Expired | Self::OtherBrowser | Self::AlreadyInstalled)
     }
 
-    /// Whether only the operator of this service can correct it. Such a refusal is logged.
+    /// Whether only the operator of this service can correct it. Such a failure is logged.
     pub fn is_misconfiguration(self) -> bool {
         matches!(self, Self::WrongRedirect | Self::WrongClient | Self::WrongScope)
     }

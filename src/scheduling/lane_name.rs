@@ -8,18 +8,18 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map from names.
-pub(super) type NameMap<V> = HashMap<Name, V, BuildHasherDefault<FirstBytes>>;
+pub(super) type LaneNameMap<V> = HashMap<LaneName, V, BuildHasherDefault<FirstBytes>>;
 
 /// A name, which assigns an event to a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Name {
+pub(super) enum LaneName {
     /// A lane key that events have in common.
     LaneKey(LaneKey),
     /// An event that is not fed yet and is marked as a follower of a head in the lane. As bytes, which need no alignment.
     Follower([u8; 8]),
 }
 
-impl Name {
+impl LaneName {
     /// The name of a marked follower.
     pub fn follower(seq: Seq) -> Self {
         Self::Follower(seq.0.to_le_bytes())

@@ -1,16 +1,16 @@
-//! A limit on log lines about a lasting failure: one when it begins, then one a minute.
+//! The throttle of log lines about a lasting failure: one when it begins, then one a minute.
 
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Limits the log lines about one lasting failure.
+/// A throttle of the log lines about one lasting failure.
 #[derive(Debug, Default)]
-pub struct LogLimit {
+pub struct FailureLogThrottle {
     last: Option<Instant>,
 }
 
-impl LogLimit {
+impl FailureLogThrottle {
     /// Whether a line may be written now. If so, the next one may be written a minute later.
     pub fn due(&mut self) -> bool {
         self.due_at(Instant::now())
@@ -36,8 +36,8 @@ mod tests {
 
     #[test]
     fn a_lasting_failure_is_logged_when_it_begins_and_once_a_minute() {
-        let (mut limit, start) = (LogLimit::default(), Instant::now());
-        let due = |limit: &mut LogLimit, seconds| limit.due_at(start + Duration::from_secs(seconds));
+        let (mut limit, start) = (FailureLogThrottle::default(), Instant::now());
+        let due = |limit: &mut FailureLogThrottle, seconds| limit.due_at(start + Duration::from_secs(seconds));
         assert_eq!(
             [0, 1, 59, 60, 61, 120].map(|seconds| due(&mut limit, seconds)),
             [true, false, false, true, false, true]
