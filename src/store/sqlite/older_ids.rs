@@ -24,8 +24,8 @@ pub fn exist(connection: &Connection) -> rusqlite::Result<bool> {
 
 /// The rows after the seq ?1 whose ids count, in their order: up to the seq ?2 only those of pending events and of dead letters.
 const COUNTING: &str = "SELECT seq, id FROM (
-    SELECT seq, id FROM log WHERE seq > ?1 AND seq <= ?2
-        AND seq IN (SELECT seq FROM log INDEXED BY log_waiting WHERE outcome IS NULL UNION SELECT seq FROM dead_letters)
+    SELECT seq, id FROM log WHERE ?1 < ?2 AND seq > ?1 AND seq <= ?2 AND seq IN (
+        SELECT seq FROM log INDEXED BY log_waiting WHERE outcome IS NULL AND seq <= ?2 UNION SELECT seq FROM dead_letters)
     UNION ALL SELECT seq, id FROM log WHERE seq > max(?1, ?2) AND answered = 0) ORDER BY seq";
 
 /// Reads the ids of the log into memory in one pass. Ids that do not fit into `allowed` bytes are written into the table.
