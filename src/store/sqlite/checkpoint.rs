@@ -1,10 +1,10 @@
 //! Checkpoints: they write the pages of the write-ahead log (WAL) into the file in the background, so that no commit waits for that.
 //!
-//! In: the size of the WAL after each commit. When it is large, a thread is started, with a separate connection, which writes its pages
-//! into the file. Then the writer copies the few pages that were committed meanwhile, and SQLite restarts the WAL. Invariant: the writer
-//! itself copies a WAL that grows faster than the thread can follow, so its size is bounded. The exception is a WAL that a reader in
-//! another process needs: it grows, and a warning reports it. Deliberately absent: emptying the WAL of erased content
-//! ([`super::maintenance`]).
+//! In: the size of the WAL and the number of pending events after each commit. When the WAL is large, a thread is started, with a separate
+//! connection, which writes its pages into the file. Then the writer copies the few pages that were committed meanwhile, and SQLite restarts
+//! the WAL. Invariant: the writer itself copies a WAL that grows faster than the thread can follow, so its size is bounded. The exception is
+//! a WAL that a reader in another process needs: it grows, and a warning reports it. Deliberately absent: emptying the WAL of erased
+//! content ([`super::maintenance`]).
 
 use super::{reader, schema};
 use rusqlite::Connection;
@@ -14,8 +14,11 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// The pages of the WAL (4 MiB) at which they are written into the file: a page that many commits changed is written once.
+/// The pages of the WAL (4 MiB) at which they are written into the file while the number of pending events grows: requests wait for the disk
+/// until a checkpoint is synced, so it must be short.
 const WAL_PAGES: i32 = 1_000;
+/// The same (16 MiB) while it does not grow: settlements change pages at random places, and a page that many commits changed is written once.
+const SETTLING_WAL_PAGES: i32 = 4 * WAL_PAGES;
 /// The pages (32 MiB) at which the writer copies them itself.
 const MAX_WAL_PAGES: i32 = 8 * WAL_PAGES;
 /// The pages (128 MiB) at which a WAL that cannot be copied is reported: a reader holds it.
@@ -29,6 +32,8 @@ pub struct Checkpoints {
     pages: Arc<AtomicI32>,
     /// The thread that copies the WAL, until the writer has completed the checkpoint.
     thread: Option<JoinHandle<()>>,
+    /// The number of pending events at the last checkpoint.
+    pending: u64,
     /// The pages at which a WAL that cannot be copied is reported.
     held_pages: i32,
     /// Whether it was reported.
@@ -46,12 +51,13 @@ impl Checkpoints {
         };
         // This replaces SQLite's own hook, which writes checkpoints within commits.
         writer.wal_hook(Some(hook))?;
-        Ok(Self { path: path.to_owned(), pages, thread: None, held_pages: HELD_WAL_PAGES, held: false })
+        Ok(Self { path: path.to_owned(), pages, thread: None, pending: 0, held_pages: HELD_WAL_PAGES, held: false })
     }
 
-    /// After a commit: begins a checkpoint in the background, or completes one.
-    pub fn after_commit(&mut self, writer: &Connection) -> rusqlite::Result<()> {
+    /// After a commit that leaves so many events `pending`: begins a checkpoint in the background, or completes one.
+    pub fn after_commit(&mut self, writer: &Connection, pending: u64) -> rusqlite::Result<()> {
         let pages = self.pages.load(Ordering::Relaxed);
+        let enough = if pending > self.pending { WAL_PAGES } else { SETTLING_WAL_PAGES };
         let has_copied = self.thread.take_if(|thread| thread.is_finished()).is_some();
         if pages < WAL_PAGES {
             // SQLite has restarted the WAL: there is nothing left to copy.
@@ -60,9 +66,10 @@ impl Checkpoints {
             }
         } else if has_copied || pages >= MAX_WAL_PAGES {
             self.pages.store(0, Ordering::Relaxed); // until the next commit
+            self.pending = pending;
             let copied = write(writer)?;
             self.report(pages, copied);
-        } else if self.thread.is_none() {
+        } else if pages >= enough && self.thread.is_none() {
             let path = self.path.clone();
             let copy = move || {
                 if let Err(error) = reader::connect(&path).and_then(|connection| write(&connection)) {
@@ -116,12 +123,12 @@ mod tests {
     use super::super::writer::SqliteFile;
     use super::*;
 
-    fn commit(store: &mut SqliteFile, bytes: i64) {
+    fn commit(store: &mut SqliteFile, bytes: i64, pending: u64) {
         let insert = |connection: &Connection| {
             connection.execute("INSERT INTO bodies (body) VALUES (zeroblob(?1))", [bytes]).map(drop)
         };
         store.transaction(|tx| Ok(insert(tx.connection)?)).expect("committed");
-        store.checkpoints.after_commit(&store.connection).expect("copied, as far as possible");
+        store.checkpoints.after_commit(&store.connection, pending).expect("copied, as far as possible");
     }
 
     #[test]
@@ -135,14 +142,26 @@ mod tests {
         let bytes = i64::from(schema::PAGE) * i64::from(MAX_WAL_PAGES) / 4;
         for quarter in 1..=4 {
             assert!(!store.checkpoints.held, "{quarter}");
-            commit(&mut store, bytes);
+            commit(&mut store, bytes, quarter);
         }
         assert!(store.checkpoints.held);
-        commit(&mut store, 1);
+        commit(&mut store, 1, 9);
         assert!(store.checkpoints.held, "the reader still reads");
         drop(reader);
-        commit(&mut store, 1); // copies all
-        commit(&mut store, 1); // restarts the WAL
+        commit(&mut store, 1, 9); // copies all
+        commit(&mut store, 1, 9); // restarts the WAL
         assert!(!store.checkpoints.held);
+    }
+
+    #[test]
+    fn a_checkpoint_begins_earlier_while_the_number_of_pending_events_grows() {
+        for (pages, pending, begins) in
+            [(2 * WAL_PAGES, 1, true), (2 * WAL_PAGES, 0, false), (SETTLING_WAL_PAGES, 0, true)]
+        {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut store = open::open(&folder.path().join("store.db"), 1 << 20).expect("opened");
+            commit(&mut store, i64::from(schema::PAGE) * i64::from(pages), pending);
+            assert_eq!(store.checkpoints.thread.is_some(), begins, "{pages} pages, {pending} pending");
+        }
     }
 }

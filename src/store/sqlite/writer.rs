@@ -163,7 +163,8 @@ impl SqliteFile {
                 job.reply(committed);
             }
         }
-        if let Err(error) = self.checkpoints.after_commit(&self.connection) {
+        let pending = self.state.log.published().lock().status.pending;
+        if let Err(error) = self.checkpoints.after_commit(&self.connection, pending) {
             tracing::debug!(%error, "cannot write a checkpoint"); // the next commit fails for the same reason, which is reported
         }
     }
