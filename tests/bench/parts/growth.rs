@@ -1,8 +1,9 @@
 //! Growth: what a backlog costs, compared with none, in accepting, draining, starting, memory and size of the file.
 //!
 //! Accepting is measured with deliveries at rest, alternately with a service whose store is empty; draining, with a Refersion
-//! that answers at once, alternately with one that has few pending events. One store of each build grows from level to level. How
-//! small the file becomes once all is delivered is measured on a store of its own, small enough to wait for.
+//! that answers at once, alternately with one that has few pending events. One store of each build grows from level to level; draining
+//! begins with a copy of it, in which no affiliate is known. How small the file becomes once all is delivered is measured on a store of
+//! its own, small enough to wait for.
 
 use super::on_store::{LITTLE, Measurements, accept, accept_empty, drain, drain_little};
 use crate::Bench;
@@ -12,7 +13,7 @@ use crate::graph::{self, Axis, Line, draw};
 use crate::refersion::Refersion;
 use crate::report::{Goal, Row, Series, print_line};
 use crate::requests::Kind;
-use crate::service::{Service, fill, folder, store_bytes};
+use crate::service::{Service, copy, fill, folder, store_bytes};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -62,7 +63,9 @@ fn measure(bench: &Bench, all: &mut Measurements, number: usize, build: &Build, 
     let kind = Kind::new(1);
     let full = accept(bench, build, refusing, store, kind);
     all.add_accepted(number, &full, &accept_empty(bench, build, refusing, kind));
-    let full = drain(bench, build, &Refersion::start(Duration::ZERO), store);
+    let copied = folder();
+    copy(store, copied.path());
+    let full = drain(bench, build, &Refersion::start(Duration::ZERO), copied.path());
     all.add_drained(number, full, drain_little(bench, build, refusing));
 }
 
