@@ -123,6 +123,11 @@ impl AccountSignals {
 }
 
 impl Waiter {
+    /// The awaited event.
+    pub fn event(&self) -> EventId {
+        self.id
+    }
+
     /// Waits for the outcome; none if the worker ends without one.
     pub async fn outcome(mut self) -> Option<WaitResult> {
         (&mut self.outcome).await.ok()

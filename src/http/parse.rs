@@ -15,7 +15,7 @@ use crate::domain::{EventId, Timestamp, User};
 use crate::failpoint;
 use crate::mapping::{self, Creation, Identify, Intent, Mapped, MappingError, Note};
 use crate::segment::{Envelope, Event, EventKind, Malformed, PendingSignatures, split_envelope};
-use crate::store::{AnsweredEvent, KnownUsersOnly, NewEvent};
+use crate::store::{AnsweredEvent, KnownUsersOnly, NewEvent, ReadUpTo};
 use crate::telemetry::EventType;
 use std::borrow::Cow;
 
@@ -198,8 +198,9 @@ impl ReceivedEvent<'_> {
         let mut event = NewEvent::received(account, store.hash_key(), event, user, self.received_at);
         event.known_users_only = only.map(|only| {
             // Only the owner knows which events are pending.
-            let none_pending_up_to =
-                store.is_owner(account).then(|| signals.none_pending_up_to(&event.user_keys)).flatten();
+            let lease = store.lease(account).map(|lease| lease.number());
+            let seq = lease.and_then(|_| signals.none_pending_up_to(&event.user_keys));
+            let none_pending_up_to = lease.zip(seq).map(|(lease, seq)| ReadUpTo { lease, seq });
             KnownUsersOnly { none_pending_up_to, ..only }
         });
         event

@@ -196,13 +196,14 @@ async fn wait_for_outcome(
     received_at: Instant,
 ) -> ApiResponse {
     let Some(waiter) = waiter else { return ApiResponse::Accepted };
+    let event = (seq, waiter.event());
     if let Some(not_now) = answer_while(endpoint.signals.state(endpoint.clock.now())) {
         return not_now;
     }
     tokio::select! {
         biased;
         outcome = waiter.outcome() => outcome.map_or(ApiResponse::Accepted, ApiResponse::from),
-        done = done_elsewhere(endpoint, seq) => done,
+        done = done_elsewhere(endpoint, event) => done,
         () = endpoint.shutdown.cancelled() => ApiResponse::Accepted,
         () = tokio::time::sleep(endpoint.max_wait.saturating_sub(received_at.elapsed())) => ApiResponse::Accepted,
     }
@@ -219,13 +220,13 @@ fn answer_while(state: BreakerState) -> Option<ApiResponse> {
 
 /// Waits until the process that owns the account has settled the event, or has paused or halted the account. Does not return if this
 /// process is the owner.
-async fn done_elsewhere(endpoint: &AccountEndpoint, seq: Seq) -> ApiResponse {
+async fn done_elsewhere(endpoint: &AccountEndpoint, event: (Seq, EventId)) -> ApiResponse {
     if endpoint.store.is_owner(&endpoint.account) {
         return std::future::pending().await;
     }
     let mut health: Option<String> = None;
     loop {
-        let saved = match endpoint.store.done_elsewhere(&endpoint.account, seq, health.as_deref()).await {
+        let saved = match endpoint.store.done_elsewhere(&endpoint.account, event, health.as_deref()).await {
             DoneElsewhere::Settled(code, reason) => return ApiResponse::SettledElsewhere(code, reason),
             DoneElsewhere::Health(saved) => saved,
         };

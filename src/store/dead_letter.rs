@@ -99,7 +99,8 @@ impl ReplayResult {
 pub struct MovedDeadLetter {
     /// Its id.
     pub id: i64,
-    /// The event, as the other account receives it.
+    /// The event, as the other account receives it. It was received when the dead letter was: if another dead letter has got the id on a
+    /// promoted standby, that one is not moved.
     pub event: NewEvent,
 }
 

@@ -60,13 +60,23 @@ impl NewEvent {
 /// pending event of the user. If it is not certain whether an event is pending, the event is appended and the worker decides about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownUsersOnly {
-    /// The seq up to which the worker of the account has read the log without a pending event of this user. `None`: the worker does not
-    /// know. Then the engine must be certain by itself, for instance because the account has no pending event at all.
-    pub none_pending_up_to: Option<Seq>,
+    /// How far the worker of the account has read the log without a pending event of this user. `None`: the worker does not know. Then the
+    /// engine must be certain by itself, for instance because the account has no pending event at all.
+    pub none_pending_up_to: Option<ReadUpTo>,
     /// The moment of a delete. If its user is unknown, the moment is kept like [`AffiliateChanges::deleted_at`].
     pub deleted_at: Option<Timestamp>,
     /// The outcome of the event if its user is unknown.
     pub if_unknown: OutcomeCode,
+}
+
+/// How far a worker has read the log of its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadUpTo {
+    /// The number of the lease under which it read ([`Lease::number`](super::Lease::number)). Under a later one, another server may have
+    /// given the seqs to other events.
+    pub lease: u64,
+    /// The seq up to which it read.
+    pub seq: Seq,
 }
 
 /// The result of appending one event.

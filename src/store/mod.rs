@@ -74,8 +74,8 @@ pub use dead_letter::{
     DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, Forgotten, MovedDeadLetter, Replay, ReplayResult,
 };
 pub use event_log::{
-    AffiliateChanges, Appended, Begun, EmailConflict, Follower, KnownUsersOnly, NewEvent, Remember, Retention,
-    Settlement, StoreError, StoreStatus,
+    AffiliateChanges, Appended, Begun, EmailConflict, Follower, KnownUsersOnly, NewEvent, ReadUpTo, Remember,
+    Retention, Settlement, StoreError, StoreStatus,
 };
 pub use inspection::{BacklogFilter, BacklogPage, EventRecord, EventState, Inspection, PendingEvent};
 pub use ledger::{AnsweredEvent, LedgerBuffer};

@@ -9,7 +9,7 @@
 
 use super::StoreError;
 use crate::delivery::OutcomeCode;
-use crate::domain::{AccountName, Seq, Timestamp};
+use crate::domain::{AccountName, EventId, Seq, Timestamp};
 use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -48,10 +48,15 @@ pub trait Ownership: Send + Sync {
         std::future::pending().await
     }
 
-    /// Returns when the owner of `account`, another process, has settled the event `seq`, or has saved a health of the account that differs
-    /// from `health`. It polls the store and needs no hints.
-    async fn done_elsewhere(&self, account: &AccountName, seq: Seq, health: Option<&str>) -> DoneElsewhere {
-        let _ = (account, seq, health);
+    /// Returns when the owner of `account`, another process, has settled the event with this seq and this id, or has saved a health of the
+    /// account that differs from `health`. It polls the store and needs no hints.
+    async fn done_elsewhere(
+        &self,
+        account: &AccountName,
+        event: (Seq, EventId),
+        health: Option<&str>,
+    ) -> DoneElsewhere {
+        let _ = (account, event, health);
         std::future::pending().await
     }
 

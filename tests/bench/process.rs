@@ -13,6 +13,11 @@ pub struct Process(Child);
 pub struct Clock(u32);
 
 impl Clock {
+    /// The clock of the process with this id.
+    pub fn of(process: u32) -> Self {
+        Self(process)
+    }
+
     /// The seconds of processor time used so far, of all threads, in user mode and in the system. `/proc` counts in
     /// hundredths of a second.
     pub fn seconds(self) -> f64 {

@@ -4,6 +4,7 @@
 //! takes from, so no process takes the account over or appends to it meanwhile; it locks dead letters after that row, as a replay does.
 //! Deliberately absent: mapping an event for another account, which the caller does.
 
+use super::accounts::{self, AccountNumber, Locked, as_str};
 use super::append::Repeats;
 use super::append_rows;
 use super::dead_letters::discard;
@@ -11,21 +12,22 @@ use super::error::JobError;
 use super::session::Session;
 use super::settle::ATTEMPTS;
 use super::settle_rows::SettledRows;
-use super::shared::{AccountNumber, Shared};
+use super::shared::Shared;
 use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, EventId, Seq, Timestamp};
 use crate::store::append_decision::check_backlog;
 use crate::store::rows::attempts::AttemptRecord;
 use crate::store::rows::dead_letters::ACCOUNT_GONE;
 use crate::store::{MovedDeadLetter, NewEvent, Replay, ReplayResult};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Whether a live process owns the account.
 const OWNED: &str = "SELECT 1 FROM accounts JOIN replicas ON replicas.replica = accounts.owner
     WHERE accounts.account = $1 AND replicas.until > clock_timestamp()";
 const PENDING: &str = "SELECT seq FROM log WHERE account = $1 AND outcome IS NULL ORDER BY seq LIMIT $2";
-const LETTERS: &str = "SELECT seq, body IS NULL FROM dead_letters WHERE seq = ANY ($1) ORDER BY seq FOR UPDATE";
+const LETTERS: &str =
+    "SELECT seq, body IS NULL, received_at FROM dead_letters WHERE seq = ANY ($1) ORDER BY seq FOR UPDATE";
 const HISTORIES: &str = "INSERT INTO attempts (seq, begun, failures, failing_for, history)
     SELECT moved.new, false, 0, 0, letter.history
     FROM unnest($1::bigint[], $2::bigint[]) AS moved (old, new) JOIN dead_letters AS letter ON letter.seq = moved.old
@@ -39,9 +41,9 @@ pub async fn set_aside(
     at: Timestamp,
     limit: usize,
 ) -> Result<Option<u64>, JobError> {
-    let Some(number) = shared.find_number(session, &account).await? else { return Ok(Some(0)) };
     let work = async {
-        session.lock(&[number]).await?;
+        let locked = session.lock(&[account.as_str()]).await?;
+        let Some(number) = locked.number(&account) else { return Ok(Some(0)) };
         if session.query_opt(OWNED, &[&number]).await?.is_some() {
             return Ok::<_, JobError>(None);
         }
@@ -74,53 +76,57 @@ async fn end_pending(session: &Session, number: AccountNumber, at: Timestamp, li
     Ok(pending.len() as u64)
 }
 
-/// Appends dead letters to another account, or refuses all of them. Their bodies are packed, and they are in the order of their ids.
+/// Appends dead letters to another account, or refuses all of them. Their bodies are packed, and they are in the order of their ids. Also
+/// returns the accounts to which events may have been appended.
 pub async fn move_dead_letters(
     session: &Session,
     shared: Arc<Shared>,
     moved: Vec<MovedDeadLetter>,
-) -> Result<Vec<ReplayResult>, JobError> {
+) -> Result<(Vec<ReplayResult>, Locked), JobError> {
     let (ids, events): (Vec<i64>, Vec<NewEvent>) = moved.into_iter().map(|moved| (moved.id, moved.event)).unzip();
     let group = [events];
-    let numbers = shared.numbers_of(session, group[0].iter().map(|event| &event.account).collect()).await?;
+    let names = as_str(group[0].iter().map(|event| &event.account).collect::<BTreeSet<_>>());
+    accounts::add(session, &names).await?;
     let work = async {
-        session.lock(&numbers.values().copied().collect::<Vec<_>>()).await?;
-        for account in numbers.keys() {
-            let more = group[0].iter().filter(|event| event.account == **account).count() as u64;
+        let locked = session.lock(&names).await?;
+        for (account, _) in locked.numbers() {
+            let more = group[0].iter().filter(|event| event.account == *account).count() as u64;
             check_backlog(shared.backlogs.pending(account), more, shared.max_backlog)?;
         }
         let repeats = Repeats::read(session, &group, shared.has_former_ids).await?;
-        append(session, (&ids, &group[0]), &numbers, &repeats).await
+        Ok::<_, JobError>((append(session, (&ids, &group[0]), &locked, &repeats).await?, locked))
     };
-    let results = session.transaction(work).await?;
+    let (results, locked) = session.transaction(work).await?;
     let seqs = results.iter().zip(&group[0]).filter_map(|(result, event)| Some((&event.account, Seq(result.seq?))));
     let appended: Vec<(&AccountName, Seq)> = seqs.collect();
     let count = i64::try_from(appended.len()).unwrap_or(i64::MAX);
     shared.backlogs.appended(appended);
     shared.backlogs.ended([], -count);
-    Ok(results)
+    Ok((results, locked))
 }
 
 /// Appends the dead letters that exist and are no repeats, and deletes them.
 async fn append(
     session: &Session,
     (ids, events): (&[i64], &[NewEvent]),
-    numbers: &BTreeMap<&AccountName, AccountNumber>,
+    locked: &Locked,
     repeats: &Repeats,
 ) -> Result<Vec<ReplayResult>, JobError> {
     let letters = session.query(LETTERS, &[&ids]).await?;
-    let is_erased: HashMap<i64, bool> = letters.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let letters: HashMap<i64, (bool, i64)> = letters.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
     let mut own: HashSet<EventId> = HashSet::new();
-    let decide = |(id, event): (&i64, &NewEvent)| match is_erased.get(id) {
+    let decide = |(id, event): (&i64, &NewEvent)| match letters.get(id) {
+        // A promoted standby may have given its id to another one since it was read.
+        Some((_, received_at)) if *received_at != event.received_at.0 => Err(Replay::Missing),
         None => Err(Replay::Missing),
-        Some(true) => Err(Replay::Erased),
-        Some(false) if repeats.contains(event) || !own.insert(event.id) => Err(Replay::Duplicate),
-        Some(false) => Ok(()),
+        Some((true, _)) => Err(Replay::Erased),
+        Some((false, _)) if repeats.contains(event) || !own.insert(event.id) => Err(Replay::Duplicate),
+        Some((false, _)) => Ok(()),
     };
     let decided: Vec<Result<(), Replay>> = ids.iter().zip(events).map(decide).collect();
     let accepted = || (0..events.len()).filter(|index| decided[*index].is_ok());
     let wanted: Vec<&NewEvent> = accepted().map(|index| &events[index]).collect();
-    let rows = append_rows::insert(session, &wanted, numbers).await?;
+    let rows = append_rows::insert(session, locked, &wanted).await?;
     // By their position among the wanted ones, counted from 1.
     let seqs: HashMap<i64, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let new: BTreeMap<i64, i64> =

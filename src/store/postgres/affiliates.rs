@@ -5,11 +5,12 @@
 //! locked while its index is changed. One statement saves several affiliates, so no two of them may be the same or share a user key
 //! ([`overlap`]).
 
+use super::accounts::AccountNumber;
 use super::columns::text;
 use super::deletions;
 use super::erase;
 use super::session::Session;
-use super::shared::{AccountNumber, Shared};
+use super::shared::Shared;
 use crate::domain::{AccountName, HashKey, Timestamp};
 use crate::store::erasure::UserKeyHash;
 use crate::store::rows::affiliates::AffiliateColumns;

@@ -10,18 +10,19 @@
 //! statement sees everything that was committed under the lock before; seqs are drawn under the lock, so in an account they are in the
 //! order of commits. [`append_decision`] decides about each event.
 
+use super::accounts::{self, Locked, as_str};
 use super::append_rows::{self, AppendedRows};
 use super::committer::Committer;
 use super::known_users::KnownUsers;
 use super::listen::Hints;
 use super::session::Session;
-use super::shared::{AccountNumber, Shared};
+use super::shared::Shared;
 use crate::domain::{AccountName, EventId};
 use crate::failpoint;
 use crate::store::append_decision::{self, EventLookup};
 use crate::store::{AnsweredEvent, Appended, CommitObserver, NewEvent, StoreError, user_keys};
 use async_trait::async_trait;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::{Error, Row};
@@ -74,58 +75,31 @@ impl Committer for Appender {
         events().count() <= MAX_EVENTS && bytes <= MAX_BYTES
     }
 
-    async fn begin(&self, session: &Session, group: &[Vec<NewEvent>]) -> Result<(), Error> {
+    async fn begin(&self, session: &Session, group: &[Vec<NewEvent>]) -> Result<Locked, Error> {
         session.prepare(&[append_rows::INSERT]).await?;
+        let names = as_str(group.iter().flatten().map(|event| &event.account).collect::<BTreeSet<_>>());
         loop {
-            let numbers = self.numbers(session, group).await?;
-            let rows = session.begin_locked(&numbers.values().copied().collect::<Vec<_>>()).await?;
-            let locked: HashMap<AccountNumber, &str> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-            if numbers.iter().all(|(name, number)| locked.get(number) == Some(&name.as_str())) {
-                return Ok(());
+            let locked = session.begin_locked(&names).await?;
+            if locked.has_all(&names) {
+                return Ok(locked);
             }
-            // A promoted standby may lack the latest accounts.
             session.roll_back().await;
-            self.shared.forget_numbers();
+            accounts::add(session, &names).await?;
         }
     }
 
-    fn joins_begun(&self, begun_with: &[Vec<NewEvent>], group: &[Vec<NewEvent>], next: &Vec<NewEvent>) -> bool {
-        let is_locked = |account: &AccountName| begun_with.iter().flatten().any(|event| event.account == *account);
-        next.iter().all(|event| is_locked(&event.account)) && self.joins(group, next)
+    fn joins_begun(&self, locked: &Locked, group: &[Vec<NewEvent>], next: &Vec<NewEvent>) -> bool {
+        next.iter().all(|event| locked.get(&event.account).is_some()) && self.joins(group, next)
     }
 
     async fn commit(
         &self,
         session: &Session,
+        locked: &Locked,
         group: &[Vec<NewEvent>],
     ) -> Result<Vec<Result<Vec<Appended>, StoreError>>, Error> {
-        let committed = self.transaction(session, group).await;
-        if committed.is_err() {
-            session.roll_back().await;
-        }
-        committed
-    }
-}
-
-impl Appender {
-    /// The numbers of the accounts of these events, read once, before the first transaction that needs them.
-    async fn numbers<'a>(
-        &self,
-        session: &Session,
-        group: &'a [Vec<NewEvent>],
-    ) -> Result<BTreeMap<&'a AccountName, AccountNumber>, Error> {
-        let names = group.iter().flatten().map(|event| &event.account).collect();
-        self.shared.numbers_of(session, names).await
-    }
-
-    async fn transaction(
-        &self,
-        session: &Session,
-        group: &[Vec<NewEvent>],
-    ) -> Result<Vec<Result<Vec<Appended>, StoreError>>, Error> {
-        let numbers = self.numbers(session, group).await?;
-        let known = KnownUsers::read(session, group, &numbers, &self.shared.backlogs).await?;
-        let repeats = if self.has_to_read(group, &numbers) {
+        let known = KnownUsers::read(session, locked, group, &self.shared).await?;
+        let repeats = if self.has_to_read(group, locked) {
             Repeats::read(session, group, self.shared.has_former_ids).await?
         } else {
             Repeats::default()
@@ -139,7 +113,7 @@ impl Appender {
                     is_repeat: repeats.contains(event) || rows.contains(event),
                     may_be_known: event
                         .known_users_only
-                        .is_some_and(|only| known.may_be_known(event, only.none_pending_up_to) || rows.has_user(event)),
+                        .is_some_and(|only| known.may_be_known(event, only) || rows.has_user(event)),
                 })
                 .collect();
             let pending = |account: &AccountName| self.shared.backlogs.pending(account) + rows.count(account);
@@ -149,19 +123,21 @@ impl Appender {
             }));
         }
         failpoint::reach("store::append");
-        let seqs = rows.write(session, &numbers).await?;
+        let seqs = rows.write(session, locked).await?;
         rows.answer(&seqs, answers.iter_mut().flatten().flatten());
         self.shared.backlogs.appended(rows.written(&seqs));
-        self.hints.notify_owners(&self.shared, numbers.keys().copied());
+        self.hints.notify_owners(&self.shared, locked.numbers());
         for (events, results) in group.iter().zip(&answers) {
             let answered = AnsweredEvent::not_appended(events, results.as_deref().unwrap_or_default());
             self.shared.ledger.record_all(answered);
         }
         Ok(answers)
     }
+}
 
+impl Appender {
     /// Whether the repeats in the group must be known before the decisions.
-    fn has_to_read(&self, group: &[Vec<NewEvent>], numbers: &BTreeMap<&AccountName, AccountNumber>) -> bool {
+    fn has_to_read(&self, group: &[Vec<NewEvent>], locked: &Locked) -> bool {
         let events = group.iter().flatten().count() as u64;
         let may_be_full = |account: &AccountName| {
             append_decision::check_backlog(self.shared.backlogs.pending(account), events, self.shared.max_backlog)
@@ -169,7 +145,7 @@ impl Appender {
         };
         self.shared.has_former_ids
             || append_rows::asks_for_users(group)
-            || numbers.keys().any(|account| may_be_full(account))
+            || locked.numbers().any(|(account, _)| may_be_full(account))
     }
 }
 

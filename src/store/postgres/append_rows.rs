@@ -4,9 +4,9 @@
 //! Invariants: seqs are in the order of the events; the transaction has locked the rows of their accounts before, so no other transaction
 //! inserts the same id meanwhile.
 
+use super::accounts::{AccountNumber, Locked};
 use super::deletions::{self, Deletion};
 use super::session::{Session, Values};
-use super::shared::AccountNumber;
 use crate::domain::{AccountName, EventId, Seq, SourceId, UserKey};
 use crate::store::append_decision::AppendDecision;
 use crate::store::{Appended, NewEvent, user_keys};
@@ -98,11 +98,7 @@ impl<'a> AppendedRows<'a> {
     }
 
     /// Inserts and commits. The seq of each event; `None`: it was a repeat.
-    pub async fn write(
-        &self,
-        session: &Session,
-        numbers: &BTreeMap<&AccountName, AccountNumber>,
-    ) -> Result<Vec<Option<Seq>>, Error> {
+    pub async fn write(&self, session: &Session, locked: &Locked) -> Result<Vec<Option<Seq>>, Error> {
         let deletions = self.deletions();
         if !deletions.is_empty() {
             deletions::keep(session, &deletions).await?;
@@ -112,7 +108,7 @@ impl<'a> AppendedRows<'a> {
             session.run_statements("COMMIT").await?;
             return Ok(seqs);
         }
-        let (rows, ()) = try_join(insert(session, &self.events, numbers), session.run_statements("COMMIT")).await?;
+        let (rows, ()) = try_join(insert(session, locked, &self.events), session.run_statements("COMMIT")).await?;
         for row in &rows {
             let place = usize::try_from(row.get::<_, i64>(0) - 1).ok();
             if let Some(seq) = place.and_then(|place| seqs.get_mut(place)) {
@@ -146,14 +142,9 @@ impl<'a> AppendedRows<'a> {
 }
 
 /// Runs [`INSERT`] for these events, whose ids differ.
-pub async fn insert(
-    session: &Session,
-    events: &[&NewEvent],
-    numbers: &BTreeMap<&AccountName, AccountNumber>,
-) -> Result<Vec<Row>, Error> {
+pub async fn insert(session: &Session, locked: &Locked, events: &[&NewEvent]) -> Result<Vec<Row>, Error> {
     let ids: Vec<&[u8]> = events.iter().map(|event| event.id.0.as_slice()).collect();
-    let accounts: Vec<Option<AccountNumber>> =
-        events.iter().map(|event| numbers.get(&event.account).copied()).collect();
+    let accounts: Vec<Option<AccountNumber>> = events.iter().map(|event| locked.number(&event.account)).collect();
     let keys: Vec<Vec<u8>> = events.iter().map(|event| user_keys::to_blob(&event.user_keys)).collect();
     let received: Vec<i64> = events.iter().map(|event| event.received_at.0).collect();
     let bodies: Vec<&[u8]> = events.iter().map(|event| event.body.as_slice()).collect();

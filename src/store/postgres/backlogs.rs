@@ -5,18 +5,22 @@
 //! transaction lasts, they have many outdated rows. Every process has its own counts: events that other processes append or end show at the
 //! next count, about a second later. Invariant: with one process the counts are exact. An event that was appended during a count is counted
 //! once: its seq shows whether the count included it, since seqs of an account are in the order of commits. Events end on the connection
-//! that counts, so none ends during a count. A bound is valid only in one session: in the next one the server may be a promoted standby
-//! whose sequence lags. Deliberately absent: any I/O.
+//! that counts, so none ends during a count. A bound is valid only on the server on which it was counted: another one may be a promoted
+//! standby whose sequence lags. Deliberately absent: any I/O.
 
+use super::accounts::AccountNumber;
 use crate::domain::{AccountName, Seq};
 use crate::store::published::Published;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// The count of one account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
+    /// The number of the account.
+    pub account: AccountNumber,
     /// The number of pending events.
     pub pending: u64,
     /// The first pending event.
@@ -25,9 +29,22 @@ pub struct Count {
     pub newest: Seq,
 }
 
+/// The sums of a count, as of the same moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Sums {
+    /// When the server was started.
+    pub server: SystemTime,
+    /// The highest seq.
+    pub last: Seq,
+    /// The number of dead letters.
+    pub dead: u64,
+}
+
 /// The bound of an account below which no event is pending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bound {
+    /// The number of the account, if it was counted.
+    pub account: Option<AccountNumber>,
     /// No event below it is pending.
     pub first: Seq,
     /// The newest event that was read from the tables. Everything up to it has committed, since seqs of an account are in the order of
@@ -55,6 +72,8 @@ pub struct Backlogs {
 struct CountedBacklogs {
     /// How often the bounds were forgotten.
     resets: u64,
+    /// When the server was started on which the bounds were counted.
+    server: Option<SystemTime>,
     accounts: BTreeMap<AccountName, CountedBacklog>,
 }
 
@@ -84,6 +103,13 @@ impl Backlogs {
         self.state.lock().accounts.get(account).map_or(Seq::default(), |backlog| backlog.bound.first)
     }
 
+    /// The same, on the server with this start.
+    pub fn first_on(&self, server: SystemTime, account: &AccountName) -> Seq {
+        let state = self.state.lock();
+        let backlog = state.accounts.get(account).filter(|_| state.server == Some(server));
+        backlog.map_or(Seq::default(), |backlog| backlog.bound.first)
+    }
+
     /// The bounds of all accounts.
     pub fn bounds(&self) -> Bounds {
         let state = self.state.lock();
@@ -100,9 +126,7 @@ impl Backlogs {
 
     /// From now on events are read and counted in another session, or on another server. So every bound is forgotten.
     pub fn in_another_session(&self) {
-        let mut state = self.state.lock();
-        state.resets += 1;
-        state.accounts.values_mut().for_each(|backlog| backlog.bound = Bound::default());
+        self.state.lock().forget_bounds();
     }
 
     /// This process has appended these events, in the order of their seqs.
@@ -136,10 +160,18 @@ impl Backlogs {
         self.published.commit(changed.into_iter(), dead, 0);
     }
 
-    /// The tables were counted from `bounds` on, as of one moment at which `last` was the highest seq. Accounts without pending events are
-    /// left out. A count that was begun in an earlier session is ignored.
-    pub fn counted(&self, bounds: &Bounds, counts: &BTreeMap<AccountName, Count>, last: Seq, dead: u64) {
+    /// The tables were counted from `bounds` on, as of one moment. Accounts without pending events are
+    /// left out. A count is ignored if it was begun in an earlier session, or if `server`, on which it was made, is not that of the bounds.
+    pub fn counted(&self, bounds: &Bounds, counts: &BTreeMap<AccountName, Count>, sums: Sums) {
         let mut state = self.state.lock();
+        let Sums { server, last, dead } = sums;
+        if state.server.replace(server).is_some_and(|before| before != server) {
+            state.forget_bounds();
+            // What was appended to the other server may be lost, and is counted if it is not.
+            for backlog in state.accounts.values_mut() {
+                (backlog.counted_up_to, backlog.appended) = (Seq::default(), Vec::new());
+            }
+        }
         if state.resets != bounds.resets {
             return;
         }
@@ -149,7 +181,10 @@ impl Backlogs {
         }
         for (name, backlog) in accounts.iter_mut() {
             let (pending, first, newest) = match counts.get(name) {
-                Some(count) => (count.pending, count.first, count.newest),
+                Some(count) => {
+                    backlog.bound.account = Some(count.account);
+                    (count.pending, count.first, count.newest)
+                }
                 None => (0, bounds.accounts.get(name).map_or(Seq::default(), Bound::after_newest), Seq::default()),
             };
             backlog.counted_up_to = backlog.counted_up_to.max(last);
@@ -160,6 +195,13 @@ impl Backlogs {
         }
         self.published.commit(accounts.iter().map(|(name, backlog)| (name, backlog.pending)), 0, last.0);
         self.published.lock().status.dead = dead;
+    }
+}
+
+impl CountedBacklogs {
+    fn forget_bounds(&mut self) {
+        self.resets += 1;
+        self.accounts.values_mut().for_each(|backlog| backlog.bound = Bound::default());
     }
 }
 
@@ -174,13 +216,15 @@ impl Bound {
 mod tests {
     use super::*;
 
+    const SERVER: SystemTime = SystemTime::UNIX_EPOCH;
+
     fn counts(pending: u64, first: i64) -> BTreeMap<AccountName, Count> {
         let newest = Seq(first + i64::try_from(pending).expect("few") - 1);
-        BTreeMap::from([(AccountName::main(), Count { pending, first: Seq(first), newest })])
+        BTreeMap::from([(AccountName::main(), Count { account: 1, pending, first: Seq(first), newest })])
     }
 
     fn counted(backlogs: &Backlogs, counts: &BTreeMap<AccountName, Count>, last: Seq, dead: u64) {
-        backlogs.counted(&backlogs.bounds(), counts, last, dead);
+        backlogs.counted(&backlogs.bounds(), counts, Sums { server: SERVER, last, dead });
     }
 
     #[test]
@@ -218,7 +262,7 @@ mod tests {
         assert_eq!(backlogs.first(&main), Seq(5));
         let before = backlogs.bounds();
         backlogs.read_up_to(&main, Seq(12));
-        backlogs.counted(&before, &none, Seq(20), 0);
+        backlogs.counted(&before, &none, Sums { server: SERVER, last: Seq(20), dead: 0 });
         assert_eq!(backlogs.first(&main), Seq(8), "the twelfth was not committed when the count began");
         counted(&backlogs, &none, Seq(20), 0);
         assert_eq!(backlogs.first(&main), Seq(13));
@@ -233,9 +277,25 @@ mod tests {
         counted(&backlogs, &counts(3, 5), Seq(9), 0);
         let before = backlogs.bounds();
         backlogs.in_another_session();
-        backlogs.counted(&before, &counts(1, 7), Seq(9), 0);
+        backlogs.counted(&before, &counts(1, 7), Sums { server: SERVER, last: Seq(9), dead: 0 });
         assert_eq!((backlogs.first(&main), backlogs.pending(&main)), (Seq(0), 3), "that was another server, perhaps");
         counted(&backlogs, &counts(1, 4), Seq(4), 0);
         assert_eq!(backlogs.first(&main), Seq(4), "its sequence lagged");
+    }
+
+    #[test]
+    fn a_bound_is_valid_only_on_the_server_on_which_it_was_counted() {
+        let main = AccountName::main();
+        let another = SERVER + std::time::Duration::from_secs(1);
+        let backlogs = Backlogs::new(Arc::default());
+        counted(&backlogs, &counts(3, 5), Seq(9), 0);
+        assert_eq!((backlogs.first_on(SERVER, &main), backlogs.first_on(another, &main)), (Seq(5), Seq(0)));
+        let on_another = |counts: BTreeMap<_, _>| {
+            backlogs.counted(&backlogs.bounds(), &counts, Sums { server: another, last: Seq(4), dead: 0 });
+        };
+        on_another(counts(1, 6));
+        assert_eq!(backlogs.first(&main), Seq(0), "it was counted from a bound of the first server on");
+        on_another(counts(2, 3));
+        assert_eq!((backlogs.first_on(another, &main), backlogs.first_on(SERVER, &main)), (Seq(3), Seq(0)));
     }
 }

@@ -1,18 +1,21 @@
 //! Beginning units: reads the bodies, known affiliates and progress of pending events.
 //!
-//! In: units of an account. Out: one [`Begun`] for each whose head is pending. Units are read in portions of two round trips: heads and the
-//! sizes of followers, then followers and the memory of the users. Invariant: a part that cannot be read is named in the result and in one
-//! line of the logs; it is never replaced by a default.
+//! In: units of an account, and the token of its lease. Out: one [`Begun`] for each whose head is pending. Units are read in portions of two
+//! round trips: heads and the sizes of followers, then followers and the memory of the users. Invariants: nothing is begun
+//! ([`StoreError::NotOwner`]) if the account does not have this token, or if another server confirmed it, which may have given the seqs to
+//! other events; a part that cannot be read is named in the result and in one line of the logs, and never replaced by a default.
 
+use super::accounts::AccountNumber;
+use super::error::JobError;
+use super::leases::LeaseToken;
 use super::memory::Memories;
-use super::session::Session;
-use super::shared::AccountNumber;
+use super::session::{Session, Values};
 use crate::domain::{Seq, UserKey};
 use crate::failpoint;
 use crate::scheduling::Unit;
 use crate::store::rows::pending::{Followers, Head, MAX_BYTES, MAX_FOLLOWERS_BYTES, follower};
 use crate::store::rows::{Damaged, report};
-use crate::store::{Begun, Follower};
+use crate::store::{Begun, Follower, StoreError};
 use futures_util::future::try_join;
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::{Error, Row};
@@ -20,24 +23,27 @@ use tokio_postgres::{Error, Row};
 /// The units that are read at once: with followers, at most some ten mebibytes.
 const PORTION: usize = 50;
 
-/// The columns of [`Head::read`]; the account, the outcome, the seq.
+/// The columns of [`Head::read`]; the account, the outcome, the seq. One row of NULL: there is none of these events. No row: the account is
+/// not held by this token.
 const HEADS: &str = "SELECT log.id, log.keys, log.received_at, (SELECT body FROM bodies WHERE bodies.seq = log.seq),
         attempts.begun, attempts.followers, attempts.progress, attempts.failures, attempts.failing_for, attempts.wait,
         attempts.noted_at, log.account, log.outcome, log.seq
-    FROM log LEFT JOIN LATERAL (SELECT * FROM attempts WHERE attempts.seq = log.seq LIMIT 1) AS attempts ON true
-    WHERE log.seq = ANY ($1)";
+    FROM accounts LEFT JOIN log ON log.seq = ANY ($1)
+        LEFT JOIN LATERAL (SELECT * FROM attempts WHERE attempts.seq = log.seq LIMIT 1) AS attempts ON true
+    WHERE accounts.account = $2 AND accounts.token = $3 AND pg_postmaster_start_time() = $4";
 const SIZES: &str = "SELECT seq, octet_length(body) FROM bodies WHERE seq = ANY ($1)";
 /// The columns of [`follower`]; the account, the outcome, the seq.
 const FOLLOWERS: &str = "SELECT log.id, log.received_at, (SELECT body FROM bodies WHERE bodies.seq = log.seq),
         log.account, log.outcome, log.seq
-    FROM log WHERE log.seq = ANY ($1)";
+    FROM log WHERE log.seq = ANY ($1)
+        AND EXISTS (SELECT 1 FROM accounts WHERE account = $2 AND token = $3 AND pg_postmaster_start_time() = $4)";
 
-/// Reads units of the account, in this order: `None` for one whose head is not pending.
-pub async fn begin(session: &Session, account: AccountNumber, units: &[Unit]) -> Result<Vec<Option<Begun>>, Error> {
+/// Reads units of the account that is held by this token, in this order: `None` for one whose head is not pending.
+pub async fn begin(session: &Session, held: LeaseToken, units: &[Unit]) -> Result<Vec<Option<Begun>>, JobError> {
     session.prepare(&[HEADS, SIZES, FOLLOWERS]).await?;
     let (mut begun, mut bytes) = (Vec::with_capacity(units.len()), 0);
     for portion in units.chunks(PORTION) {
-        for one in begin_portion(session, account, portion).await? {
+        for one in begin_portion(session, held, portion).await? {
             if bytes >= MAX_BYTES {
                 break;
             }
@@ -52,11 +58,16 @@ pub async fn begin(session: &Session, account: AccountNumber, units: &[Unit]) ->
     Ok(begun)
 }
 
-async fn begin_portion(session: &Session, account: AccountNumber, units: &[Unit]) -> Result<Vec<Option<Begun>>, Error> {
+async fn begin_portion(session: &Session, held: LeaseToken, units: &[Unit]) -> Result<Vec<Option<Begun>>, JobError> {
+    let LeaseToken { account, token, server } = held;
     let heads: Vec<i64> = units.iter().map(|unit| unit.head.0).collect();
-    let followers: Vec<i64> = units.iter().flat_map(|unit| unit.followers.iter().map(|seq| seq.0)).collect();
-    let heads = [&heads as _];
-    let (rows, sizes) = try_join(session.query(HEADS, &heads), of_events(session, SIZES, followers)).await?;
+    let asked: Vec<i64> = units.iter().flat_map(|unit| unit.followers.iter().map(|seq| seq.0)).collect();
+    let (of_heads, of_followers): (Values<'_>, Values<'_>) = (&[&heads, &account, &token, &server], &[&asked]);
+    let sizes = of_events(&asked, session.query(SIZES, of_followers));
+    let (rows, sizes) = try_join(session.query(HEADS, of_heads), sizes).await?;
+    if rows.is_empty() {
+        return Err(StoreError::NotOwner.into());
+    }
     let sizes: HashMap<Seq, usize> = sizes.iter().filter_map(size).collect();
     let is_pending = |row: &&Row| is_pending_in(row, 11, account);
     let mut heads: HashMap<Seq, Head> =
@@ -73,7 +84,9 @@ async fn begin_portion(session: &Session, account: AccountNumber, units: &[Unit]
     }
     let users: HashSet<UserKey> = heads.values().flat_map(|head| head.user_keys().iter().copied()).collect();
     let wanted: Vec<i64> = followers.values().flat_map(|with| with.seqs.iter().map(|seq| seq.0)).collect();
-    let (rows, memories) = try_join(of_events(session, FOLLOWERS, wanted), Memories::read(session, &users)).await?;
+    let values: Values<'_> = &[&wanted, &account, &token, &server];
+    let with = of_events(&wanted, session.query(FOLLOWERS, values));
+    let (rows, memories) = try_join(with, Memories::read(session, &users)).await?;
     let mut read: HashMap<Seq, Follower> = rows
         .iter()
         .filter(|row| is_pending_in(row, 3, account))
@@ -99,9 +112,9 @@ async fn begin_portion(session: &Session, account: AccountNumber, units: &[Unit]
     Ok(each.collect())
 }
 
-/// Runs a statement with these events as its only value. Without events it runs nothing, as for most units, which have no followers.
-async fn of_events(session: &Session, sql: &'static str, seqs: Vec<i64>) -> Result<Vec<Row>, Error> {
-    if seqs.is_empty() { Ok(Vec::new()) } else { session.query(sql, &[&seqs]).await }
+/// Runs the query for these events. Without events it runs nothing, as for most units, which have no followers.
+async fn of_events(seqs: &[i64], query: impl Future<Output = Result<Vec<Row>, Error>>) -> Result<Vec<Row>, Error> {
+    if seqs.is_empty() { Ok(Vec::new()) } else { query.await }
 }
 
 fn size(row: &Row) -> Option<(Seq, usize)> {
@@ -122,5 +135,5 @@ fn that_may_fit(mut seqs: Vec<Seq>, sizes: &HashMap<Seq, usize>) -> Vec<Seq> {
 
 /// Whether the row is of a pending event of the account: its number and the outcome are columns `at` and the next one.
 fn is_pending_in(row: &Row, at: usize, account: AccountNumber) -> bool {
-    row.get::<_, i32>(at) == account && row.get::<_, Option<i16>>(at + 1).is_none()
+    row.get::<_, Option<i32>>(at) == Some(account) && row.get::<_, Option<i16>>(at + 1).is_none()
 }

@@ -3,6 +3,7 @@
 //! Appending and settling implement it ([`super::append`], [`super::settle`]). Deliberately absent: the connection, which gathers the
 //! groups ([`super::connection`]).
 
+use super::accounts::Locked;
 use super::session::Session;
 use crate::store::{CommitObserver, StoreError};
 use async_trait::async_trait;
@@ -39,23 +40,18 @@ pub trait Committer: Send + Sync + 'static {
     /// Whether `next` may be committed together with `group`.
     fn joins(&self, group: &[Self::Request], next: &Self::Request) -> bool;
 
-    /// Begins the transaction of a group, and waits for its locks. The default begins nothing before [`Committer::commit`].
-    async fn begin(&self, session: &Session, group: &[Self::Request]) -> Result<(), Error> {
-        let _ = (session, group);
-        Ok(())
-    }
+    /// Begins the transaction of a group, and locks the rows of its accounts.
+    async fn begin(&self, session: &Session, group: &[Self::Request]) -> Result<Locked, Error>;
 
-    /// Whether `next` may be committed together with `group`, whose transaction was begun with the requests `begun_with`, because it needs
-    /// no further lock.
-    fn joins_begun(&self, begun_with: &[Self::Request], group: &[Self::Request], next: &Self::Request) -> bool {
-        let _ = (begun_with, group, next);
-        false
-    }
+    /// Whether `next` may be committed together with `group`, whose transaction was begun, because it needs no further lock.
+    fn joins_begun(&self, locked: &Locked, group: &[Self::Request], next: &Self::Request) -> bool;
 
-    /// Commits a group in one transaction: one result per request. Err: the transaction failed, and no request took effect.
+    /// Commits a group, whose transaction was begun: one result per request. Err: the transaction failed, and is to be
+    /// rolled back.
     async fn commit(
         &self,
         session: &Session,
+        locked: &Locked,
         group: &[Self::Request],
     ) -> Result<Vec<Result<Self::Output, StoreError>>, Error>;
 }

@@ -6,8 +6,9 @@
 //! absent: the time of compaction ([`super::maintenance`]), and freeing space ([`super::vacuum`]).
 
 use super::key_blocks;
+use super::migrate::set_meta;
 use super::session::Session;
-use crate::domain::{Seq, Timestamp};
+use crate::domain::Timestamp;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
@@ -27,12 +28,8 @@ pub struct Portion {
 }
 
 /// Forgets the ids of the next events received before `before`, up to the first one that was received later; returns whether there may be
-/// more. `None`: another process compacts. A pending event or a dead letter keeps its id, until the dead letter is discarded or its row is
-/// removed.
-pub async fn forget_ids(session: &Session, before: Timestamp) -> Result<Option<bool>, Error> {
-    if !lock(session).await? {
-        return Ok(None);
-    }
+/// more. A pending event or a dead letter keeps its id, until the dead letter is discarded or its row is removed.
+pub async fn forget_ids(session: &Session, before: Timestamp) -> Result<bool, Error> {
     let after = ids_forgotten_up_to(session).await?;
     let sql = "SELECT seq, received_at < $2 FROM log WHERE seq > $1 ORDER BY seq LIMIT $3";
     let rows = session.query(sql, &[&after, &before.0, &PORTION]).await?;
@@ -44,7 +41,7 @@ pub async fn forget_ids(session: &Session, before: Timestamp) -> Result<Option<b
         session.execute(sql, &[&past]).await?;
         set_ids_forgotten_up_to(session, *last).await?;
     }
-    Ok(Some(i64::try_from(past.len()) == Ok(PORTION)))
+    Ok(i64::try_from(past.len()) == Ok(PORTION))
 }
 
 /// Forgets the ids of events that are no longer dead letters, if their window has passed.
@@ -61,16 +58,11 @@ pub async fn ids_forgotten_up_to(session: &Session) -> Result<i64, Error> {
 
 /// Saves the seq up to which ids count only while their events are pending or dead letters.
 pub async fn set_ids_forgotten_up_to(session: &Session, seq: i64) -> Result<(), Error> {
-    let sql = "INSERT INTO meta (name, value) VALUES ('ids_forgotten_up_to', $1)
-               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    session.execute(sql, &[&seq.to_be_bytes().as_slice()]).await.map(drop)
+    set_meta(session, "ids_forgotten_up_to", &seq.to_be_bytes()).await
 }
 
-/// Removes settled events received before `before` from the portion of the log after the seq `after`. `None`: another process compacts.
-pub async fn remove_portion(session: &Session, after: i64, before: Timestamp) -> Result<Option<Portion>, Error> {
-    if !lock(session).await? {
-        return Ok(None);
-    }
+/// Removes settled events received before `before` from the portion of the log after the seq `after`.
+pub async fn remove_portion(session: &Session, after: i64, before: Timestamp) -> Result<Portion, Error> {
     let sql = "SELECT seq FROM log WHERE seq > $1 ORDER BY seq LIMIT 1 OFFSET $2";
     let next: Option<i64> = session.query_opt(sql, &[&after, &(PORTION - 1)]).await?.map(|row| row.get(0));
     let sql = "SELECT seq FROM log WHERE seq > $1 AND seq <= $2 AND outcome IS NOT NULL AND received_at < $3
@@ -85,20 +77,7 @@ pub async fn remove_portion(session: &Session, after: i64, before: Timestamp) ->
         session.execute("DELETE FROM log WHERE seq = ANY ($1)", &[&removable]).await?;
         key_blocks::remove_empty(session, &removable).await?;
     }
-    Ok(Some(Portion { removed: removable.len() as u64, next }))
-}
-
-/// Makes one filter of a block of the log up to `until`; returns whether there may be more to make. `None`: another process compacts.
-pub async fn build_filter(session: &Session, until: Seq) -> Result<Option<bool>, Error> {
-    if !lock(session).await? {
-        return Ok(None);
-    }
-    key_blocks::build(session, until).await.map(Some)
-}
-
-/// Removes all blocks of the log without rows, unless another process compacts.
-pub async fn remove_empty_blocks(session: &Session) -> Result<(), Error> {
-    if lock(session).await? { key_blocks::remove_all_empty(session).await } else { Ok(()) }
+    Ok(Portion { removed: removable.len() as u64, next })
 }
 
 /// Waits until no process compacts, and prevents compaction until the transaction ends. Rows of accounts must be locked before, rows of the
@@ -108,13 +87,18 @@ pub async fn exclude(session: &Session) -> Result<(), Error> {
     session.query("SELECT 1 FROM meta WHERE name = 'compaction' FOR UPDATE", &[]).await.map(drop)
 }
 
-/// Locks the lock row until the transaction ends; returns false if another process has it.
-pub async fn lock(session: &Session) -> Result<bool, Error> {
-    session.execute(LOCK_ROW, &[]).await?;
-    let locked = session.query("SELECT 1 FROM meta WHERE name = 'compaction' FOR UPDATE NOWAIT", &[]).await;
-    match locked {
-        Ok(_) => Ok(true),
-        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(false),
-        Err(error) => Err(error),
-    }
+/// Runs `work` in a transaction that has the lock row. `None`: another process compacts.
+pub async fn exclusively<T>(
+    session: &Session,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<Option<T>, Error> {
+    let work = async {
+        session.execute(LOCK_ROW, &[]).await?;
+        match session.query("SELECT 1 FROM meta WHERE name = 'compaction' FOR UPDATE NOWAIT", &[]).await {
+            Ok(_) => work.await.map(Some),
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    session.transaction(work).await
 }

@@ -8,6 +8,7 @@
 //! than [`Committer::answer_timeout`] for a silent server. Deliberately absent: the content of a request ([`Committer`]), and repeating a
 //! request.
 
+use super::accounts::Locked;
 use super::committer::Committer;
 use super::connect::Connector;
 use super::connection_health::ConnectionHealth;
@@ -245,9 +246,8 @@ impl<C: Committer> Task<C> {
         self.gather(&mut group, |requests, next| committer.joins(requests, next));
         let began = Instant::now();
         let begun = timeout(deadline, committer.begin(session, &group.requests)).await.map_err(|_| ())?;
-        if begun.is_ok() {
-            let begun_with = group.requests.len();
-            self.gather(&mut group, |requests, next| committer.joins_begun(&requests[..begun_with], requests, next));
+        if let Ok(locked) = &begun {
+            self.gather(&mut group, |requests, next| committer.joins_begun(locked, requests, next));
         }
         let commit = Self::commit(&committer, session, group, (begun, began));
         timeout(deadline, commit).await.map_err(|_| ())
@@ -274,11 +274,11 @@ impl<C: Committer> Task<C> {
         committer: &C,
         session: &Session,
         group: Group<C>,
-        (begun, began): (Result<(), Error>, Instant),
+        (begun, began): (Result<Locked, Error>, Instant),
     ) -> Option<Error> {
         let Group { requests, replies } = group;
         let committed = match begun {
-            Ok(()) => committer.commit(session, &requests).await,
+            Ok(locked) => Self::commit_begun(committer, session, &locked, &requests).await,
             Err(error) => Err(error),
         };
         let mut failed = match committed {
@@ -316,9 +316,23 @@ impl<C: Committer> Task<C> {
         request: C::Request,
     ) -> Result<Result<C::Output, StoreError>, Error> {
         let request = [request];
-        committer.begin(session, &request).await?;
-        let mut answers = committer.commit(session, &request).await?;
+        let locked = committer.begin(session, &request).await?;
+        let mut answers = Self::commit_begun(committer, session, &locked, &request).await?;
         Ok(answers.pop().unwrap_or(Err(StoreError::Closed)))
+    }
+
+    /// Commits a group whose transaction has begun. Err: it is rolled back, and no request took effect.
+    async fn commit_begun(
+        committer: &C,
+        session: &Session,
+        locked: &Locked,
+        requests: &[C::Request],
+    ) -> Result<Vec<Result<C::Output, StoreError>>, Error> {
+        let committed = committer.commit(session, locked, requests).await;
+        if committed.is_err() {
+            session.roll_back().await;
+        }
+        committed
     }
 
     /// Connects again, however long that takes. Jobs wait for the first attempt; after it has failed, every job fails. `None`: the

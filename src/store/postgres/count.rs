@@ -5,19 +5,20 @@
 //! event are not examined. The task also notices that a newer release has migrated the tables so far that this one cannot continue.
 
 use super::Owner;
-use super::backlogs::Count;
+use super::accounts::AccountNumber;
+use super::backlogs::{Count, Sums};
 use super::error::JobError;
 use super::migrate::is_too_old;
 use super::session::Session;
-use super::shared::{AccountNumber, Shared};
+use super::shared::Shared;
 use crate::domain::{AccountName, Seq};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Error, Row};
 
 /// The shortest time between two counts, and its ratio to the duration of a count.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -25,10 +26,11 @@ const TIMES_AS_LONG: u32 = 50;
 
 /// Counts in one statement, so the counts are of one moment. Each account is counted from its bound on, by the index of pending events: see
 /// [`super::read`]. In: numbers of accounts in rising order, and their bounds; other accounts are counted as a whole.
-const COUNT: &str = "SELECT pending.name, pending.events, pending.first, pending.newest, sums.last, sums.dead
+const COUNT: &str = "SELECT pg_postmaster_start_time(), sums.last, sums.dead,
+        pending.name, pending.account, pending.events, pending.first, pending.newest
     FROM (SELECT coalesce((SELECT max(seq) FROM log), 0) AS last, (SELECT count(*) FROM dead_letters) AS dead) AS sums
         LEFT JOIN (
-            SELECT accounts.name, counted.* FROM accounts CROSS JOIN LATERAL (
+            SELECT accounts.name, accounts.account, counted.* FROM accounts CROSS JOIN LATERAL (
                 SELECT count(*) AS events, min(log.seq) AS first, max(log.seq) AS newest FROM log
                 WHERE log.outcome IS NULL AND log.account <= accounts.account AND (log.account, log.seq) >= (accounts.account,
                     CASE WHEN ($1::int[])[width_bucket(accounts.account, $1::int[])] = accounts.account
@@ -77,21 +79,19 @@ pub async fn count(shared: &Arc<Shared>, owner: &Owner) -> Result<bool, StoreErr
 
 async fn count_in(shared: &Shared, session: &Session) -> Result<bool, Error> {
     let bounds = shared.backlogs.bounds();
-    let known = bounds.accounts.iter();
-    let known: BTreeMap<AccountNumber, i64> =
-        known.filter_map(|(name, bound)| Some((shared.known_number(name)?, bound.first.0))).collect();
+    let known = bounds.accounts.values().filter_map(|bound| Some((bound.account?, bound.first.0)));
+    let known: BTreeMap<AccountNumber, i64> = known.collect();
     let (numbers, firsts): (Vec<AccountNumber>, Vec<i64>) = known.into_iter().unzip();
-    let mut counts = BTreeMap::new();
-    let (mut last, mut dead) = (Seq::default(), 0);
-    for row in session.query(COUNT, &[&numbers, &firsts]).await? {
-        (last, dead) = (Seq(row.get(4)), row.get::<_, i64>(5).unsigned_abs());
-        if let (Some(name), Some(events), Some(first), Some(newest)) =
-            (row.get::<_, Option<String>>(0), row.get(1), row.get(2), row.get(3))
-        {
-            let count = Count { pending: i64::unsigned_abs(events), first: Seq(first), newest: Seq(newest) };
-            counts.insert(AccountName::from(name), count);
-        }
+    let rows = session.query(COUNT, &[&numbers, &firsts]).await?;
+    let count = |row: &Row| {
+        let (name, pending) =
+            (AccountName::from(row.get::<_, Option<String>>(3)?), row.get::<_, i64>(5).unsigned_abs());
+        Some((name, Count { account: row.get(4), pending, first: Seq(row.get(6)), newest: Seq(row.get(7)) }))
+    };
+    let counts = rows.iter().filter_map(count).collect();
+    if let Some(row) = rows.first() {
+        let sums = Sums { server: row.get(0), last: Seq(row.get(1)), dead: row.get::<_, i64>(2).unsigned_abs() };
+        shared.backlogs.counted(&bounds, &counts, sums);
     }
-    shared.backlogs.counted(&bounds, &counts, last, dead);
     is_too_old(session).await
 }

@@ -7,28 +7,9 @@ use super::connect::Connector;
 use super::migrate::{self, Tables};
 use super::open::PostgresOpenError;
 use super::session::Session;
-use super::{PostgresStore, PostgresUrl, vault};
+use super::{PostgresStore, PostgresUrl, schema, vault};
 use crate::domain::SealedApiKey;
 use tokio_postgres::Error;
-
-/// The statements that the service needs on each table.
-const TABLES: [&str; 15] = [
-    "accounts",
-    "affiliates",
-    "attempts",
-    "bodies",
-    "dead_keys",
-    "dead_letters",
-    "deleted_users",
-    "ids",
-    "key_blocks",
-    "links",
-    "log",
-    "meta",
-    "remembered_traits",
-    "replicas",
-    "sealed_keys",
-];
 
 /// The missing rights to make these tables, or to migrate them. Only the owner of a table can change it.
 const TO_MIGRATE: &str = "SELECT 'CREATE in its schema'
@@ -73,35 +54,30 @@ pub struct DatabaseContent {
 impl PostgresStore {
     /// Examines the database of `url` as a start would, but neither makes tables nor migrates them.
     pub async fn look(url: &PostgresUrl) -> Result<DatabaseState, PostgresOpenError> {
-        look(url).await
-    }
-}
-
-async fn look(url: &PostgresUrl) -> Result<DatabaseState, PostgresOpenError> {
-    let location = || url.location();
-    let session = Connector::new(url)?.connect().await;
-    let session = session.map_err(|source| PostgresOpenError::Connect { location: location(), source })?;
-    let read = |error: Error| PostgresOpenError::Read { location: location(), source: error.into() };
-    if !session.is_pooled() {
-        session.run_statements("SET default_transaction_read_only = on").await.map_err(read)?;
-    }
-    let tables = migrate::tables(&session)
-        .await
-        .map_err(|source| PostgresOpenError::Migrate { location: location(), source })?;
-    let (missing_rights, content) = match tables {
-        Tables::Absent | Tables::Older => (missing_rights(&session, TO_MIGRATE).await.map_err(read)?, None),
-        Tables::Current => {
-            let missing = missing_rights(&session, TO_USE).await.map_err(read)?;
-            let content = if missing.is_empty() { Some(content(&session).await.map_err(read)?) } else { None };
-            (missing, content)
+        let location = || url.location();
+        let session = Connector::new(url)?.connect().await;
+        let session = session.map_err(|source| PostgresOpenError::Connect { location: location(), source })?;
+        let read = |error: Error| PostgresOpenError::Read { location: location(), source: error.into() };
+        if !session.is_pooled() {
+            session.run_statements("SET default_transaction_read_only = on").await.map_err(read)?;
         }
-    };
-    Ok(DatabaseState { location: location(), tables, missing_rights, content })
+        let tables = migrate::tables(&session)
+            .await
+            .map_err(|source| PostgresOpenError::Migrate { location: location(), source })?;
+        let (missing_rights, content) = match tables {
+            Tables::Absent | Tables::Older => (missing_rights(&session, TO_MIGRATE).await.map_err(read)?, None),
+            Tables::Current => {
+                let missing = missing_rights(&session, TO_USE).await.map_err(read)?;
+                let content = if missing.is_empty() { Some(content(&session).await.map_err(read)?) } else { None };
+                (missing, content)
+            }
+        };
+        Ok(DatabaseState { location: location(), tables, missing_rights, content })
+    }
 }
 
 async fn missing_rights(session: &Session, sql: &'static str) -> Result<Vec<String>, Error> {
-    let tables: Vec<&str> = TABLES.to_vec();
-    Ok(session.query(sql, &[&tables]).await?.iter().map(|row| row.get(0)).collect())
+    Ok(session.query(sql, &[&schema::tables()]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 async fn content(session: &Session) -> Result<DatabaseContent, Error> {
@@ -109,20 +85,4 @@ async fn content(session: &Session) -> Result<DatabaseContent, Error> {
     let row = session.query_one(sql, &[]).await?;
     let (pending, dead) = (row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs());
     Ok(DatabaseContent { pending, dead, api_keys: vault::kept_api_keys(session).await? })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::schema::{META, migrations};
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn every_table_is_looked_at() {
-        let migrations = migrations();
-        let statements = migrations.iter().map(|migration| migration.sql).chain([META]);
-        let made = statements.flat_map(|sql| sql.split("CREATE TABLE ").skip(1));
-        let name = |rest: &'static str| rest.trim_start_matches("IF NOT EXISTS ").split([' ', '\n']).next();
-        assert_eq!(made.filter_map(name).collect::<BTreeSet<_>>(), TABLES.into_iter().collect());
-    }
 }

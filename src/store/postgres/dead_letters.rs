@@ -4,16 +4,17 @@
 //! a replay, so new seqs are in the order of commits and no event of the same id is appended meanwhile. Any process may replay and discard,
 //! without the token of a lease. Bodies do not leave the server. Deliberately absent: keeping dead letters ([`super::settle`]).
 
+use super::accounts::AccountNumber;
 use super::append::DRAW;
 use super::compact;
 use super::session::Session;
-use crate::domain::{EventId, Seq};
+use crate::domain::{AccountName, EventId, Seq};
 use crate::store::rows::Damaged;
 use crate::store::rows::dead_letters::{COLUMNS, EXAMINED, on_page, page as page_of, to_replay, whole};
 use crate::store::{DeadLetter, DeadLetterFilter, DeadLetterPage, Replay, ReplayResult};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
-use tokio_postgres::Error;
+use tokio_postgres::{Error, Row};
 
 /// The order of a list of dead letters, and the id from which it begins.
 #[derive(Clone, Copy, Debug)]
@@ -92,16 +93,13 @@ pub async fn one(session: &Session, id: i64) -> Result<Option<Result<DeadLetter,
     Ok(session.query_opt(&WHOLE, &[&id]).await?.map(|row| whole(&row)))
 }
 
-/// Locks the accounts of these dead letters; returns the number of them in each account, with its number and name. At most this number is
-/// replayed: another process may have replayed some before the lock was taken.
-pub async fn lock_accounts(session: &Session, ids: &[i64]) -> Result<Vec<(i32, String, u64)>, Error> {
-    let sql = "SELECT account, name, count(*) FROM dead_letters JOIN accounts USING (account) WHERE seq = ANY ($1)
-               GROUP BY account, name ORDER BY account";
-    let counts = session.query(sql, &[&ids]).await?;
-    let accounts: Vec<i32> = counts.iter().map(|row| row.get(0)).collect();
-    session.lock(&accounts).await?;
-    let count = |row: &tokio_postgres::Row| (row.get(0), row.get(1), row.get::<_, i64>(2).unsigned_abs());
-    Ok(counts.iter().map(count).collect())
+/// The number of these dead letters in each account. At most this number is replayed: another process may replay some before the account
+/// is locked.
+pub async fn counts(session: &Session, ids: &[i64]) -> Result<BTreeMap<AccountName, u64>, Error> {
+    let sql =
+        "SELECT name, count(*) FROM dead_letters JOIN accounts USING (account) WHERE seq = ANY ($1) GROUP BY name";
+    let count = |row: &Row| (AccountName::from(row.get::<_, String>(0)), row.get::<_, i64>(1).unsigned_abs());
+    Ok(session.query(sql, &[&ids]).await?.iter().map(count).collect())
 }
 
 /// The result of a replay.
@@ -110,7 +108,7 @@ pub struct Replayed {
     /// Each id, in order, with its result.
     pub results: Vec<ReplayResult>,
     /// The events that were appended, with the number of their account, in the order of their seqs.
-    pub appended: Vec<(i32, Seq)>,
+    pub appended: Vec<(AccountNumber, Seq)>,
 }
 
 /// Appends dead letters of the locked accounts again, in the order of their ids.
@@ -133,7 +131,7 @@ pub async fn replay(session: &Session, ids: &BTreeSet<i64>) -> Result<Replayed, 
             Some(Ok(letter)) if !pending.insert(letter.id) => Replay::SentAgain,
             Some(Ok(letter)) => {
                 old.push(id);
-                accounts.push(i32::try_from(letter.account).unwrap_or_default());
+                accounts.push(AccountNumber::try_from(letter.account).unwrap_or_default());
                 Replay::Replayed
             }
         };

@@ -7,6 +7,7 @@
 //! Invariant: when [`UserSearch::until`] was read under the lock, every event of the account up to it had committed, and later events have
 //! a higher seq. Deliberately absent: bodies, which are not read.
 
+use super::accounts::{AccountNumber, LockedAccount};
 use super::compact;
 use super::deletions;
 use super::erase::{as_slices, delete_links, erase_dead_letters, link_keys, user_keys_beside};
@@ -14,7 +15,6 @@ use super::key_blocks;
 use super::leases::LeaseToken;
 use super::remembered;
 use super::session::Session;
-use super::shared::AccountNumber;
 use crate::delivery::OutcomeCode;
 use crate::domain::{Seq, Timestamp, UserKey};
 use crate::store::Forgotten;
@@ -25,6 +25,7 @@ use crate::store::rows::dead_letters::ERASED;
 use crate::store::user_keys;
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
 use tokio_postgres::{Error, Row};
 
 /// The rows of the log that one statement scans.
@@ -42,7 +43,9 @@ static BEGUN_ELSEWHERE: LazyLock<String> = LazyLock::new(|| {
 #[derive(Clone, Debug)]
 pub struct UserSearch {
     /// The number of the account.
-    pub account: AccountNumber,
+    account: AccountNumber,
+    /// When the server was started on which the search began.
+    server: SystemTime,
     found: ForgetSearch,
     /// The seq up to which the log is scanned without the lock.
     until: Seq,
@@ -50,8 +53,13 @@ pub struct UserSearch {
 
 impl UserSearch {
     /// A search that begins with these user keys. `until`: see [`last_committed`].
-    pub fn new(account: AccountNumber, users: &[UserKey], until: Seq) -> Self {
-        Self { account, found: ForgetSearch::new(users), until }
+    pub fn new(account: LockedAccount, users: &[UserKey], until: Seq) -> Self {
+        Self { account: account.number, server: account.server, found: ForgetSearch::new(users), until }
+    }
+
+    /// Whether it was begun in this account, and on the same server.
+    pub fn is_of(&self, account: &LockedAccount) -> bool {
+        (self.account, self.server) == (account.number, account.server)
     }
 
     /// Searches until it finds nothing more, beside all other work.
@@ -134,6 +142,20 @@ impl UserSearch {
         Ok(rows.iter().map(|row| Seq(row.get(0))).collect())
     }
 
+    /// The pending events of this list that may be in flight in another process: a live owner of the account has saved their progress. It
+    /// cannot settle an event without saved progress after the event has ended. `token`: the token of this process's lease.
+    pub async fn in_flight_elsewhere(
+        &self,
+        session: &Session,
+        token: Option<LeaseToken>,
+        pending: &BTreeSet<Seq>,
+    ) -> Result<BTreeSet<Seq>, Error> {
+        let (pending, token) = (numbers(pending), token.map(|held| held.token));
+        let rows = session.query(&BEGUN_ELSEWHERE, &[&pending, &self.account, &token]).await?;
+        let followers = |row: &Row| Attempts::read(row, 1).map(|attempts| attempts.followers).unwrap_or_default();
+        Ok(rows.iter().flat_map(|row| followers(row).into_iter().chain([Seq(row.get(0))])).collect())
+    }
+
     /// Counts the findings, as [`erase`] would. `token`: the token of this process's lease.
     pub async fn count(
         &self,
@@ -142,7 +164,7 @@ impl UserSearch {
         token: Option<LeaseToken>,
     ) -> Result<Forgotten, Error> {
         let pending = self.pending(session).await?;
-        let elsewhere = in_flight_elsewhere(session, self.account, token, &pending).await?;
+        let elsewhere = self.in_flight_elsewhere(session, token, &pending).await?;
         let flying = pending.iter().filter(|seq| elsewhere.contains(seq) || in_flight.contains(**seq)).count();
         let keys = self.found.keys();
         let sql = "SELECT count(DISTINCT seq) FROM dead_keys JOIN dead_letters USING (seq)
@@ -169,19 +191,6 @@ fn numbers<'a>(seqs: impl IntoIterator<Item = &'a Seq>) -> Vec<i64> {
 /// The seq up to which every event of the account has committed. The row of the account must be locked, so that no process appends to it.
 pub async fn last_committed(session: &Session) -> Result<Seq, Error> {
     Ok(Seq(session.query_one("SELECT last_value FROM log_seq", &[]).await?.get(0)))
-}
-
-/// The pending events of this list that may be in flight in another process: a live owner of the account has saved their progress. It
-/// cannot settle an event without saved progress after the event has ended. `token`: the token of this process's lease.
-pub async fn in_flight_elsewhere(
-    session: &Session,
-    account: AccountNumber,
-    token: Option<LeaseToken>,
-    pending: &BTreeSet<Seq>,
-) -> Result<BTreeSet<Seq>, Error> {
-    let rows = session.query(&BEGUN_ELSEWHERE, &[&numbers(pending), &account, &token.map(|held| held.token)]).await?;
-    let followers = |row: &Row| Attempts::read(row, 1).map(|attempts| attempts.followers).unwrap_or_default();
-    Ok(rows.iter().flat_map(|row| followers(row).into_iter().chain([Seq(row.get(0))])).collect())
 }
 
 /// Erases the findings of `search`, except `elsewhere` and the events in flight here. The row of the account must be locked. The caller

@@ -7,38 +7,46 @@
 //! without rows is removed; if a user of a block is forgotten, the filter of the block is removed and made again. Deliberately absent: a
 //! `BRIN` index with Bloom filters, which only fill up when the space of removed rows is used again.
 
+use super::accounts::AccountNumber;
 use super::erase::as_slices;
 use super::session::Session;
-use super::shared::AccountNumber;
 use crate::domain::Seq;
 use crate::store::erasure::UserKeyHash;
 use crate::store::portions::SeqRange;
 use crate::store::user_key_filter::{BLOCK_ROWS, UserKeyFilter};
+use std::time::SystemTime;
 use tokio_postgres::Error;
 
 /// The rows of the log that one statement examines.
 const PORTION: i64 = 20_000;
 
-/// A seq, and the first transaction that began after it was drawn.
+/// A seq, and the first transaction that began after it was drawn, on the server with this start.
 #[derive(Clone, Copy, Debug)]
 pub struct Horizon {
     seq: i64,
     transaction: i64,
+    server: SystemTime,
 }
 
 impl Horizon {
     /// The last drawn seq. Its transaction has a number already, because it has locked the row of an account before.
     pub async fn now(session: &Session) -> Result<Self, Error> {
         let seq = session.query_one("SELECT last_value FROM log_seq", &[]).await?.get(0);
-        let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"; // after the seq was read
-        Ok(Self { seq, transaction: session.query_one(sql, &[]).await?.get(0) })
+        // After the seq was read.
+        let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint, pg_postmaster_start_time()";
+        let row = session.query_one(sql, &[]).await?;
+        Ok(Self { seq, transaction: row.get(0), server: row.get(1) })
     }
 
-    /// The seq up to which everything has committed or never will; none while that is not certain.
+    /// The seq up to which everything has committed or never will; none while that is not certain. On another server, which may have drawn
+    /// fewer seqs and begun fewer transactions, no seq is certain but those below the first.
     pub async fn passed(self, session: &Session) -> Result<Option<Seq>, Error> {
-        let sql = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= $1";
-        let passed: bool = session.query_one(sql, &[&self.transaction]).await?.get(0);
-        Ok(passed.then_some(Seq(self.seq)))
+        let sql = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= $1, pg_postmaster_start_time()";
+        let row = session.query_one(sql, &[&self.transaction]).await?;
+        if row.get::<_, SystemTime>(1) != self.server {
+            return Ok(Some(Seq(0)));
+        }
+        Ok(row.get::<_, bool>(0).then_some(Seq(self.seq)))
     }
 }
 

@@ -1,17 +1,18 @@
 //! The decision whether the user of an event for known users only is known, or may become known by a pending event.
 //!
 //! In: the calls of a group, whose accounts are locked. Out: an answer for each event. Pending events are read before links, so one of the
-//! two reads sees a settlement that commits in between. Invariant: if more events are pending than are read, the user counts as possibly
-//! known. Nothing is read for a group without such events, as nearly every group is.
+//! two reads sees a settlement that commits in between. Invariants: if more events are pending than are read, the user counts as possibly
+//! known; a seq that was read from another server counts for nothing, because this one may have given it to another event. Nothing is read
+//! for a group without such events, as nearly every group is.
 
-use super::backlogs::Backlogs;
+use super::accounts::Locked;
 use super::remembered;
 use super::session::Session;
-use super::shared::AccountNumber;
+use super::shared::Shared;
 use crate::domain::{AccountName, Seq, UserKey};
-use crate::store::{NewEvent, user_keys};
+use crate::store::{KnownUsersOnly, NewEvent, user_keys};
 use futures_util::future::try_join3;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use tokio_postgres::Error;
 
 /// The most pending events of an account that are examined.
@@ -34,41 +35,52 @@ pub struct KnownUsers<'a> {
     pending: HashMap<&'a AccountName, PendingPage>,
 }
 
+/// The first pending events of an account.
 #[derive(Debug, Default)]
 struct PendingPage {
+    /// The seq after which they begin.
+    after: Seq,
+    /// The number of the lease under which this process reads events of the account from this server.
+    lease: Option<u64>,
     events: Vec<(Seq, Vec<u8>)>,
     /// Whether there are more pending events.
     more: bool,
+}
+
+impl PendingPage {
+    /// The seq up to which no event of the user of such an event is pending, if that was read from this server.
+    fn none_up_to(&self, only: KnownUsersOnly) -> Option<Seq> {
+        only.none_pending_up_to.filter(|read| Some(read.lease) == self.lease).map(|read| read.seq)
+    }
 }
 
 impl<'a> KnownUsers<'a> {
     /// Reads the state for the events of `group` that are for known users only.
     pub async fn read(
         session: &Session,
+        locked: &Locked,
         group: &'a [Vec<NewEvent>],
-        numbers: &BTreeMap<&AccountName, AccountNumber>,
-        backlogs: &Backlogs,
+        shared: &Shared,
     ) -> Result<Self, Error> {
         let mut known = Self::default();
-        let mut from: HashMap<&AccountName, Seq> = HashMap::new();
         let mut users = HashSet::new();
         for event in group.iter().flatten() {
-            let Some(only) = event.known_users_only else { continue };
-            let first = Seq(backlogs.first(&event.account).0 - 1);
-            let after = only.none_pending_up_to.map_or(first, |seq| seq.max(first));
-            let from = from.entry(&event.account).or_insert(after);
-            *from = (*from).min(after);
+            let (Some(only), Some(row)) = (event.known_users_only, locked.get(&event.account)) else { continue };
+            let page = known.pending.entry(&event.account).or_insert_with(|| {
+                let lease = shared.leases.number_on(&event.account, row.server);
+                PendingPage { after: Seq(i64::MAX), lease, ..PendingPage::default() }
+            });
+            let first = Seq(shared.backlogs.first_on(row.server, &event.account).0 - 1);
+            page.after = page.after.min(page.none_up_to(only).map_or(first, |seq| seq.max(first)));
             users.extend(&event.user_keys);
         }
         if users.is_empty() {
             return Ok(known);
         }
-        for (account, after) in from {
-            let Some(number) = numbers.get(account) else { continue };
-            let rows = session.query(PENDING, &[number, &after.0, &EXAMINED]).await?;
-            let more = rows.len() as u64 == EXAMINED.unsigned_abs();
-            let events = rows.iter().map(|row| (Seq(row.get(0)), row.get(1))).collect();
-            known.pending.insert(account, PendingPage { events, more });
+        for (account, page) in &mut known.pending {
+            let rows = session.query(PENDING, &[&locked.number(account), &page.after.0, &EXAMINED]).await?;
+            page.more = rows.len() as u64 == EXAMINED.unsigned_abs();
+            page.events = rows.iter().map(|row| (Seq(row.get(0)), row.get(1))).collect();
         }
         let links: Vec<Vec<u8>> = users.iter().map(|key| user_keys::tagged(key).to_vec()).collect();
         let hashes: Vec<&[u8]> = users.iter().map(|key: &UserKey| key.bytes().as_slice()).collect();
@@ -82,19 +94,20 @@ impl<'a> KnownUsers<'a> {
         Ok(known)
     }
 
-    /// Whether the user of this event is known, or may be. No event of the user up to `none_pending_up_to` is pending.
-    pub fn may_be_known(&self, event: &NewEvent, none_pending_up_to: Option<Seq>) -> bool {
-        let is_delete = event.known_users_only.is_some_and(|only| only.deleted_at.is_some());
+    /// Whether the user of this event is known, or may be.
+    pub fn may_be_known(&self, event: &NewEvent, only: KnownUsersOnly) -> bool {
+        let is_delete = only.deleted_at.is_some();
         let is_known = |key: &UserKey| {
             self.linked.contains(user_keys::tagged(key).as_slice())
                 || self.dead.contains(key.bytes().as_slice())
                 || is_delete && self.remembered.contains(key.bytes().as_slice())
         };
-        event.user_keys.iter().any(is_known) || self.may_be_pending(event, none_pending_up_to)
+        event.user_keys.iter().any(is_known) || self.may_be_pending(event, only)
     }
 
-    fn may_be_pending(&self, event: &NewEvent, none_up_to: Option<Seq>) -> bool {
+    fn may_be_pending(&self, event: &NewEvent, only: KnownUsersOnly) -> bool {
         let Some(pending) = self.pending.get(&event.account) else { return true };
+        let none_up_to = pending.none_up_to(only);
         let is_later = |seq: Seq| none_up_to.is_none_or(|none_up_to| seq > none_up_to);
         let is_theirs = |stored: &[u8]| {
             user_keys::from_blob(stored).is_none_or(|keys| keys.iter().any(|key| event.user_keys.contains(key)))

@@ -5,7 +5,7 @@
 //! dropped, and until then the account gets no new lease; all leases end at the same time, since one heartbeat renews them. Deliberately
 //! absent: any I/O.
 
-use super::shared::AccountNumber;
+use super::accounts::AccountNumber;
 use crate::domain::{AccountName, Seq};
 use crate::scheduling::ReplicaId;
 use crate::store::{Lease, Term};
@@ -95,6 +95,13 @@ impl Leases {
     pub fn token(&self, account: &AccountName) -> Option<LeaseToken> {
         let state = self.state.lock();
         state.held.get(account).filter(|held| held.ending != Some(LeaseEnd::Lost)).map(|held| held.token)
+    }
+
+    /// The number of the lease on the account, if it was not lost and this server confirmed it.
+    pub fn number_on(&self, account: &AccountName, server: SystemTime) -> Option<u64> {
+        let state = self.state.lock();
+        let held = state.held.get(account).filter(|held| held.ending != Some(LeaseEnd::Lost))?;
+        (held.token.server == server).then(|| held.term.borrow().number)
     }
 
     /// Whether this process has a lease of the account, lost or not.

@@ -6,21 +6,22 @@
 //! deleted since the receipt are left out.
 
 use super::PostgresStore;
+use super::accounts::{self, as_str};
 use super::session::Session;
-use super::shared::{AccountNumber, Shared};
 use crate::domain::SourceId;
 use crate::store::{AnsweredEvent, Ledger, LedgerBuffer, StoreError, user_keys};
 use async_trait::async_trait;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_postgres::Error;
 
 /// A key is 17 bytes, the first of which is its tag.
 const INSERT: &str = "INSERT INTO log (seq, account, id, keys, received_at, source, answered, outcome)
-    SELECT nextval('log_seq'), event.account, event.id,
+    SELECT nextval('log_seq'), (SELECT accounts.account FROM accounts WHERE accounts.name = event.account), event.id,
         CASE WHEN EXISTS (SELECT 1 FROM deleted_users WHERE deleted_users.deleted_at > event.received_at
             AND key IN (substr(event.keys, 2, 16), substr(event.keys, 19, 16))) THEN ''::bytea ELSE event.keys END,
         event.received_at, event.source, true, event.outcome
-    FROM (SELECT * FROM unnest($1::int[], $2::bytea[], $3::bytea[], $4::bigint[], $5::text[], $6::smallint[])
+    FROM (SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bigint[], $5::text[], $6::smallint[])
         WITH ORDINALITY AS recorded (account, id, keys, received_at, source, outcome, place) ORDER BY place) AS event";
 
 #[async_trait]
@@ -35,8 +36,8 @@ impl Ledger for PostgresStore {
             if events.is_empty() {
                 return Ok(());
             }
-            let (shared, portion) = (Arc::clone(&self.shared), Arc::clone(&events));
-            let write = self.owner.run(move |session| Box::pin(async move { write(session, &shared, &portion).await }));
+            let portion = Arc::clone(&events);
+            let write = self.owner.run(move |session| Box::pin(async move { write(session, &portion).await }));
             if let Err(error) = write.await {
                 self.shared.ledger.give_back(Arc::unwrap_or_clone(events));
                 return Err(error);
@@ -45,11 +46,9 @@ impl Ledger for PostgresStore {
     }
 }
 
-async fn write(session: &Session, shared: &Shared, events: &[AnsweredEvent]) -> Result<(), Error> {
-    // Before the transaction.
-    let numbers = shared.numbers_of(session, events.iter().map(|event| &event.account).collect()).await?;
-    let accounts: Vec<Option<AccountNumber>> =
-        events.iter().map(|event| numbers.get(&event.account).copied()).collect();
+async fn write(session: &Session, events: &[AnsweredEvent]) -> Result<(), Error> {
+    let accounts = as_str(events.iter().map(|event| &event.account));
+    accounts::add(session, &as_str(events.iter().map(|event| &event.account).collect::<BTreeSet<_>>())).await?;
     let ids: Vec<&[u8]> = events.iter().map(|event| event.id.0.as_slice()).collect();
     let keys: Vec<Vec<u8>> = events.iter().map(|event| user_keys::to_blob(&event.user_keys)).collect();
     let received: Vec<i64> = events.iter().map(|event| event.received_at.0).collect();

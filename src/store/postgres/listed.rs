@@ -7,8 +7,9 @@ use super::PostgresStore;
 use super::affiliates::{self, ToRemember};
 use super::error::JobError;
 use super::leases::LeaseToken;
+use super::migrate::set_meta;
 use super::session::Session;
-use super::shared::{AccountNumber, Shared};
+use super::shared::Shared;
 use crate::domain::AccountName;
 use crate::store::{AffiliateIndex, Remember, StoreError, user_keys};
 use async_trait::async_trait;
@@ -16,10 +17,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use tokio_postgres::Error;
 
-const PROGRESS: &str = "SELECT convert_from(value, 'UTF8') FROM meta WHERE name = $1";
-const SAVE_PROGRESS: &str = "INSERT INTO meta (name, value) VALUES ($1, convert_to($2, 'UTF8'))
-    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-const OWNED: &str = "SELECT 1 FROM accounts WHERE account = $1 AND token = $2";
+const PROGRESS: &str = "SELECT convert_from(value, 'UTF8') FROM meta
+    WHERE name = 'list ' || (SELECT account FROM accounts WHERE name = $1)";
 /// The keys of this list that are known, and those that were deleted. The list has user keys, and affiliate keys without tag.
 const KNOWN: &str = "SELECT key FROM affiliates WHERE key = ANY ($1)
     UNION ALL SELECT substr(key, 2) FROM links WHERE key = ANY ($2)
@@ -28,15 +27,11 @@ const KNOWN: &str = "SELECT key FROM affiliates WHERE key = ANY ($1)
 #[async_trait]
 impl AffiliateIndex for PostgresStore {
     async fn list_progress(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
-        let (account, shared) = (account.clone(), Arc::clone(&self.shared));
-        let read = self.owner.run(move |session| {
-            Box::pin(async move {
-                let Some(number) = shared.find_number(session, &account).await? else { return Ok::<_, Error>(None) };
-                let row = session.query_opt(PROGRESS, &[&name(number)]).await?;
-                Ok(row.map(|row| row.get(0)))
-            })
-        });
-        read.await
+        let account = account.clone();
+        let read = self
+            .owner
+            .run(move |session| Box::pin(async move { session.query_opt(PROGRESS, &[&account.as_str()]).await }));
+        Ok(read.await?.map(|row| row.get(0)))
     }
 
     async fn remember_listed(
@@ -65,8 +60,8 @@ async fn remember(
 ) -> Result<Vec<Remember>, JobError> {
     let number = token.account;
     let work = async {
-        session.lock(&[number]).await?;
-        if session.query_opt(OWNED, &[&number, &token.token]).await?.is_none() {
+        let locked = session.lock(&[page.account.as_str()]).await?;
+        if !locked.get(&page.account).is_some_and(|account| account.is_held_by(token)) {
             return Err(StoreError::NotOwner.into());
         }
         let unknown = unknown(session, &shared, &page).await?;
@@ -74,7 +69,7 @@ async fn remember(
         let to_remember: Vec<ToRemember<'_>> = to_remember.collect();
         session.prepare(affiliates::STATEMENTS).await?;
         affiliates::save(session, &to_remember).await?;
-        session.execute(SAVE_PROGRESS, &[&name(number), &page.progress]).await?;
+        set_meta(session, &format!("list {number}"), page.progress.as_bytes()).await?;
         Ok(unknown)
     };
     session.transaction(work).await
@@ -93,9 +88,4 @@ async fn unknown(session: &Session, shared: &Shared, page: &ListedPage) -> Resul
     let known: HashSet<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
     let is_unknown = |affiliate: &&Remember| !hashes(affiliate).iter().any(|hash| known.contains(hash.as_slice()));
     Ok(page.affiliates.iter().filter(is_unknown).cloned().collect())
-}
-
-/// The name of an account's progress in the table `meta`.
-fn name(account: AccountNumber) -> String {
-    format!("list {account}")
 }

@@ -4,10 +4,11 @@
 //! because PostgreSQL commits notifying transactions one by one. Invariants: without hints everything works, only later; a hint that cannot
 //! be read is ignored; a hint has only numbers of accounts.
 
+use super::accounts::AccountNumber;
 use super::connection::Connection;
 use super::session::Session;
 use super::settle::Settler;
-use super::shared::{AccountNumber, Shared};
+use super::shared::Shared;
 use crate::domain::AccountName;
 use crate::scheduling::ReplicaId;
 use crate::store::StoreError;
@@ -126,9 +127,13 @@ impl Hints {
     }
 
     /// Notifies the owners of these accounts, if they are other processes, of appended events.
-    pub fn notify_owners<'a>(&self, shared: &Shared, accounts: impl IntoIterator<Item = &'a AccountName>) {
-        let elsewhere = accounts.into_iter().filter(|account| shared.leases.token(account).is_none());
-        self.add(HintMessage::Appended(elsewhere.filter_map(|account| shared.known_number(account)).collect()));
+    pub fn notify_owners<'a>(
+        &self,
+        shared: &Shared,
+        accounts: impl IntoIterator<Item = (&'a AccountName, AccountNumber)>,
+    ) {
+        let elsewhere = accounts.into_iter().filter(|(account, _)| shared.leases.token(account).is_none());
+        self.add(HintMessage::Appended(elsewhere.map(|(_, number)| number).collect()));
     }
 
     fn take(&self) -> Vec<String> {

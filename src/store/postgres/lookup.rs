@@ -4,12 +4,12 @@
 //! Invariants: it changes nothing; it has a separate session, so no settlement waits for it. Deliberately absent: bodies.
 
 use super::PostgresStore;
+use super::accounts::{self, AccountNumber};
 use super::error::JobError;
 use super::inspection::record;
 use super::key_blocks::{candidates, examine};
 use super::remembered;
 use super::session::Session;
-use super::shared::AccountNumber;
 use crate::domain::{Timestamp, UserKey};
 use crate::store::erasure::{ReachedKeys, UserKeyHash};
 use crate::store::rows::affiliates::{COLUMNS, known};
@@ -32,7 +32,7 @@ impl PostgresStore {
     }
 
     async fn look_up_in(&self, session: &Session, query: &LookupQuery) -> Result<LookupPage, JobError> {
-        let Some(account) = self.shared.find_number(session, &query.account).await? else {
+        let Some(account) = accounts::number(session, &query.account).await? else {
             return Ok(LookupPage::default());
         };
         let ids: Vec<UserKeyHash> = query.ids.iter().map(|id| id.0).collect();

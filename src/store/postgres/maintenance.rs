@@ -3,11 +3,12 @@
 //! Compaction has a separate session, because a vacuum may take long and no other work may wait for it. The session is opened when it is
 //! first needed.
 
+use super::compact::exclusively;
 use super::connect::Connector;
 use super::key_blocks::Horizon;
 use super::session::Session;
 use super::vacuum::Vacuum;
-use super::{PostgresStore, compact, deletions, email_conflicts, measure, remembered, vault};
+use super::{PostgresStore, compact, deletions, email_conflicts, key_blocks, measure, remembered, vault};
 use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{
@@ -147,7 +148,7 @@ impl Compaction {
             None => open(connector).await?,
         };
         let session = self.session.insert(session);
-        while session.transaction(compact::forget_ids(session, before.ids)).await? == Some(true) {}
+        while exclusively(session, compact::forget_ids(session, before.ids)).await? == Some(true) {}
         self.examined_up_to = remove_settled(session, self.examined_up_to, before.events).await?;
         self.horizon = Some(build_filters(session, self.horizon).await?);
         while deletions::remove(session, before.deletions).await? {}
@@ -171,11 +172,11 @@ async fn open(connector: &Connector) -> Result<Session, StoreError> {
 async fn build_filters(session: &Session, horizon: Option<Horizon>) -> Result<Horizon, Error> {
     let Some(horizon) = horizon else {
         // A process of an earlier release may have removed the rows of blocks.
-        session.transaction(compact::remove_empty_blocks(session)).await?;
+        exclusively(session, key_blocks::remove_all_empty(session)).await?;
         return Horizon::now(session).await;
     };
     let Some(until) = horizon.passed(session).await? else { return Ok(horizon) };
-    while session.transaction(compact::build_filter(session, until)).await? == Some(true) {}
+    while exclusively(session, key_blocks::build(session, until)).await? == Some(true) {}
     Horizon::now(session).await
 }
 
@@ -183,7 +184,7 @@ async fn build_filters(session: &Session, horizon: Option<Horizon>) -> Result<Ho
 async fn remove_remembered(session: &Session, before: Retention, dropped: &AtomicU64) -> Result<(), Error> {
     while remembered::remove_expired(session, before.traits).await? {}
     loop {
-        match session.transaction(remembered::remove_surplus(session, before.max_traits)).await? {
+        match exclusively(session, remembered::remove_surplus(session, before.max_traits)).await? {
             None | Some(0) => return Ok(()),
             Some(removed) => dropped.fetch_add(removed, Ordering::Relaxed),
         };
@@ -195,7 +196,7 @@ async fn remove_remembered(session: &Session, before: Retention, dropped: &Atomi
 async fn remove_settled(session: &Session, mut examined_up_to: i64, before: Timestamp) -> Result<i64, Error> {
     let mut empty_portions = 0;
     while empty_portions < MAX_EMPTY_PORTIONS {
-        let portion = session.transaction(compact::remove_portion(session, examined_up_to, before));
+        let portion = exclusively(session, compact::remove_portion(session, examined_up_to, before));
         // None: another process compacts.
         let Some(portion) = portion.await? else { break };
         empty_portions += u32::from(portion.removed == 0);

@@ -100,8 +100,7 @@ pub async fn tables(session: &Session) -> Result<Tables, MigrateError> {
 
 /// Whether this release cannot work with the tables any more, because a newer one has migrated them.
 pub async fn is_too_old(session: &Session) -> Result<bool, Error> {
-    let found = found(session).await?;
-    Ok(found.version > version() && found.oldest_reader > version())
+    Ok(check(&found(session).await?).is_err())
 }
 
 async fn check_server(session: &Session) -> Result<(), MigrateError> {
@@ -160,19 +159,20 @@ fn under_lock(session: &Session) -> BoxFuture<'_, Result<bool, MigrateError>> {
         check(&before)?;
         for migration in migrations().iter().filter(|migration| migration.version > before.version) {
             session.run_statements(migration.sql).await?;
-            set(session, "version", &migration.version.to_be_bytes()).await?;
-            set(session, "oldest_reader", &migration.oldest_reader.to_be_bytes()).await?;
+            set_meta(session, "version", &migration.version.to_be_bytes()).await?;
+            set_meta(session, "oldest_reader", &migration.oldest_reader.to_be_bytes()).await?;
         }
         if before.hash_key.is_none() {
             let mut hash_key = [0; 32];
             rand::rng().fill_bytes(&mut hash_key);
-            set(session, "hash_key", &hash_key).await?;
+            set_meta(session, "hash_key", &hash_key).await?;
         }
         Ok(true)
     })
 }
 
-async fn set(session: &Session, name: &str, value: &[u8]) -> Result<(), Error> {
+/// Sets a row of the table `meta`.
+pub async fn set_meta(session: &Session, name: &str, value: &[u8]) -> Result<(), Error> {
     let sql = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     session.execute(sql, &[&name, &value]).await.map(drop)
 }

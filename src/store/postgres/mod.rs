@@ -9,6 +9,7 @@
 //! version control.
 
 mod account_gone;
+mod accounts;
 mod affiliates;
 mod append;
 mod append_rows;
@@ -146,13 +147,13 @@ impl EventLog for PostgresStore {
     }
 
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let number = self.token(account)?.account;
+        let token = self.token(account)?;
         let portion = |after: Seq, limit| {
             let (name, shared) = (account.clone(), Arc::clone(&self.shared));
             let after = after.max(Seq(self.shared.backlogs.first(account).0 - 1));
             self.owner.run(move |session| {
                 Box::pin(async move {
-                    let entries = read::read(session, number, after, limit).await?;
+                    let entries = read::read(session, token, after, limit).await?;
                     if let Some(last) = entries.last() {
                         shared.backlogs.read_up_to(&name, last.seq);
                     }
@@ -164,10 +165,10 @@ impl EventLog for PostgresStore {
     }
 
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
-        let (number, units, in_flight) = (self.token(account)?.account, units.to_vec(), Arc::clone(&self.in_flight));
+        let (token, units, in_flight) = (self.token(account)?, units.to_vec(), Arc::clone(&self.in_flight));
         let begin = self.owner.run(move |session| {
             Box::pin(async move {
-                let begun = begin::begin(session, number, &units).await?;
+                let begun = begin::begin(session, token, &units).await?;
                 // Erasures run on this connection, too, so none is running now.
                 let seqs = begun.iter().flatten().flat_map(Begun::seqs).collect();
                 Ok::<_, JobError>((begun, in_flight.begin(seqs)))

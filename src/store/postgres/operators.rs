@@ -3,6 +3,7 @@
 //! They run on the connection that settles, so its counts stay exact. The search of the log for a user has a separate session, so no
 //! settlement waits for it.
 
+use super::accounts::{AccountNumber, Locked, as_str};
 use super::dead_letters::{self, PageStart};
 use super::error::JobError;
 use super::forget::{self, UserSearch};
@@ -21,6 +22,9 @@ use crate::store::{
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// The reason if the search of a user was begun on another server than its end. That server may have other events.
+const ANOTHER_SERVER: &str = "PostgreSQL was started again meanwhile, or a standby was promoted";
 
 #[async_trait]
 impl DeadLetters for PostgresStore {
@@ -44,8 +48,8 @@ impl DeadLetters for PostgresStore {
 
     async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, StoreError> {
         let (ids, shared) = (ids.iter().copied().collect(), Arc::clone(&self.shared));
-        let (results, accounts) = self.owner.run(move |session| Box::pin(replay(session, shared, ids))).await?;
-        self.replica.hints.notify_owners(&self.shared, &accounts);
+        let (results, locked) = self.owner.run(move |session| Box::pin(replay(session, shared, ids))).await?;
+        self.replica.hints.notify_owners(&self.shared, locked.numbers());
         Ok(results)
     }
 
@@ -61,16 +65,15 @@ impl DeadLetters for PostgresStore {
 
     async fn move_dead_letters(&self, moved: Vec<MovedDeadLetter>) -> Result<Vec<ReplayResult>, StoreError> {
         let (moved, shared) = (body::pack_moved(moved).await?, Arc::clone(&self.shared));
-        let accounts: BTreeSet<AccountName> = moved.iter().map(|letter| letter.event.account.clone()).collect();
-        let results =
-            self.owner.run(move |session| Box::pin(account_gone::move_dead_letters(session, shared, moved))).await?;
-        self.replica.hints.notify_owners(&self.shared, &accounts);
+        let moved = self.owner.run(move |session| Box::pin(account_gone::move_dead_letters(session, shared, moved)));
+        let (results, locked) = moved.await?;
+        self.replica.hints.notify_owners(&self.shared, locked.numbers());
         Ok(results)
     }
 
     async fn forget(&self, account: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
-        let (name, shared, keys) = (account.clone(), Arc::clone(&self.shared), users.to_vec());
-        let begin = self.owner.run(move |session| Box::pin(begin_search(session, shared, name, keys, Some(now))));
+        let (name, keys) = (account.clone(), users.to_vec());
+        let begin = self.owner.run(move |session| Box::pin(begin_search(session, name, keys, Some(now))));
         let Some(mut search) = begin.await? else { return Ok(Forgotten::default()) };
         let session = self.connector.connect().await?;
         let mut scans = 0;
@@ -90,8 +93,8 @@ impl DeadLetters for PostgresStore {
     }
 
     async fn forget_preview(&self, account: &AccountName, users: &[UserKey]) -> Result<Forgotten, StoreError> {
-        let (name, shared, keys) = (account.clone(), Arc::clone(&self.shared), users.to_vec());
-        let begin = self.owner.run(move |session| Box::pin(begin_search(session, shared, name, keys, None)));
+        let (name, keys) = (account.clone(), users.to_vec());
+        let begin = self.owner.run(move |session| Box::pin(begin_search(session, name, keys, None)));
         let Some(mut search) = begin.await? else { return Ok(Forgotten::default()) };
         let session = self.connector.connect().await?;
         let token = self.shared.leases.token(account);
@@ -104,30 +107,27 @@ impl DeadLetters for PostgresStore {
 }
 
 /// Replays dead letters, or refuses all of them if they do not fit into the backlog of an account. Also returns the accounts to which
-/// events were appended.
+/// events may have been appended.
 async fn replay(
     session: &Session,
     shared: Arc<Shared>,
     ids: BTreeSet<i64>,
-) -> Result<(Vec<ReplayResult>, BTreeSet<AccountName>), JobError> {
+) -> Result<(Vec<ReplayResult>, Locked), JobError> {
     let wanted: Vec<i64> = ids.iter().copied().collect();
     let work = async {
-        let accounts = dead_letters::lock_accounts(session, &wanted).await?;
-        let mut names = BTreeMap::new();
-        for (number, name, more) in accounts {
-            let name = AccountName::from(name);
-            check_backlog(shared.backlogs.pending(&name), more, shared.max_backlog)?;
-            shared.know_number(&name, number);
-            names.insert(number, name);
+        let counts = dead_letters::counts(session, &wanted).await?;
+        let locked = session.lock(&as_str(counts.keys())).await?;
+        for (name, more) in &counts {
+            check_backlog(shared.backlogs.pending(name), *more, shared.max_backlog)?;
         }
-        Ok::<_, JobError>((dead_letters::replay(session, &ids).await?, names))
+        Ok::<_, JobError>((dead_letters::replay(session, &ids).await?, locked))
     };
-    let (replayed, names) = session.transaction(work).await?;
-    let appended = || replayed.appended.iter().filter_map(|(number, seq)| Some((names.get(number)?, *seq)));
-    shared.backlogs.appended(appended());
+    let (replayed, locked) = session.transaction(work).await?;
+    let names: BTreeMap<AccountNumber, &AccountName> = locked.numbers().map(|(name, number)| (number, name)).collect();
+    let appended = replayed.appended.iter().filter_map(|(number, seq)| Some((*names.get(number)?, *seq)));
+    shared.backlogs.appended(appended);
     shared.backlogs.ended([], -count(replayed.appended.len()));
-    let accounts = appended().map(|(account, _)| account.clone()).collect();
-    Ok((replayed.results, accounts))
+    Ok((replayed.results, locked))
 }
 
 async fn discard(session: &Session, shared: Arc<Shared>, ids: Vec<i64>) -> Result<Vec<i64>, JobError> {
@@ -144,24 +144,22 @@ fn count(items: usize) -> i64 {
 /// kept. A dry run has no such moment.
 async fn begin_search(
     session: &Session,
-    shared: Arc<Shared>,
     account: AccountName,
     users: Vec<UserKey>,
     now: Option<Timestamp>,
 ) -> Result<Option<UserSearch>, JobError> {
-    let Some(number) = shared.find_number(session, &account).await? else {
-        if let Some(now) = now {
-            let keys: Vec<UserKeyHash> = users.iter().map(|key| *key.bytes()).collect();
-            deletions::keep(session, &deletions::of_user_keys(&keys, now, now)).await?;
-        }
-        return Ok(None);
+    let begin = async {
+        let locked = session.lock(&[account.as_str()]).await?;
+        let Some(row) = locked.get(&account) else {
+            if let Some(now) = now {
+                let keys: Vec<UserKeyHash> = users.iter().map(|key| *key.bytes()).collect();
+                deletions::keep(session, &deletions::of_user_keys(&keys, now, now)).await?;
+            }
+            return Ok::<_, JobError>(None);
+        };
+        Ok(Some(UserSearch::new(*row, &users, forget::last_committed(session).await?)))
     };
-    let lock = async {
-        session.lock(&[number]).await?;
-        forget::last_committed(session).await
-    };
-    let until = session.transaction(lock).await?;
-    Ok(Some(UserSearch::new(number, &users, until)))
+    session.transaction(begin).await
 }
 
 /// Erases the findings of the search. Err: rows that were appended meanwhile lead to new keys, and this is not the `last` try.
@@ -175,13 +173,16 @@ async fn erase(
 ) -> Result<Result<Forgotten, UserSearch>, JobError> {
     let token = shared.leases.token(account);
     let work = async {
-        session.lock(&[search.account]).await?;
+        let locked = session.lock(&[account.as_str()]).await?;
+        if !locked.get(account).is_some_and(|row| search.is_of(row)) {
+            return Err(StoreError::Transient(ANOTHER_SERVER.to_owned()).into());
+        }
         if !search.catch_up(session).await? && !last {
             search.restart(session).await?;
             return Ok::<_, JobError>(None);
         }
         let pending = search.pending(session).await?;
-        let elsewhere = forget::in_flight_elsewhere(session, search.account, token, &pending).await?;
+        let elsewhere = search.in_flight_elsewhere(session, token, &pending).await?;
         Ok(Some(forget::erase(session, &search, in_flight, (&pending, &elsewhere), now).await?))
     };
     // The guard is dropped when this has committed.

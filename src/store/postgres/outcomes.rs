@@ -2,13 +2,14 @@
 //!
 //! In: awaited events. Out: the outcome of each from the log, or a new health of its account, which may be paused or halted. While requests
 //! wait, one query every [`POLL_EVERY`] reads all awaited rows by their primary keys; nothing is written for the waiters, and the owner
-//! does not know them. Invariant: a wait ends when its caller drops it, and leaves nothing behind. Deliberately absent: remarks in words,
-//! which only the owner knows, and the meaning of a health.
+//! does not know them. Invariants: a wait ends when its caller drops it, and leaves nothing behind; an outcome is that of the awaited event:
+//! a row with its seq and another id is another event's, since a promoted standby may draw a seq again. Deliberately absent: remarks in
+//! words, which only the owner knows, and the meaning of a health.
 
 use super::listen::ListenConnection;
 use super::session::Session;
 use crate::delivery::OutcomeCode;
-use crate::domain::{AccountName, Seq};
+use crate::domain::{AccountName, EventId, Seq};
 use crate::store::{DoneElsewhere, StoreError};
 use futures_util::future::try_join;
 use parking_lot::Mutex;
@@ -21,14 +22,18 @@ use tokio_postgres::Row;
 /// How often the tables are queried while a request waits.
 const POLL_EVERY: Duration = Duration::from_millis(100);
 
-const SETTLED: &str = "SELECT log.seq, log.outcome, (SELECT reason FROM dead_letters WHERE dead_letters.seq = log.seq)
+const SETTLED: &str = "SELECT log.seq, log.id, log.outcome,
+        (SELECT reason FROM dead_letters WHERE dead_letters.seq = log.seq)
     FROM log WHERE log.seq = ANY ($1) AND log.outcome IS NOT NULL";
 const HEALTH: &str = "SELECT name, health FROM accounts WHERE name = ANY ($1) AND health IS NOT NULL";
+
+/// An event by its seq and its id.
+type Awaited = (Seq, EventId);
 
 /// The waiters of all requests.
 #[derive(Debug, Default)]
 pub struct OutcomeWaiters {
-    waiting: Mutex<HashMap<Seq, WaitingRequest>>,
+    waiting: Mutex<HashMap<Awaited, WaitingRequest>>,
     /// Notified when there is a waiter.
     added: Notify,
 }
@@ -43,16 +48,16 @@ struct WaitingRequest {
 
 /// The rows of awaited events.
 struct PolledOutcomes {
-    outcomes: HashMap<Seq, DoneElsewhere>,
+    outcomes: HashMap<Awaited, DoneElsewhere>,
     health: HashMap<AccountName, String>,
 }
 
 impl OutcomeWaiters {
     /// Returns when the event is settled, or when a health of its account is saved that differs from `health`.
-    pub async fn done(&self, account: &AccountName, seq: Seq, health: Option<&str>) -> DoneElsewhere {
+    pub async fn done(&self, account: &AccountName, event: Awaited, health: Option<&str>) -> DoneElsewhere {
         let (sender, done) = oneshot::channel();
         let waiting = WaitingRequest { account: account.clone(), health: health.map(str::to_owned), done: sender };
-        self.waiting.lock().insert(seq, waiting);
+        self.waiting.lock().insert(event, waiting);
         self.added.notify_one();
         match done.await {
             Ok(done) => done,
@@ -81,13 +86,13 @@ impl OutcomeWaiters {
 
     fn notify_waiters(&self, found: &PolledOutcomes) {
         let mut waiting = self.waiting.lock();
-        let done = |seq: &Seq, waiting: &WaitingRequest| {
+        let done = |event: &Awaited, waiting: &WaitingRequest| {
             let health = found.health.get(&waiting.account).filter(|health| Some(*health) != waiting.health.as_ref());
-            found.outcomes.get(seq).cloned().or_else(|| health.cloned().map(DoneElsewhere::Health))
+            found.outcomes.get(event).cloned().or_else(|| health.cloned().map(DoneElsewhere::Health))
         };
-        let ended: Vec<_> = waiting.iter().filter_map(|(seq, one)| Some((*seq, done(seq, one)?))).collect();
-        for (seq, done) in ended {
-            if let Some(waiting) = waiting.remove(&seq) {
+        let ended: Vec<_> = waiting.iter().filter_map(|(event, one)| Some((*event, done(event, one)?))).collect();
+        for (event, done) in ended {
+            if let Some(waiting) = waiting.remove(&event) {
                 let _ = waiting.done.send(done); // Err: the caller no longer waits
             }
         }
@@ -98,7 +103,7 @@ impl OutcomeWaiters {
         let mut waiting = self.waiting.lock();
         waiting.retain(|_, one| !one.done.is_closed());
         let accounts: BTreeSet<&AccountName> = waiting.values().map(|one| &one.account).collect();
-        (waiting.keys().map(|seq| seq.0).collect(), accounts.iter().map(ToString::to_string).collect())
+        (waiting.keys().map(|(seq, _)| seq.0).collect(), accounts.iter().map(ToString::to_string).collect())
     }
 }
 
@@ -116,8 +121,9 @@ async fn read(
     });
     let (outcomes, health) = rows.await?;
     let outcome = |row: &Row| {
-        let code = OutcomeCode::from_number(i64::from(row.get::<_, i16>(1)))?;
-        Some((Seq(row.get(0)), DoneElsewhere::Settled(code, row.get(2))))
+        let id = EventId(row.get::<_, &[u8]>(1).try_into().ok()?);
+        let code = OutcomeCode::from_number(i64::from(row.get::<_, i16>(2)))?;
+        Some(((Seq(row.get(0)), id), DoneElsewhere::Settled(code, row.get(3))))
     };
     let of_account = |row: &Row| (AccountName::from(row.get::<_, String>(0)), row.get(1));
     Ok(PolledOutcomes {

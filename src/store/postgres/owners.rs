@@ -4,19 +4,16 @@
 //! numbers before they are changed, so no deadlock can arise; an account is taken only while the row of its dead owner is locked, so the
 //! owner cannot renew its heartbeat meanwhile. Deliberately absent: any decision.
 
+use super::accounts::{self, AccountNumber};
 use super::leases::LeaseToken;
 use super::session::Session;
-use super::shared::AccountNumber;
 use crate::domain::{AccountName, Seq, Timestamp};
 use crate::scheduling::{AccountOwnership, ReplicaId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-const ADD: &str = "INSERT INTO accounts (name)
-    SELECT name FROM unnest($1::text[]) AS wanted (name)
-    WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.name = wanted.name) ON CONFLICT DO NOTHING";
 const HEARTBEAT: &str = "INSERT INTO replicas (replica, until) VALUES ($1, now() + $2 * interval '1 millisecond')
     ON CONFLICT (replica) DO UPDATE SET until = excluded.until RETURNING pg_postmaster_start_time()";
 const LIVE: &str = "SELECT replica FROM replicas WHERE until > now()";
@@ -31,13 +28,13 @@ const STILL_DEAD: &str =
 const UNKNOWN: &str = "SELECT replica FROM unnest($1::uuid[]) AS owners (replica)
     WHERE NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.replica = owners.replica)";
 const TAKE: &str = "UPDATE accounts SET owner = $1, token = $2, asked_by = NULL
-    WHERE account = ANY ($3) AND (owner IS NULL OR owner = ANY ($4)) RETURNING account";
+    WHERE name = ANY ($3) AND (owner IS NULL OR owner = ANY ($4)) RETURNING name";
 const ASK: &str = "UPDATE accounts SET asked_by = $1
-    FROM unnest($2::int[], $3::uuid[]) AS asked (account, owner)
-    WHERE accounts.account = asked.account AND accounts.owner = asked.owner";
+    FROM unnest($2::text[], $3::uuid[]) AS asked (name, owner)
+    WHERE accounts.name = asked.name AND accounts.owner = asked.owner";
 const GIVE: &str = "UPDATE accounts SET owner = given.owner, token = $1, asked_by = NULL
-    FROM unnest($3::int[], $4::uuid[], $5::uuid[]) AS given (account, owner, token)
-    WHERE accounts.account = given.account AND accounts.owner = $2 AND accounts.token = given.token";
+    FROM unnest($3::text[], $4::uuid[], $5::uuid[]) AS given (name, owner, token)
+    WHERE accounts.name = given.name AND accounts.owner = $2 AND accounts.token = given.token";
 const NEWEST: &str = "SELECT held.account, (SELECT log.seq FROM log
         WHERE log.outcome IS NULL AND (log.account, log.seq) > (held.account, held.seen) AND log.account <= held.account
         ORDER BY log.account DESC, log.seq DESC LIMIT 1)
@@ -112,11 +109,11 @@ pub async fn heartbeat(
     session: &Session,
     me: Uuid,
     millis: f64,
-    new: &[String],
+    new: &[&str],
     (is_first, look_at_all): (bool, bool),
 ) -> Result<HeartbeatResult, Error> {
     if !new.is_empty() {
-        session.execute(ADD, &[&new]).await?;
+        accounts::add(session, new).await?;
     }
     if is_first {
         session.execute(CLEAN, &[]).await?;
@@ -133,19 +130,22 @@ pub async fn take(
     session: &Session,
     me: Uuid,
     token: Uuid,
-    accounts: &[AccountNumber],
+    accounts: &[&str],
     owners: &[Uuid],
-) -> Result<BTreeSet<AccountNumber>, Error> {
+) -> Result<BTreeMap<AccountName, LeaseToken>, Error> {
     let dead = session.query(STILL_DEAD, &[&owners]).await?;
     let unknown = session.query(UNKNOWN, &[&owners]).await?;
     let dead: Vec<Uuid> = dead.iter().chain(&unknown).map(|row| row.get(0)).collect();
-    session.lock(accounts).await?;
+    let locked = session.lock(accounts).await?;
     let taken = session.query(TAKE, &[&me, &token, &accounts, &dead]).await?;
-    Ok(taken.iter().map(|row| row.get(0)).collect())
+    let taken = taken.iter().map(|row| AccountName::from(row.get::<_, String>(0)));
+    Ok(taken
+        .filter_map(|name| locked.get(&name).map(|row| row.lease_token(token)).map(|token| (name, token)))
+        .collect())
 }
 
 /// Asks the owners of these accounts to give them up; returns how many still own theirs.
-pub async fn ask(session: &Session, me: Uuid, accounts: &[AccountNumber], owners: &[Uuid]) -> Result<u64, Error> {
+pub async fn ask(session: &Session, me: Uuid, accounts: &[&str], owners: &[Uuid]) -> Result<u64, Error> {
     session.lock(accounts).await?;
     session.execute(ASK, &[&me, &accounts, &owners]).await
 }
@@ -154,7 +154,7 @@ pub async fn ask(session: &Session, me: Uuid, accounts: &[AccountNumber], owners
 pub async fn give(
     session: &Session,
     (me, token): (Uuid, Uuid),
-    accounts: &[AccountNumber],
+    accounts: &[&str],
     owners: &[Option<Uuid>],
     tokens: &[Uuid],
 ) -> Result<(), Error> {

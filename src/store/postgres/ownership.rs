@@ -14,11 +14,12 @@
 //! ([`AccountOwnership::next_move`](crate::scheduling::Owned::next_move)).
 
 use super::PostgresStore;
-use super::leases::{EndedLease, LeaseEnd, LeaseToken};
+use super::accounts::{AccountNumber, as_str};
+use super::leases::{EndedLease, LeaseEnd};
 use super::listen::{HintMessage, Hints, ListenConnection};
 use super::owners::{self, AccountRow, HeartbeatResult, replica, uuid};
-use super::shared::{AccountNumber, Shared};
-use crate::domain::{AccountName, Seq, Timestamp};
+use super::shared::Shared;
+use crate::domain::{AccountName, EventId, Seq, Timestamp};
 use crate::scheduling::{OwnershipMove, ReplicaId};
 use crate::store::{DoneElsewhere, Hint, Lease, Ownership, StoreError};
 use async_trait::async_trait;
@@ -58,6 +59,7 @@ impl LeaseTimes {
 }
 
 /// This process among those that share the database.
+#[derive(Debug)]
 pub struct Replica {
     me: ReplicaId,
     times: LeaseTimes,
@@ -70,7 +72,7 @@ pub struct Replica {
 }
 
 /// The state at the last renewal.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct LastRenewal {
     /// The number of sessions of the owner's connection.
     sessions: u64,
@@ -78,7 +80,7 @@ struct LastRenewal {
     server: Option<SystemTime>,
     live: BTreeSet<ReplicaId>,
     candidates: BTreeSet<AccountName>,
-    free: BTreeSet<AccountNumber>,
+    free: BTreeSet<AccountName>,
     renewals: u32,
 }
 
@@ -123,7 +125,7 @@ impl Replica {
         self.compare(&heartbeat);
         self.shared.leases.renew(sent + self.times.send_for());
         let moves = self.decide(&mut last, &heartbeat.accounts, candidates);
-        self.take(&moves.take, heartbeat.server).await?;
+        self.take(&moves.take).await?;
         self.ask(&moves.ask).await?;
         self.give_up_ended().await?;
         if candidates.is_empty() && self.shared.leases.held().is_empty() {
@@ -170,23 +172,17 @@ impl Replica {
         look_at_all: bool,
     ) -> Result<HeartbeatResult, StoreError> {
         let (me, millis, is_first) = (uuid(self.me), self.times.millis(), last.renewals == 0);
-        let new: Vec<String> = candidates.difference(&last.candidates).map(ToString::to_string).collect();
+        let new: Vec<AccountName> = candidates.difference(&last.candidates).cloned().collect();
         let read = self.connection.transaction(move |session| {
             let which = (is_first, look_at_all);
-            Box::pin(async move { owners::heartbeat(session, me, millis, &new, which).await })
+            Box::pin(async move { owners::heartbeat(session, me, millis, &as_str(&new), which).await })
         });
         read.await
-    }
-
-    fn hold(&self, account: &AccountName, token: LeaseToken) -> bool {
-        self.shared.know_number(account, token.account);
-        self.shared.leases.hold(account, token)
     }
 
     fn in_another_server(&self) {
         tracing::info!("PostgreSQL was started again, or a standby was promoted: what is in flight is interrupted");
         self.shared.backlogs.in_another_session();
-        self.shared.forget_numbers();
         for account in self.shared.leases.held() {
             self.shared.leases.end(&account, LeaseEnd::Lost);
         }
@@ -205,7 +201,7 @@ impl Replica {
             }
         }
         for (account, row) in mine {
-            if row.lease_token(heartbeat.server).is_some_and(|token| self.hold(account, token)) {
+            if row.lease_token(heartbeat.server).is_some_and(|token| leases.hold(account, token)) {
                 tracing::info!(%account, "this process owns the account now: another one gave it up");
             }
         }
@@ -215,15 +211,15 @@ impl Replica {
         let mut moves = Moves::default();
         let seen_free = std::mem::take(&mut last.free);
         for row in rows {
-            let owned = row.owned(seen_free.contains(&row.number));
+            let owned = row.owned(seen_free.contains(&row.name));
             match owned.next_move(&row.name, self.me, &last.live, candidates.contains(&row.name)) {
                 OwnershipMove::Stay if owned.owner.is_none() => {
-                    last.free.insert(row.number);
+                    last.free.insert(row.name.clone());
                 }
                 OwnershipMove::Stay => {}
                 OwnershipMove::Take if self.shared.leases.is_held(&row.name) => {} // an earlier lease of the account has not ended yet
                 OwnershipMove::Take => moves.take.push(row.clone()),
-                OwnershipMove::Ask => moves.ask.extend(row.owner.map(|owner| (row.number, owner))),
+                OwnershipMove::Ask => moves.ask.extend(row.owner.map(|owner| (row.name.clone(), owner))),
                 OwnershipMove::Give(to) => {
                     self.shared.leases.end(&row.name, LeaseEnd::Give(to));
                 }
@@ -233,31 +229,30 @@ impl Replica {
     }
 
     /// Takes accounts over if their owners are still dead.
-    async fn take(&self, rows: &[AccountRow], server: SystemTime) -> Result<(), StoreError> {
+    async fn take(&self, rows: &[AccountRow]) -> Result<(), StoreError> {
         for portion in rows.chunks(PORTION) {
             let (me, token) = (uuid(self.me), Uuid::from_u128(rand::random()));
             let owners: BTreeSet<Uuid> = portion.iter().filter_map(|row| row.owner).collect();
             let owners: Vec<Uuid> = owners.into_iter().collect();
-            let numbers: Vec<AccountNumber> = portion.iter().map(|row| row.number).collect();
+            let names: Vec<AccountName> = portion.iter().map(|row| row.name.clone()).collect();
             let taken = self.connection.transaction(move |session| {
-                Box::pin(async move { owners::take(session, me, token, &numbers, &owners).await })
+                Box::pin(async move { owners::take(session, me, token, &as_str(&names), &owners).await })
             });
-            let taken = taken.await?;
-            for row in portion.iter().filter(|row| taken.contains(&row.number)) {
-                self.hold(&row.name, LeaseToken { account: row.number, token, server });
-                tracing::info!(account = %row.name, "this process owns the account now: it had no live owner");
+            for (account, token) in taken.await? {
+                self.shared.leases.hold(&account, token);
+                tracing::info!(%account, "this process owns the account now: it had no live owner");
             }
         }
         Ok(())
     }
 
-    async fn ask(&self, accounts: &[(AccountNumber, Uuid)]) -> Result<(), StoreError> {
+    async fn ask(&self, accounts: &[(AccountName, Uuid)]) -> Result<(), StoreError> {
         for portion in accounts.chunks(PORTION) {
-            let (numbers, owners): (Vec<_>, Vec<_>) = portion.iter().copied().unzip();
+            let (names, owners): (Vec<AccountName>, Vec<Uuid>) = portion.iter().cloned().unzip();
             let me = uuid(self.me);
-            let asked = self
-                .connection
-                .transaction(move |session| Box::pin(async move { owners::ask(session, me, &numbers, &owners).await }));
+            let asked = self.connection.transaction(move |session| {
+                Box::pin(async move { owners::ask(session, me, &as_str(&names), &owners).await })
+            });
             if asked.await? > 0 {
                 self.hints.add(HintMessage::Owners);
             }
@@ -280,11 +275,11 @@ impl Replica {
         }
         for portion in given.chunks(PORTION) {
             let (me, token) = (uuid(self.me), Uuid::from_u128(rand::random()));
-            let numbers: Vec<AccountNumber> = portion.iter().map(|(ended, _)| ended.token.account).collect();
+            let names: Vec<AccountName> = portion.iter().map(|(ended, _)| ended.name.clone()).collect();
             let owners: Vec<Option<Uuid>> = portion.iter().map(|(_, to)| *to).collect();
             let tokens: Vec<Uuid> = portion.iter().map(|(ended, _)| ended.token.token).collect();
             let written = self.connection.transaction(move |session| {
-                Box::pin(async move { owners::give(session, (me, token), &numbers, &owners, &tokens).await })
+                Box::pin(async move { owners::give(session, (me, token), &as_str(&names), &owners, &tokens).await })
             });
             written.await?;
             for (EndedLease { name, .. }, to) in portion {
@@ -346,8 +341,13 @@ impl Ownership for PostgresStore {
         self.replica.changed().await
     }
 
-    async fn done_elsewhere(&self, account: &AccountName, seq: Seq, health: Option<&str>) -> DoneElsewhere {
-        self.outcomes.done(account, seq, health).await
+    async fn done_elsewhere(
+        &self,
+        account: &AccountName,
+        event: (Seq, EventId),
+        health: Option<&str>,
+    ) -> DoneElsewhere {
+        self.outcomes.done(account, event, health).await
     }
 
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -359,11 +359,5 @@ impl Ownership for PostgresStore {
 #[derive(Debug, Default)]
 struct Moves {
     take: Vec<AccountRow>,
-    ask: Vec<(AccountNumber, Uuid)>,
-}
-
-impl std::fmt::Debug for Replica {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replica").field("me", &self.me).field("leases", &self.shared.leases).finish_non_exhaustive()
-    }
+    ask: Vec<(AccountName, Uuid)>,
 }

@@ -1,37 +1,47 @@
 //! Reading the log: pending entries in log order, with the affiliates that their keys lead to.
 //!
-//! In: an account and a place in the log. Out: entries. Invariant: the index of pending events is read from that place on, whatever
-//! PostgreSQL's statistics of the table are. The condition and the order name both columns of this index, so no other index gives this
-//! order, and the rows of settled events, of which there may be millions, are not examined.
+//! In: the token of an account's lease and a place in the log. Out: entries. Invariants: nothing is read ([`StoreError::NotOwner`]) if the
+//! account does not have this token, or if another server confirmed it, because a promoted standby may have given the number of the account
+//! to another one; the index of pending events is read from that place on, whatever PostgreSQL's statistics of the table are. The condition
+//! and the order name both columns of this index, so no other index gives this order, and the rows of settled events, of which there may be
+//! millions, are not examined.
 
+use super::error::JobError;
+use super::leases::LeaseToken;
 use super::remembered::SHARED_LANES;
 use super::session::Session;
-use super::shared::AccountNumber;
 use crate::domain::{AffiliateKey, Seq, UserKey};
 use crate::scheduling::Entry;
 use crate::store::rows::pending::{add_affiliate, entry, user_keys_of};
-use crate::store::user_keys;
+use crate::store::{StoreError, user_keys};
 use futures_util::future::try_join3;
 use std::collections::{HashMap, HashSet};
-use tokio_postgres::{Error, Row};
+use tokio_postgres::Row;
 
-/// The columns of [`entry`], and the seq.
-const PENDING: &str =
-    "SELECT log.id, log.keys, attempts.begun, attempts.followers, attempts.progress, attempts.failures,
-        attempts.failing_for, attempts.wait, attempts.noted_at, log.seq
-    FROM log LEFT JOIN LATERAL (SELECT * FROM attempts WHERE attempts.seq = log.seq LIMIT 1) AS attempts ON true
-    WHERE log.outcome IS NULL AND (log.account, log.seq) > ($1, $2) AND log.account <= $1
-    ORDER BY log.account, log.seq LIMIT $3";
+/// The columns of [`entry`], and the seq. One row of NULL: no event is pending. No row: the account is not held by this token.
+const PENDING: &str = "SELECT pending.id, pending.keys, attempts.begun, attempts.followers, attempts.progress,
+        attempts.failures, attempts.failing_for, attempts.wait, attempts.noted_at, pending.seq
+    FROM accounts
+        LEFT JOIN LATERAL (SELECT id, keys, seq FROM log
+            WHERE log.outcome IS NULL AND (log.account, log.seq) > ($1, $2) AND log.account <= $1
+            ORDER BY log.account, log.seq LIMIT $3) AS pending ON true
+        LEFT JOIN LATERAL (SELECT * FROM attempts WHERE attempts.seq = pending.seq LIMIT 1) AS attempts ON true
+    WHERE accounts.account = $1 AND accounts.token = $4 AND pg_postmaster_start_time() = $5";
 const AFFILIATES: &str =
     "SELECT links.key, (SELECT affiliates.key FROM affiliates WHERE affiliates.affiliate = links.affiliate)
     FROM links WHERE links.key = ANY ($1)";
 const PENDING_OF: &str = "SELECT seq, outcome FROM log WHERE seq = ANY ($1)";
 
-/// Up to `limit` pending entries of the account with a seq above `after`.
-pub async fn read(session: &Session, account: AccountNumber, after: Seq, limit: usize) -> Result<Vec<Entry>, Error> {
+/// Up to `limit` pending entries with a seq above `after` of the account that is held by this token.
+pub async fn read(session: &Session, held: LeaseToken, after: Seq, limit: usize) -> Result<Vec<Entry>, JobError> {
+    let LeaseToken { account, token, server } = held;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = session.query(PENDING, &[&account, &after.0, &limit]).await?;
-    let mut entries: Vec<Entry> = rows.iter().map(|row| entry(Seq(row.get(9)), row)).collect();
+    let rows = session.query(PENDING, &[&account, &after.0, &limit, &token, &server]).await?;
+    if rows.is_empty() {
+        return Err(StoreError::NotOwner.into());
+    }
+    let pending = rows.iter().filter_map(|row| Some((Seq(row.get::<_, Option<i64>>(9)?), row)));
+    let mut entries: Vec<Entry> = pending.map(|(seq, row)| entry(seq, row)).collect();
     let users: HashSet<UserKey> = entries.iter().flat_map(user_keys_of).collect();
     let links: Vec<Vec<u8>> = users.iter().map(|key| user_keys::tagged(key).to_vec()).collect();
     let followers: Vec<i64> = entries.iter().flat_map(|entry| entry.followers.iter().map(|seq| seq.0)).collect();

@@ -5,11 +5,10 @@
 //! transaction of the settlement, under the lock of its account; a row that was erased meanwhile is not written again; compaction waits for
 //! no row. Deliberately absent: the meaning of the bytes.
 
+use super::accounts::AccountNumber;
 use super::columns::text;
-use super::compact;
 use super::erase::as_slices;
 use super::session::{Session, Values};
-use super::shared::AccountNumber;
 use crate::domain::{Timestamp, UserKey};
 use crate::store::erasure::UserKeyHash;
 use crate::store::{FoundBy, FoundTraits, KeptTraits, TraitsChange, TraitsLimits, TraitsSize};
@@ -117,12 +116,8 @@ pub async fn remove_expired(session: &Session, before: Timestamp) -> Result<bool
     Ok(session.execute(sql, &[&before.0, &PORTION]).await? == PORTION.unsigned_abs())
 }
 
-/// Removes a portion of the traits above the limits of accounts, the oldest first; returns the number of users. `None`: another process
-/// compacts. It runs in a transaction.
-pub async fn remove_surplus(session: &Session, limits: TraitsLimits) -> Result<Option<u64>, Error> {
-    if !compact::lock(session).await? {
-        return Ok(None);
-    }
+/// Removes a portion of the traits above the limits of accounts, the oldest first; returns the number of users. The lock row must be locked.
+pub async fn remove_surplus(session: &Session, limits: TraitsLimits) -> Result<u64, Error> {
     let mut removed = 0;
     let sizes = sizes(&session.query(SIZES, &[]).await?);
     for (name, size) in sizes.into_iter().filter(|(_, size)| size.exceeds(limits)) {
@@ -135,5 +130,5 @@ pub async fn remove_surplus(session: &Session, limits: TraitsLimits) -> Result<O
         let keys: Vec<&[u8]> = oldest[..surplus].iter().map(|row| row.get(0)).collect();
         removed += session.execute("DELETE FROM remembered_traits WHERE key = ANY ($1)", &[&keys]).await?;
     }
-    Ok(Some(removed))
+    Ok(removed)
 }

@@ -48,6 +48,13 @@ pub fn version() -> i64 {
     migrations().last().map_or(0, |last| last.version)
 }
 
+/// The names of all tables, as the migrations make them.
+pub fn tables() -> Vec<&'static str> {
+    let made = [META].into_iter().chain(MIGRATIONS.iter().map(|migration| migration.sql));
+    let names = made.flat_map(|sql| sql.split("CREATE TABLE ").skip(1));
+    names.filter_map(|rest| rest.trim_start_matches("IF NOT EXISTS ").split_whitespace().next()).collect()
+}
+
 /// The first table to be made: `version`, `oldest_reader` and `ids_forgotten_up_to` (numbers: 8 bytes, big-endian; up to this seq only the
 /// ids of pending events and of dead letters count), `hash_key` (32 bytes), and, for each account whose affiliates are read from
 /// Refersion's list, `list` with the number of the account (text: the progress).

@@ -8,7 +8,7 @@
 //! settings, and they are only checked; a statement is sent as a whole each time, and only the types of its values are kept. Deliberately
 //! absent: reconnecting ([`super::connection`]).
 
-use super::shared::AccountNumber;
+use super::accounts::{LOCK, Locked};
 use futures_util::future::try_join;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -58,9 +58,6 @@ const CHECK_SETTINGS: &str = "DO $$
 
 /// The name of a statement that is prepared only to get the types of its values.
 const FOR_TYPES: &str = "refersion_destination_types";
-
-/// `NO KEY`: as strong as an update of any other column, and no stronger.
-const LOCK: &str = "SELECT account, name FROM accounts WHERE account = ANY ($1) ORDER BY account FOR NO KEY UPDATE";
 
 /// An open session.
 pub struct Session {
@@ -150,16 +147,16 @@ impl Session {
         }
     }
 
-    /// Locks the rows of these accounts until the transaction ends, in the order of their numbers, so that no deadlock can arise.
-    pub async fn lock(&self, accounts: &[AccountNumber]) -> Result<(), Error> {
-        self.query(LOCK, &[&accounts]).await.map(drop)
+    /// Locks the rows of the accounts with these names until the transaction ends.
+    pub async fn lock(&self, names: &[&str]) -> Result<Locked, Error> {
+        Ok(Locked::read(&self.query(LOCK, &[&names]).await?))
     }
 
-    /// Begins a transaction, and locks the rows of these accounts; returns their numbers and names.
-    pub async fn begin_locked(&self, accounts: &[AccountNumber]) -> Result<Vec<Row>, Error> {
+    /// Begins a transaction, and locks the rows of the accounts with these names.
+    pub async fn begin_locked(&self, names: &[&str]) -> Result<Locked, Error> {
         self.prepare(&[LOCK]).await?;
         // One packet: each future sends its statement when it is first polled, in this order.
-        let begun = try_join(self.run_statements("BEGIN"), self.query(LOCK, &[&accounts])).await;
+        let begun = try_join(self.run_statements("BEGIN"), self.lock(names)).await;
         if begun.is_err() {
             self.roll_back().await;
         }

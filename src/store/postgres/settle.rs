@@ -6,13 +6,14 @@
 //! its row does not have the token of this process's lease, or if another server confirmed this token; a unit is not changed if its head is
 //! not pending; changes of the affiliate index are written in the same transaction. [`crate::store::rows`] decides what is written.
 
+use super::accounts::{AccountNumber, Locked, as_str};
 use super::affiliates::{self, ToRemember};
 use super::committer::Committer;
 use super::leases::LeaseToken;
 use super::remembered;
 use super::session::Session;
 use super::settle_rows::{self, SettledRows};
-use super::shared::{AccountNumber, Shared};
+use super::shared::Shared;
 use crate::delivery::{OutcomeCode, Progress};
 use crate::domain::{AccountName, Seq, Timestamp};
 use crate::failpoint;
@@ -21,16 +22,13 @@ use crate::store::rows::attempts::AttemptRecord;
 use crate::store::{AffiliateChanges, CommitObserver, Settlement, StoreError};
 use async_trait::async_trait;
 use futures_util::future::{try_join, try_join3};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio_postgres::{Error, Row};
 
 /// The most requests in a group.
 const MAX_GROUP: usize = 256;
 
-/// Reads the tokens, after the lock was taken.
-const TOKENS: &str = "SELECT account, token, pg_postmaster_start_time() FROM accounts
-    WHERE account = ANY ($1) AND token IS NOT NULL";
 const EVENTS: &str = "SELECT seq, account, received_at, outcome FROM log WHERE seq = ANY ($1)";
 /// The columns of [`AttemptRecord::read`], and the seq.
 pub const ATTEMPTS: &str = "SELECT begun, followers, progress, failures, failing_for, wait, noted_at, history, seq
@@ -104,30 +102,25 @@ impl Committer for Settler {
             && !group.iter().any(|earlier| earlier.erases() || earlier.overlaps(next))
     }
 
-    async fn begin(&self, session: &Session, group: &[Settle]) -> Result<(), Error> {
-        session.prepare(&[TOKENS, EVENTS, ATTEMPTS]).await?;
+    async fn begin(&self, session: &Session, group: &[Settle]) -> Result<Locked, Error> {
+        session.prepare(&[EVENTS, ATTEMPTS]).await?;
         session.prepare(affiliates::STATEMENTS).await?;
         session.prepare(settle_rows::STATEMENTS).await?;
-        session.begin_locked(&accounts(group)).await.map(drop)
+        session.begin_locked(&as_str(group.iter().map(|settle| &settle.account).collect::<BTreeSet<_>>())).await
     }
 
-    fn joins_begun(&self, begun_with: &[Settle], group: &[Settle], next: &Settle) -> bool {
-        begun_with.iter().any(|settle| settle.account == next.account) && self.joins(group, next)
+    fn joins_begun(&self, locked: &Locked, group: &[Settle], next: &Settle) -> bool {
+        locked.get(&next.account).is_some() && self.joins(group, next)
     }
 
-    async fn commit(&self, session: &Session, group: &[Settle]) -> Result<Vec<Result<(), StoreError>>, Error> {
-        let committed = self.transaction(session, group).await;
-        if committed.is_err() {
-            session.roll_back().await;
-        }
-        committed
-    }
-}
-
-impl Settler {
-    async fn transaction(&self, session: &Session, group: &[Settle]) -> Result<Vec<Result<(), StoreError>>, Error> {
+    async fn commit(
+        &self,
+        session: &Session,
+        locked: &Locked,
+        group: &[Settle],
+    ) -> Result<Vec<Result<(), StoreError>>, Error> {
         let read = SettleReading::read(session, group).await?;
-        let answers: Vec<Result<(), StoreError>> = group.iter().map(|settle| read.check(settle)).collect();
+        let answers: Vec<Result<(), StoreError>> = group.iter().map(|settle| read.check(locked, settle)).collect();
         let accepted = || group.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(settle, _)| settle);
         let (mut rows, mut remember, mut traits) = (SettledRows::default(), Vec::new(), Vec::new());
         for settle in accepted() {
@@ -156,16 +149,8 @@ impl Settler {
     }
 }
 
-/// The accounts of a group, each once.
-fn accounts(group: &[Settle]) -> Vec<AccountNumber> {
-    let accounts: BTreeSet<AccountNumber> = group.iter().map(|settle| settle.token.account).collect();
-    accounts.into_iter().collect()
-}
-
 /// The rows of the second round trip.
 struct SettleReading {
-    /// The tokens of the owners, confirmed by this server.
-    tokens: HashSet<LeaseToken>,
     /// Pending events.
     events: HashMap<Seq, (AccountNumber, Timestamp)>,
     /// `None`: the row is damaged.
@@ -174,16 +159,12 @@ struct SettleReading {
 
 impl SettleReading {
     async fn read(session: &Session, group: &[Settle]) -> Result<Self, Error> {
-        let accounts = accounts(group);
         let seqs: Vec<i64> = group.iter().flat_map(Settle::seqs).map(|seq| seq.0).collect();
         let heads: Vec<i64> = group.iter().map(|settle| settle.unit.head.0).collect();
-        let (accounts, seqs, heads) = ([&accounts as _], [&seqs as _], [&heads as _]);
-        let read = try_join(session.query(EVENTS, &seqs), session.query(ATTEMPTS, &heads));
-        let (tokens, (events, attempts)) = try_join(session.query(TOKENS, &accounts), read).await?;
+        let (seqs, heads) = ([&seqs as _], [&heads as _]);
+        let (events, attempts) = try_join(session.query(EVENTS, &seqs), session.query(ATTEMPTS, &heads)).await?;
         let is_pending = |row: &&Row| row.get::<_, Option<i16>>(3).is_none();
-        let token = |row: &Row| LeaseToken { account: row.get(0), token: row.get(1), server: row.get(2) };
         Ok(Self {
-            tokens: tokens.iter().map(token).collect(),
             events: events
                 .iter()
                 .filter(is_pending)
@@ -193,8 +174,8 @@ impl SettleReading {
         })
     }
 
-    fn check(&self, settle: &Settle) -> Result<(), StoreError> {
-        if !self.tokens.contains(&settle.token) {
+    fn check(&self, locked: &Locked, settle: &Settle) -> Result<(), StoreError> {
+        if !locked.get(&settle.account).is_some_and(|account| account.is_held_by(settle.token)) {
             return Err(StoreError::NotOwner);
         }
         if self.is_pending(settle.unit.head, settle.token.account) { Ok(()) } else { Err(StoreError::NotPending) }

@@ -7,6 +7,7 @@
 //! removal of outdated rows, a table is vacuumed again only when it has twice as many of them. Deliberately absent: `VACUUM FULL`, which
 //! locks a table, and returning space to the system.
 
+use super::schema::tables;
 use super::session::Session;
 use std::collections::HashMap;
 use tokio_postgres::Error;
@@ -16,23 +17,8 @@ const OF_EVENTS: i64 = 5_000;
 /// The same number for a table with few rows that are updated all the time (ownership, test commits), or with large rows.
 const OF_FEW_ROWS: i64 = 500;
 
-/// The tables whose rows come and go, each with the number of outdated rows from which it is due at the earliest.
-const TABLES: [(&str, i64); 14] = [
-    ("log", OF_EVENTS),
-    ("bodies", OF_EVENTS),
-    ("ids", OF_EVENTS),
-    ("attempts", OF_EVENTS),
-    ("links", OF_EVENTS),
-    ("affiliates", OF_EVENTS),
-    ("dead_letters", OF_EVENTS),
-    ("dead_keys", OF_EVENTS),
-    ("deleted_users", OF_EVENTS),
-    ("remembered_traits", OF_EVENTS),
-    ("key_blocks", OF_FEW_ROWS),
-    ("accounts", OF_FEW_ROWS),
-    ("replicas", OF_FEW_ROWS),
-    ("meta", OF_FEW_ROWS),
-];
+/// These tables have few rows, or large ones.
+const WITH_FEW_ROWS: [&str; 4] = ["key_blocks", "accounts", "replicas", "meta"];
 
 const LIVE_PER_OUTDATED: i64 = 50;
 
@@ -47,8 +33,7 @@ impl Vacuum {
     /// Vacuums the tables that are due. The session must have no timeout of statements.
     pub async fn run(&mut self, session: &Session) -> Result<(), Error> {
         let before = outdated(session).await?;
-        let is_due = |(table, least): &&(&'static str, i64)| self.is_due(table, *least, before.get(*table));
-        let due: Vec<&str> = TABLES.iter().filter(is_due).map(|(table, _)| *table).collect();
+        let due: Vec<&str> = tables().into_iter().filter(|table| self.is_due(table, before.get(*table))).collect();
         if due.is_empty() {
             return Ok(());
         }
@@ -62,7 +47,8 @@ impl Vacuum {
         Ok(())
     }
 
-    fn is_due(&self, table: &str, least: i64, rows: Option<&RowCounts>) -> bool {
+    fn is_due(&self, table: &str, rows: Option<&RowCounts>) -> bool {
+        let least = if WITH_FEW_ROWS.contains(&table) { OF_FEW_ROWS } else { OF_EVENTS };
         let left = self.left.get(table).copied().unwrap_or(0);
         rows.is_some_and(|rows| rows.outdated >= (least + rows.live / LIVE_PER_OUTDATED).max(2 * left))
     }
@@ -89,20 +75,17 @@ mod tests {
     #[test]
     fn a_table_is_due_once_a_fiftieth_is_outdated_and_twice_what_no_vacuum_could_remove() {
         let mut vacuum = Vacuum::default();
-        let due = |vacuum: &Vacuum, (table, least), (live, outdated)| {
-            vacuum.is_due(table, least, Some(&RowCounts { live, outdated }))
-        };
-        let log = ("log", OF_EVENTS);
-        let is_due = |vacuum: &Vacuum, live, outdated| due(vacuum, log, (live, outdated));
+        let due = |vacuum: &Vacuum, table, (live, outdated)| vacuum.is_due(table, Some(&RowCounts { live, outdated }));
+        let is_due = |vacuum: &Vacuum, live, outdated| due(vacuum, "log", (live, outdated));
         for (live, outdated, expected) in
             [(0, 4_999, false), (0, 5_000, true), (1_000_000, 24_999, false), (1_000_000, 25_000, true)]
         {
             assert_eq!(is_due(&vacuum, live, outdated), expected, "{live} {outdated}");
         }
-        assert!(!vacuum.is_due("log", OF_EVENTS, None));
+        assert!(!vacuum.is_due("log", None));
         vacuum.left.insert("log", 100_000);
         assert!(!is_due(&vacuum, 0, 199_999) && is_due(&vacuum, 0, 200_000));
-        assert!(due(&vacuum, ("bodies", OF_EVENTS), (0, 5_000)), "of that table alone");
-        assert!(due(&vacuum, ("replicas", OF_FEW_ROWS), (3, 500)), "it is read whole");
+        assert!(due(&vacuum, "bodies", (0, 5_000)), "of that table alone");
+        assert!(due(&vacuum, "replicas", (3, 500)), "it is read whole");
     }
 }

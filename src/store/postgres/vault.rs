@@ -2,6 +2,7 @@
 
 use super::columns::text;
 use super::leases::LeaseToken;
+use super::migrate::set_meta;
 use super::session::Session;
 use crate::domain::{AccountName, SealedApiKey};
 use tokio_postgres::Error;
@@ -49,6 +50,5 @@ pub async fn save_health(session: &Session, held: LeaseToken, health: &str) -> R
 
 /// Writes a small change, whose commit shows that the store can be written.
 pub async fn probe(session: &Session) -> Result<(), Error> {
-    let sql = "INSERT INTO meta (name, value) VALUES ('probe', '') ON CONFLICT (name) DO UPDATE SET value = ''";
-    session.execute(sql, &[]).await.map(drop)
+    set_meta(session, "probe", &[]).await
 }

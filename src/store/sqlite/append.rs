@@ -40,7 +40,7 @@ pub fn look_up(tx: &WriteTx<'_>, event: &NewEvent) -> Result<EventLookup, StoreE
 
 /// Whether the user of an event is known, or may become known by a pending event. For a delete, a user with any stored data is known.
 fn may_be_known(tx: &WriteTx<'_>, event: &NewEvent, only: KnownUsersOnly) -> Result<bool, StoreError> {
-    if tx.state.log.may_be_pending(&event.account, &event.user_keys, only.none_pending_up_to) {
+    if tx.state.log.may_be_pending(&event.account, &event.user_keys, only.none_pending_up_to.map(|read| read.seq)) {
         return Ok(true);
     }
     let dead = "SELECT 1 FROM dead_keys JOIN dead_letters USING (seq) WHERE key = ?1 AND erased = 0";

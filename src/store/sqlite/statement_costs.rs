@@ -8,8 +8,8 @@ use crate::delivery::{AffiliateRecord, Origin, OutcomeCode, Progress, Stage};
 use crate::domain::{AccountName, AffiliateCode, EventId, HashKey, SentAttributes, Seq, Timestamp, UserKey};
 use crate::scheduling::Unit;
 use crate::store::{
-    AffiliateChanges, DeadLetterFilter, FailedAttempt, KnownUsersOnly, NewEvent, Remember, Replay, Settlement,
-    user_keys,
+    AffiliateChanges, DeadLetterFilter, FailedAttempt, KnownUsersOnly, NewEvent, ReadUpTo, Remember, Replay,
+    Settlement, user_keys,
 };
 use parking_lot::Mutex;
 use rusqlite::StatementStatus::{AutoIndex, FullscanStep, Sort, VmStep};
@@ -139,7 +139,7 @@ fn work(store: &mut SqliteFile) {
     let progress = Progress { stage: Stage::CheckEdit, ..Progress::default() };
     transaction(store, |tx| {
         let only = Some(KnownUsersOnly {
-            none_pending_up_to: Some(Seq(i64::MAX)),
+            none_pending_up_to: Some(ReadUpTo { lease: 0, seq: Seq(i64::MAX) }),
             deleted_at: Some(Timestamp(9)),
             if_unknown: OutcomeCode::UnknownUser,
         });

@@ -8,7 +8,7 @@ use crate::domain::{
 use crate::scheduling::Unit;
 use crate::store::{
     AffiliateChanges, Appended, Begun, DeadLetters, EventLog, FailedAttempt, Forgotten, KnownUsersOnly, Maintenance,
-    NewEvent, Remember, Replay, ReplayResult, Settlement, StoreError,
+    NewEvent, ReadUpTo, Remember, Replay, ReplayResult, Settlement, StoreError,
 };
 use std::time::Duration;
 
@@ -131,9 +131,10 @@ async fn a_dead_letter_is_replayed_behind_what_waits_and_its_user_is_forgotten()
 async fn an_event_for_known_users_is_appended_unless_nobody_can_be_known() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(&folder);
-    let ask = async |n, only| {
+    let ask = async |n, up_to: Option<Seq>| {
+        let none_pending_up_to = up_to.map(|seq| ReadUpTo { lease: 0, seq });
         let known_users_only =
-            Some(KnownUsersOnly { none_pending_up_to: only, deleted_at: None, if_unknown: OutcomeCode::UnknownUser });
+            Some(KnownUsersOnly { none_pending_up_to, deleted_at: None, if_unknown: OutcomeCode::UnknownUser });
         store.append(vec![NewEvent { known_users_only, ..event(n, user(9)) }]).await.expect("an answer")[0]
     };
     assert_eq!(ask(1, None).await, Appended::UnknownUser, "nothing waits at all");

@@ -5,7 +5,7 @@ mod changed_secret;
 mod config;
 mod crash;
 mod isolation;
-mod multi_account_refersion;
+pub mod multi_account_refersion;
 mod operators;
 mod restart;
 mod secrecy;
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 /// Two merchants' keys.
-const ANN: &str = "pub_ann.sec_ann";
+pub const ANN: &str = "pub_ann.sec_ann";
 const BOB: &str = "pub_bob.sec_bob";
 /// Three seal keys: two as base64, one as hex.
 const SEAL: &str = "c2VhbC1rZXktb25lLW9mLXRoaXJ0eS10d28tYnl0ZXM=";
@@ -29,7 +29,7 @@ const THIRD_SEAL: &str = "dGhlLXRoaXJkLXNlYWwta2V5LW9mLTMyLWJ5dGVzLi4=";
 /// A response that waits for the outcome has it, however slow the machine is.
 const PATIENT: (&str, &str) = ("SERVER_WAIT", "30s");
 /// Any key is accepted, and no account is configured.
-const ANY: [(&str, &str); 3] =
+pub const ANY: [(&str, &str); 3] =
     [("SEGMENT_ACCEPT_ANY_API_KEY", "true"), ("STORE_SEAL_KEY", SEAL), ("REFERSION_API_KEY", "")];
 
 /// A service that accepts any key, and a simulated Refersion with many accounts.

@@ -15,6 +15,8 @@ use std::path::Path;
 #[derive(Default)]
 pub struct Effects {
     read: u64,
+    /// Every call, for the message of a failure.
+    calls: Vec<String>,
     by_affiliate: BTreeMap<u64, Vec<(String, String)>>,
 }
 
@@ -24,11 +26,22 @@ impl Effects {
         for call in sandbox.calls().into_iter().filter(|call| call.number > self.read).collect::<Vec<_>>() {
             assert_eq!(call.number, self.read + 1, "the call log was read too late");
             self.read = call.number;
+            self.calls.push(format!("{} {} {} => {}", call.number, call.operation.as_str(), call.body, call.response));
             for update in affiliate_updates(&call, sandbox).into_iter().filter(|update| update.effective) {
                 let mark = |key: &str| update.fields[key].as_str().unwrap_or_default().to_owned();
                 self.by_affiliate.entry(update.id).or_default().push((mark("city"), mark("company")));
             }
         }
+    }
+
+    /// The calls about a user.
+    fn calls_of(&self, user: usize) -> Vec<&str> {
+        let city = format!("City {user} ");
+        let ids = self.by_affiliate.iter().filter(|(_, marks)| marks.iter().any(|(mark, _)| mark.starts_with(&city)));
+        let named: Vec<String> =
+            ids.map(|(id, _)| id.to_string()).chain([format!("user{user}."), city.clone()]).collect();
+        let is_of = |call: &&String| named.iter().any(|name| call.contains(name));
+        self.calls.iter().filter(is_of).map(String::as_str).collect()
     }
 
     fn cities(&self) -> BTreeSet<&str> {
@@ -152,7 +165,9 @@ pub fn check(stories: &BTreeMap<usize, Story>, sandbox: &Sandbox, effects: &Effe
     expected.sort();
     found.sort();
     for (expected, found) in expected.iter().zip(&found) {
-        assert_eq!(found, expected, "an obligation that was not met, or an affiliate too many");
+        let is_of = |user: &&usize| expected.email.starts_with(&format!("user{user}."));
+        let of_user = || stories.keys().find(is_of).map(|user| (&stories[user].sent, effects.calls_of(*user)));
+        assert_eq!(found, expected, "an obligation that was not met, or an affiliate too many: {:#?}", of_user());
     }
     assert_eq!(found.len(), expected.len());
 

@@ -141,7 +141,7 @@ async fn a_new_owner_keeps_a_halt_and_probes_the_key_first() {
 }
 
 /// Waits until a pause or a halt is saved that has this cause.
-async fn until_saved(cluster: &Cluster, cause: &str) {
+pub async fn until_saved(cluster: &Cluster, cause: &str) {
     let database = cluster.connect().await;
     let saved = || async {
         let sql = "SELECT health::json -> 'pause' ->> 'cause' FROM accounts";

@@ -4,6 +4,7 @@
 //! Without PostgreSQL's binaries these tests say that they are skipped, and pass. A lease is three seconds here, so that a
 //! takeover takes about that long.
 
+mod changed_secret;
 mod chaos;
 mod clocks;
 mod cluster;

@@ -87,7 +87,7 @@ async fn each_event_of_a_call_has_its_own_answer_and_a_repeat_within_it_is_a_dup
     every(async |store| {
         store.append("a", &["u1"]).await;
         let none = Some(KnownUsersOnly {
-            none_pending_up_to: Some(Seq(i64::MAX)),
+            none_pending_up_to: store.read_up_to(Seq(i64::MAX)),
             deleted_at: None,
             if_unknown: OutcomeCode::UnknownUser,
         });

@@ -29,7 +29,7 @@ async fn moments<const N: usize>(store: &TestStore, users: [&str; N]) -> [Option
 /// A delete of this user, for which nobody else is known.
 fn delete_of(store: &TestStore, user: &str, received_at: i64, at: i64) -> NewEvent {
     let only = KnownUsersOnly {
-        none_pending_up_to: Some(Seq(i64::MAX)),
+        none_pending_up_to: store.read_up_to(Seq(i64::MAX)),
         deleted_at: Some(Timestamp(at)),
         if_unknown: OutcomeCode::UnknownUser,
     };

@@ -11,7 +11,7 @@ use refersion_destination::domain::{
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
     AffiliateChanges, Appended, Begun, FailedAttempt, KnownUsersOnly, NewEvent, Ownership, PostgresStore, PostgresUrl,
-    Remember, Replay, Retention, Settlement, SqliteStore, Store, StoreError, StoreLimits,
+    ReadUpTo, Remember, Replay, Retention, Settlement, SqliteStore, Store, StoreError, StoreLimits,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -286,8 +286,9 @@ impl TestStore {
         self.append_if_known_up_to(name, users, None).await
     }
 
-    /// The same, where the owner has read the log up to `none_pending_up_to` and found nothing of the user.
-    pub async fn append_if_known_up_to(&self, name: &str, users: &[&str], none_pending_up_to: Option<Seq>) -> Appended {
+    /// The same, where the owner has read the log up to `up_to` and found nothing of the user.
+    pub async fn append_if_known_up_to(&self, name: &str, users: &[&str], up_to: Option<Seq>) -> Appended {
+        let none_pending_up_to = up_to.and_then(|seq| self.read_up_to(seq));
         let known_users_only =
             Some(KnownUsersOnly { none_pending_up_to, deleted_at: None, if_unknown: OutcomeCode::UnknownUser });
         self.try_append(NewEvent { known_users_only, ..self.event(name, users, 0) }).await
@@ -354,6 +355,11 @@ impl TestStore {
     pub fn counts(&self) -> (u64, u64) {
         let status = self.store.status();
         (status.pending, status.dead)
+    }
+
+    /// The owner of the account has read the log up to here. `None`: another process owns it.
+    pub fn read_up_to(&self, seq: Seq) -> Option<ReadUpTo> {
+        self.store.lease(&self.account).map(|lease| ReadUpTo { lease: lease.number(), seq })
     }
 
     /// Replays dead letters; the result for each.

@@ -80,7 +80,7 @@ async fn pending_events_of_another_account_do_not_count() {
 async fn an_earlier_event_of_the_same_call_counts() {
     every(async |store| {
         let known_users_only = Some(KnownUsersOnly {
-            none_pending_up_to: Some(Seq(0)),
+            none_pending_up_to: store.read_up_to(Seq(0)),
             deleted_at: None,
             if_unknown: OutcomeCode::UnknownUser,
         });

@@ -2,20 +2,20 @@
 //!
 //! PostgreSQL draws seqs ahead for a standby, so one that lags may draw seqs again that were drawn for events which it never received.
 
-use super::engine::{Postgres, TestStore, accepted, done};
+use super::engine::{Engine, Postgres, TestStore, accepted, done};
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{Durability, Server, give_away, url_of};
 use crate::support::{poll_until, within};
 use refersion_destination::domain::{AccountName, Seq};
 use refersion_destination::scheduling::Unit;
-use refersion_destination::store::{NewEvent, StoreError};
-use std::collections::BTreeSet;
+use refersion_destination::store::{MovedDeadLetter, NewEvent, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use tempfile::TempDir;
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 
 /// More than are drawn ahead, which are 32.
 const LOST: usize = 40;
@@ -40,10 +40,21 @@ impl Place {
     }
 }
 
+async fn connect(server: &Server) -> Client {
+    let (client, connection) = within(tokio_postgres::connect(&server.url(), NoTls)).await.expect("connected");
+    tokio::spawn(connection);
+    client
+}
+
+/// The names of the accounts, by their numbers.
+async fn accounts(server: &Server) -> BTreeMap<i32, AccountName> {
+    let rows = connect(server).await.query("SELECT account, name FROM accounts", &[]).await.expect("read");
+    rows.iter().map(|row| (row.get(0), AccountName::from(row.get::<_, String>(1)))).collect()
+}
+
 /// Waits until the standby has everything, and ends its connection to the primary for good.
 async fn falls_behind(primary: &Server, standby: &mut Server) {
-    let (client, connection) = within(tokio_postgres::connect(&primary.url(), NoTls)).await.expect("connected");
-    tokio::spawn(connection);
+    let client = connect(primary).await;
     let sql = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()";
     let received = || async { client.query_one(sql, &[]).await.expect("read").get::<_, i64>(0) };
     within(poll_until(received, |standbys| *standbys == 1)).await;
@@ -91,6 +102,8 @@ async fn a_standby_that_is_promoted_settles_nothing_of_what_it_had_not_received(
             assert!(newest <= Some(lost.head), "its sequence did not lag");
             expected.push(name);
         }
+        // Its worker had read up to there, and had found nothing of that user.
+        accepted(store.append_if_known_up_to("if known", &["after 0"], Some(lost.head)).await);
         let settle = async || store.try_settle(&lost, done()).await;
         let settled = within(poll_until(settle, |settled| !matches!(settled, Err(StoreError::Transient(_))))).await;
         assert_eq!(settled, Err(StoreError::NotOwner), "another event has that seq by now");
@@ -103,8 +116,54 @@ async fn a_standby_that_is_promoted_settles_nothing_of_what_it_had_not_received(
         };
         within(poll_until(held_anew, |held| *held)).await;
         assert_eq!(store.store().read(&late, Seq(0), 9).await.expect("read").len(), 1, "it belongs to its account");
+        expected.push("if known".to_owned());
         assert_eq!(store.names().await, expected);
         store.settle(lost.head, done()).await;
-        assert_eq!(store.names().await, expected[..expected.len() - 1]);
+        expected.remove(expected.len() - 2);
+        assert_eq!(store.names().await, expected);
     }
+}
+
+/// A promoted standby gives the number of an account that it never received to another one.
+#[tokio::test]
+async fn a_lost_account_whose_number_another_one_has_got_is_neither_read_nor_written_by_its_number() {
+    let Some(mut primary) = Server::start(Durability::None) else { return };
+    let (mut standby, place) = (primary.standby(), Place::new());
+    place.is(&primary);
+    let schema = Postgres::at(url_of(&place.name()));
+    let store = TestStore::start(Box::new(schema.clone()), 1_000).await;
+    let dead = store.die("dead", &["u"]).await;
+    falls_behind(&primary, &mut standby).await;
+    let of = |account: &AccountName| {
+        let id = store.store().hash_key().event_by_message_id(account, "a");
+        NewEvent { account: account.clone(), id, ..store.event("a", &["u"], 0) }
+    };
+    for number in 0..LOST {
+        store.try_append(of(&AccountName::from(format!("lost {number}")))).await;
+    }
+    let lost = accounts(&primary).await;
+    for account in lost.values() {
+        schema.own(account).await;
+    }
+
+    standby.promote();
+    place.is(&standby);
+    primary.kill();
+    let new = AccountName::from("new".to_owned());
+    let append = async || store.store().append(vec![of(&new)]).await;
+    let appended = within(poll_until(append, Result::is_ok)).await.expect("appended");
+    let is_new = |(number, name): (i32, AccountName)| (name == new).then_some(number);
+    let number = accounts(&standby).await.into_iter().find_map(is_new).expect("it was added");
+    let lost = lost.get(&number).expect("the number was given to a lost account");
+    let read = async || store.store().read(lost, Seq(0), 9).await;
+    let read = within(poll_until(read, |read| !matches!(read, Err(StoreError::Transient(_))))).await;
+    assert_eq!(read, Err(StoreError::NotOwner), "these are events of another account");
+    let unit = Unit::of(accepted(appended[0]));
+    assert_eq!(store.store().begin(lost, &[unit]).await.err(), Some(StoreError::NotOwner));
+    let page = store.store().remember_listed(&store.account, Vec::new(), "the pages before are lost".to_owned());
+    assert_eq!(page.await, Err(StoreError::NotOwner));
+    let moved = vec![MovedDeadLetter { id: dead.0, event: of(lost) }];
+    let moved = store.store().move_dead_letters(moved).await.expect("moved")[0].seq.expect("appended");
+    let record = store.store().event_record(moved).await.expect("read").expect("in the ledger");
+    assert_eq!(record.account, lost.as_str());
 }

@@ -136,7 +136,7 @@ async fn a_user_with_remembered_traits_is_known_to_a_delete_and_to_no_other_even
         assert_eq!(store.append_if_known_up_to("b", &["u1"], up_to).await, Appended::UnknownUser);
         let delete = |name: &str, user: &str| {
             let only = KnownUsersOnly {
-                none_pending_up_to: up_to,
+                none_pending_up_to: up_to.and_then(|seq| store.read_up_to(seq)),
                 deleted_at: Some(Timestamp(5)),
                 if_unknown: OutcomeCode::NotFound,
             };

@@ -11,7 +11,9 @@ use futures_util::future::join_all;
 use refersion_destination::delivery::Memory;
 use refersion_destination::domain::{AccountName, SealedApiKey, Seq};
 use refersion_destination::scheduling::Unit;
-use refersion_destination::store::{AffiliateChanges, Appended, Begun, Hint, Maintenance, NewEvent, Store, StoreError};
+use refersion_destination::store::{
+    AffiliateChanges, Appended, Begun, DoneElsewhere, Hint, Maintenance, NewEvent, Store, StoreError,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -50,6 +52,60 @@ async fn one_id_that_arrives_at_two_processes_at_once_is_stored_once() {
     let accepted = answers.iter().filter(|answer| matches!(answer, Appended::Accepted { .. })).count();
     assert_eq!((accepted, one.entries().await.len()), (100, 100));
     assert!(answers.iter().all(|answer| *answer != Appended::UnknownUser));
+}
+
+#[tokio::test]
+async fn processes_that_append_to_the_same_accounts_in_any_order_wait_for_each_other_without_a_deadlock() {
+    let Some((one, other)) = two_processes().await else { return };
+    let accounts = ["a", "b", "c"].map(|name| AccountName::from(name.to_owned()));
+    let append = async |store: &Arc<dyn Store>, process: usize, number: usize| {
+        let of_account = |nth: usize| {
+            let (account, name) = (accounts[nth % 3].clone(), format!("{process} {number} {nth}"));
+            NewEvent { account, ..one.event(&name, &["u1"], 0) }
+        };
+        let call = (process + number..process + number + 3).map(of_account);
+        store.append(if number.is_multiple_of(2) { call.collect() } else { call.rev().collect() }).await
+    };
+    let calls = (0..100).flat_map(|number| [append(one.store(), 0, number), append(&other, 1, number)]);
+    assert!(within(join_all(calls)).await.iter().all(Result::is_ok));
+    let pending = || async { one.store().status().pending };
+    within(poll_until(pending, |pending| *pending == 600)).await;
+}
+
+/// It is exceeded by no more than the others append before it counts again.
+#[tokio::test]
+async fn each_process_keeps_to_the_limit_of_the_backlog_and_soon_counts_what_the_others_appended() {
+    let Some(schema) = Postgres::new() else { return };
+    let one = TestStore::start(Box::new(schema.clone()), 10).await;
+    let other = schema.open(10).await;
+    let is_full = |answer: &Result<_, StoreError>| matches!(answer, Err(StoreError::BacklogFull(_)));
+    for number in 0..=10 {
+        let appended = one.store().append(vec![one.event(&format!("one {number}"), &["u1"], 0)]).await;
+        assert_eq!(is_full(&appended), number == 10, "{appended:?}");
+    }
+    let mut number = 0;
+    while !is_full(&other.append(vec![one.event(&format!("another {number}"), &["u1"], 0)]).await) {
+        number += 1;
+    }
+    assert!(number <= 10 && one.names().await.len() == 10 + number);
+}
+
+#[tokio::test]
+async fn an_account_is_taken_over_only_by_a_process_that_can_deliver_for_it() {
+    let Some((owner, other)) = two_processes().await else { return };
+    let (main, another) = (owner.account.clone(), AccountName::from("another".to_owned()));
+    owner.store().close().await;
+    let renew = async |accounts: BTreeSet<AccountName>| {
+        other.renew(&accounts).await.expect("renewed");
+        (other.is_owner(&main), other.is_owner(&another))
+    };
+    let [of_another, of_both] =
+        [vec![&another], vec![&another, &main]].map(|accounts| accounts.into_iter().cloned().collect());
+    within(poll_until(|| renew(BTreeSet::clone(&of_another)), |(_, owned)| *owned)).await;
+    for _ in 0..20 {
+        assert_eq!(renew(of_another.clone()).await, (false, true));
+    }
+    within(poll_until(|| renew(BTreeSet::clone(&of_both)), |owned| *owned == (true, true))).await;
 }
 
 #[tokio::test]
@@ -115,6 +171,23 @@ async fn a_replay_notifies_the_owner() {
     let dead = owner.die("a", &["u1"]).await;
     other.replay(&[dead.0]).await.expect("replayed");
     assert_eq!(within(owner.store().changed()).await, Hint::Appended(vec![owner.account.clone()]));
+}
+
+/// A promoted standby may give the seq of an awaited event, which it never received, to another event.
+#[tokio::test]
+async fn the_outcome_of_another_event_with_the_seq_of_an_awaited_one_is_not_the_answer() {
+    let Some((owner, other)) = two_processes().await else { return };
+    let seq = owner.append("a", &["u1"]).await;
+    owner.settle(seq, done()).await;
+    let done_elsewhere = |name| other.done_elsewhere(&owner.account, (seq, owner.id(name)), None);
+    let outcome = async {
+        tokio::select! {
+            biased;
+            outcome = done_elsewhere("b") => panic!("it is of another event: {outcome:?}"),
+            outcome = done_elsewhere("a") => outcome,
+        }
+    };
+    assert!(matches!(within(outcome).await, DoneElsewhere::Settled(..)));
 }
 
 /// A process that owned the account and does not know yet that another one, the second, took it over.

@@ -124,8 +124,7 @@ impl Server {
 
     /// Lets them go on.
     pub fn thaw(&self) {
-        signal("CONT", &children_of(self.pid));
-        signal("CONT", &[self.pid]);
+        signal("CONT", &self.processes());
     }
 
     /// Starts it again, after it was stopped or killed.
@@ -182,6 +181,11 @@ impl Server {
     /// Where it listens with TLS.
     pub fn port(&self) -> u16 {
         self.port.expect("it was started with TLS")
+    }
+
+    /// The ids of its processes.
+    pub fn processes(&self) -> Vec<u32> {
+        [vec![self.pid], children_of(self.pid)].concat()
     }
 
     /// The folder of its socket.

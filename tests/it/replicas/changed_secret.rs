@@ -1,0 +1,51 @@
+//! A merchant changes its secret: the owner of the account, which halted it, learns that from the process at which the new secret arrived.
+
+use super::cluster::Cluster;
+use super::handover::until_saved;
+use crate::any_key::multi_account_refersion::MultiAccountRefersion;
+use crate::any_key::{ANN, ANY};
+use crate::support::process::Process;
+use crate::support::{Answer, basic, client, identify, poll_until, within};
+use serde_json::Value;
+
+const ANN_2: &str = "pub_ann.sec_ann_2";
+/// A key that was rejected is not probed while the test runs.
+const LONG: [(&str, &str); 2] = [("DELIVERY_RETRY_MIN", "1h"), ("DELIVERY_RETRY_MAX", "1h")];
+
+async fn send(process: &Process, key: &str, number: u8) {
+    let event = identify(&format!("m{number}"), &format!("u{number}"), &Value::Null).to_string();
+    let answer = || async {
+        let request = client().build().expect("a client").post(format!("{}/segment", process.server));
+        Answer::to(request.header("Authorization", basic(key)).body(event.clone())).await.status
+    };
+    // Under load, the verification of a key can take too long.
+    within(poll_until(answer, |status| matches!(status, 200 | 202))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_is_changed_at_another_process_ends_the_halt_at_the_owner() {
+    let Some(mut cluster) = Cluster::start().await else { return };
+    let refersions = MultiAccountRefersion::start().await;
+    cluster.refersion.base_url.clone_from(&refersions.base_url);
+    let settings = [&ANY[..], &LONG].concat();
+    let processes = [cluster.process(&settings), cluster.process(&settings)];
+    let ann = refersions.accept(ANN);
+    send(&processes[0], ANN, 1).await;
+    cluster.drained().await;
+    refersions.accept(ANN_2);
+    send(&processes[0], ANN, 2).await;
+    until_saved(&cluster, "unauthorized").await;
+    let owners = || async {
+        let mut owners = Vec::new();
+        for process in &processes {
+            let accounts = process.ready().await.json()["accounts"].clone();
+            owners.push(accounts.as_object().is_some_and(|all| all.values().any(|one| one["owner"] == true)));
+        }
+        owners
+    };
+    let owners = within(poll_until(owners, |owners| owners.contains(&true))).await;
+    let other = owners.iter().position(|owns| !owns).expect("one owner");
+    send(&processes[other], ANN_2, 3).await;
+    cluster.drained().await;
+    assert_eq!(ann.affiliates().len(), 3);
+}
