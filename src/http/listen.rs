@@ -2,22 +2,23 @@
 //!
 //! In: a bound listener, and a router for each peer. Out: responses, until the service shuts down; then every request in flight is answered
 //! and every connection is closed. Invariants: a connection whose request header does not arrive in time, or is too large, is closed; the
-//! number of open connections is limited, and further ones wait in the system's backlog; an error of one connection ends no other; a client
-//! that closes its side after its request (half-close) is answered. The accept loop is our own because `axum::serve` (0.8) limits neither
-//! the time for a header nor the connections. Deliberately absent: TLS and HTTP/2, which a proxy terminates; limits of bodies (`body`).
+//! number of open connections is limited; a further one is served in place of the oldest one that has no request in flight, so that idle
+//! connections keep nobody out, and waits in the system's backlog only while all have one; an error of one connection ends no other; a
+//! client that closes its side after its request (half-close) is answered. The accept loop is our own because `axum::serve` (0.8) limits
+//! neither the time for a header nor the connections. Deliberately absent: TLS and HTTP/2, which a proxy terminates; limits of bodies
+//! (`body`); the list of open connections ([`super::open_connections`]).
 
+use super::open_connections::OpenConnections;
 use axum::Router;
 use axum::serve::{Listener as _, ListenerExt as _};
 use hyper::server::conn::http1::Builder;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
 /// The limits of one listener.
 #[derive(Clone, Copy, Debug)]
@@ -60,30 +61,44 @@ pub async fn listen(
     http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEADER_BYTES);
     // Without this, a client that closes its side after its request would count as disconnected, and would get no answer.
     http.half_close(true);
-    let connections = Arc::new(Semaphore::new(limits.max_connections));
+    let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0))); // for a warning
+    let connections = OpenConnections::new(limits.max_connections, address);
     // Err: the peer has closed the connection.
     let mut listener = listener.tap_io(|stream: &mut TcpStream| _ = stream.set_nodelay(true));
-    let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     loop {
         let accept = async {
-            // Err: the semaphore is never closed.
-            let permit = Arc::clone(&connections).acquire_owned().await.ok();
-            (listener.accept().await, permit)
+            let (stream, peer) = listener.accept().await;
+            (stream, peer, connections.open().await)
         };
-        let ((stream, peer), permit) = tokio::select! {
+        let (stream, peer, open) = tokio::select! {
             accepted = accept => accepted,
             () = &mut shutdown => break,
         };
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router(peer)));
-        let connection = graceful.watch(connection);
+        let (router, state) = (TowerToHyperService::new(router(peer)), open.state());
+        let service = service_fn(move |request| {
+            let (in_flight, response) = (state.begin_request(), router.call(request));
+            async move {
+                let response = response.await;
+                drop(in_flight);
+                response
+            }
+        });
+        let connection = http.serve_connection(TokioIo::new(stream), service);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                () = open.close_requested() => {
+                    connection.as_mut().graceful_shutdown();
+                    open.until_ended(connection).await
+                }
+            };
+            if let Some(Err(error)) = ended {
                 tracing::trace!(%error, "a connection failed");
             }
-            drop(permit);
         });
     }
     drop(listener);
-    graceful.shutdown().await;
+    connections.close_all().await;
 }

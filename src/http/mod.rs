@@ -2,10 +2,10 @@
 //!
 //! `account_registry` selects the account of a request; `webhook` handles the request; `body` reads it within its `limits`; `parse` turns
 //! it into events to append; `append` hands them to the store; `response` is THE inbound status table; `health` has the health checks;
-//! `connect` has the pages for merchants; `listen` serves a listener and limits its connections; `openapi` describes the paths. Invariants:
-//! an event is answered with 2xx only after it is on disk, or if nothing has to be kept; no response to an event is a redirect; the body of
-//! a response is JSON, with `status` and `message` for an error; a panic is answered with 500. Deliberately absent: calls to Refersion. The
-//! verification of a new API key needs one, and is passed in ([`MerchantAccounts`]).
+//! `connect` has the pages for merchants; `listen` serves a listener, and `open_connections` limits its connections; `openapi` describes
+//! the paths. Invariants: an event is answered with 2xx only after it is on disk, or if nothing has to be kept; no response to an event is
+//! a redirect; the body of a response is JSON, with `status` and `message` for an error; a panic is answered with 500. Deliberately absent:
+//! calls to Refersion. The verification of a new API key needs one, and is passed in ([`MerchantAccounts`]).
 
 mod account_registry;
 mod answered;
@@ -15,6 +15,7 @@ mod connect;
 mod health;
 mod limits;
 mod listen;
+mod open_connections;
 mod openapi;
 mod parse;
 mod response;

@@ -90,18 +90,35 @@ async fn a_connection_whose_head_does_not_arrive_is_closed() {
     assert!(begun.elapsed() < Duration::from_secs(15), "after the listener's own timeout, and not hyper's 30 s");
 }
 
+const LATER: &str = "GET /later HTTP/1.1\r\nHost: x\r\n\r\n";
+
 #[tokio::test]
-async fn the_number_of_connections_is_limited_and_the_next_one_waits() {
-    let limits = ListenerLimits { max_connections: 2, ..ListenerLimits::default() };
-    let listening = listening(limits).await;
-    let mut first = connect(listening.address, GET).await;
-    let mut second = connect(listening.address, GET).await;
-    read(&mut first, "here").await;
-    read(&mut second, "here").await;
+async fn beyond_the_limit_of_connections_the_oldest_one_without_a_request_is_closed_for_the_next_one() {
+    for idle_because_of in ["", "G", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", GET] {
+        let listening = listening(ListenerLimits { max_connections: 2, ..ListenerLimits::default() }).await;
+        let mut busy = connect(listening.address, LATER).await;
+        let mut idle = connect(listening.address, idle_because_of).await;
+        if idle_because_of == GET {
+            read(&mut idle, "here").await;
+        }
+        let mut next = connect(listening.address, GET).await;
+        assert!(read(&mut next, "here").await.starts_with("HTTP/1.1 200 "), "{idle_because_of:?}");
+        assert_eq!(read(&mut idle, "").await, "", "{idle_because_of:?} is closed");
+        listening.later.notify_one();
+        assert!(read(&mut busy, "at last").await.starts_with("HTTP/1.1 200 "), "a request in flight is answered");
+    }
+}
+
+#[tokio::test]
+async fn the_next_connection_waits_while_all_have_a_request() {
+    let listening = listening(ListenerLimits { max_connections: 2, ..ListenerLimits::default() }).await;
+    let mut first = connect(listening.address, LATER).await;
+    let _second = connect(listening.address, LATER).await;
     let mut third = connect(listening.address, GET).await;
     // That nothing comes can only be seen by waiting for a while.
     assert!(tokio::time::timeout(Duration::from_millis(200), third.readable()).await.is_err());
-    drop(first);
+    listening.later.notify_one();
+    assert!(read(&mut first, "at last").await.starts_with("HTTP/1.1 200 "));
     assert!(read(&mut third, "here").await.starts_with("HTTP/1.1 200 "));
 }
 
@@ -109,13 +126,16 @@ async fn the_number_of_connections_is_limited_and_the_next_one_waits() {
 async fn requests_in_flight_are_answered_and_idle_connections_are_closed_at_a_stop() {
     let listening = listening(ListenerLimits::default()).await;
     let mut fresh = connect(listening.address, "").await;
+    let mut half = connect(listening.address, "GET / HTTP/1.1\r\nX-Half: ").await;
     let mut idle = connect(listening.address, GET).await;
     read(&mut idle, "here").await;
-    let mut waiting = connect(listening.address, &GET.replace("/ ", "/later ")).await;
+    let mut waiting = connect(listening.address, LATER).await;
     // Accepted in this order: who is served now was accepted after those.
     read(&mut connect(listening.address, GET).await, "here").await;
     listening.stop.send(()).expect("serves");
-    assert_eq!((read(&mut fresh, "").await, read(&mut idle, "").await), (String::new(), String::new()));
+    for unused in [&mut fresh, &mut half, &mut idle] {
+        assert_eq!(read(unused, "").await, "");
+    }
     listening.later.notify_one();
     assert!(read(&mut waiting, "").await.ends_with("at last"));
     within(listening.stopped).await.expect("stops");
@@ -126,7 +146,7 @@ async fn requests_in_flight_are_answered_and_idle_connections_are_closed_at_a_st
 #[tokio::test]
 async fn a_client_that_closes_its_side_after_the_request_is_answered() {
     let listening = listening(ListenerLimits::default()).await;
-    let mut client = connect(listening.address, &GET.replace("/ ", "/later ")).await;
+    let mut client = connect(listening.address, LATER).await;
     within(client.shutdown()).await.expect("closes its side");
     listening.later.notify_one();
     assert!(read(&mut client, "").await.ends_with("at last"));
@@ -182,22 +202,24 @@ fn affordable(wanted: usize) -> usize {
 
 /// A health check that is not answered would have the service restarted.
 #[tokio::test]
-async fn idle_connections_leave_files_for_the_operators_and_a_low_limit_is_raised_where_the_system_allows_it() {
+async fn idle_connections_on_both_listeners_keep_neither_operators_nor_events_out() {
     let refersion = Refersion::start().await;
     for (limit, raised) in [("ulimit -n 96", false), ("ulimit -S -n 96", true)] {
         let folder = tempfile::tempdir().expect("a folder");
         let process = Process::start_under(limit, &refersion.base_url, folder.path(), &[]);
-        let address: SocketAddr = process.server.trim_start_matches("http://").parse().expect("an address");
         let mut idle = Vec::new();
-        for _ in 0..120 {
-            idle.push(connect(address, "").await);
+        for listener in [&process.server, &process.ops].map(|url| url.trim_start_matches("http://")) {
+            let address: SocketAddr = listener.parse().expect("an address");
+            for _ in 0..120 {
+                idle.push(connect(address, "").await);
+            }
         }
         assert_eq!(process.ready().await.brief(), "200 ready", "{limit}");
-        if !raised {
-            idle.clear();
-        }
         let sent = within(process.send(&identify(limit, &raised.to_string(), &Value::Null))).await;
         assert_eq!(sent.expect("answered").brief(), "200 delivered", "{limit}");
+        process.terminate();
+        let (_, logged) = within(process.ended()).await;
+        assert_eq!(logged.contains("all connections of a listener are taken"), !raised, "{logged}");
     }
 }
 

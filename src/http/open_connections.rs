@@ -1,0 +1,173 @@
+//! The open connections of a listener: their limit, and which of them is closed for a further one.
+//!
+//! In: connections, and the beginnings and ends of their requests. Out: permission for a further connection, at once or when another has
+//! ended; the request to close. Invariants: at most `max` connections are open; if all are taken, the oldest one without a request in
+//! flight is closed, also if it is new or its header arrives slowly; a request in flight is answered before its connection is closed.
+//! Deliberately absent: sockets and HTTP ([`mod@super::listen`]).
+
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// How long a connection that is to close may take if it has no request in flight. The rest of a request header, or of the last response, may
+/// be on its way.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
+/// The wait for one connection to end before a second one is closed.
+const CLOSE_ANOTHER_AFTER: Duration = Duration::from_millis(5);
+/// The shortest time between two warnings.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// The open connections of one listener.
+pub(super) struct OpenConnections(Arc<Shared>);
+
+/// An open connection, until this is dropped.
+pub(super) struct OpenConnection {
+    number: u64,
+    state: Arc<ConnectionState>,
+    all: Arc<Shared>,
+}
+
+/// The state of one connection, which its service changes.
+pub(super) struct ConnectionState {
+    close: CancellationToken,
+    has_request: AtomicBool,
+    /// A request has begun, now or earlier.
+    was_used: AtomicBool,
+}
+
+/// A request in flight, until this is dropped.
+pub(super) struct RequestInFlight(Arc<ConnectionState>);
+
+struct Shared {
+    max: usize,
+    listener: SocketAddr,
+    /// Cancelled when all connections are to be closed.
+    closing: CancellationToken,
+    open: Mutex<Open>,
+    /// A connection has ended.
+    ended: Notify,
+}
+
+#[derive(Default)]
+struct Open {
+    /// By the order in which they were accepted.
+    connections: BTreeMap<u64, Arc<ConnectionState>>,
+    accepted: u64,
+    warned_at: Option<Instant>,
+}
+
+impl OpenConnections {
+    /// At most `max` connections of this listener.
+    pub(super) fn new(max: usize, listener: SocketAddr) -> Self {
+        let (closing, open, ended) = Default::default();
+        Self(Arc::new(Shared { max, listener, closing, open, ended }))
+    }
+
+    /// Waits until a further connection may be open. One caller at a time.
+    pub(super) async fn open(&self) -> OpenConnection {
+        loop {
+            if let Some(open) = self.try_open() {
+                return open;
+            }
+            self.0.close_oldest();
+            // Err: it takes its time, so another one is closed, too.
+            let _ = timeout(CLOSE_ANOTHER_AFTER, self.0.ended.notified()).await;
+        }
+    }
+
+    fn try_open(&self) -> Option<OpenConnection> {
+        let mut open = self.0.open.lock();
+        if open.connections.len() >= self.0.max {
+            return None;
+        }
+        let (has_request, was_used) = Default::default();
+        let state = ConnectionState { close: self.0.closing.child_token(), has_request, was_used };
+        let (number, state) = (open.accepted, Arc::new(state));
+        open.accepted += 1;
+        open.connections.insert(number, Arc::clone(&state));
+        Some(OpenConnection { number, state, all: Arc::clone(&self.0) })
+    }
+
+    /// Closes all connections, and returns when they have ended.
+    pub(super) async fn close_all(&self) {
+        self.0.closing.cancel();
+        while !self.0.open.lock().connections.is_empty() {
+            self.0.ended.notified().await;
+        }
+    }
+}
+
+impl Shared {
+    /// Requests the oldest connection without a request in flight to close, if there is one.
+    fn close_oldest(&self) {
+        let mut open = self.open.lock();
+        if open.warned_at.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            open.warned_at = Some(Instant::now());
+            tracing::warn!(
+                listener = %self.listener,
+                connections = self.max,
+                "all connections of a listener are taken: for each further one, the oldest one without a request is closed"
+            );
+        }
+        let is_idle =
+            |state: &&Arc<ConnectionState>| !state.has_request.load(Ordering::Relaxed) && !state.close.is_cancelled();
+        if let Some(oldest) = open.connections.values().find(is_idle) {
+            oldest.close.cancel();
+        }
+    }
+}
+
+impl OpenConnection {
+    /// The state, for the service of the connection.
+    pub(super) fn state(&self) -> Arc<ConnectionState> {
+        Arc::clone(&self.state)
+    }
+
+    /// Returns when the connection is to be closed.
+    pub(super) async fn close_requested(&self) {
+        self.state.close.cancelled().await;
+    }
+
+    /// Waits for the end of `connection`, which is shutting down. `None`: drop it, because it takes too long. A connection that has sent no
+    /// complete request header always does then, and one whose last response is not read does if it is closed for another one.
+    pub(super) async fn until_ended<T>(&self, mut connection: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        loop {
+            let ended = timeout(GIVE_UP_AFTER, connection.as_mut()).await;
+            let ConnectionState { has_request, was_used, .. } = &*self.state;
+            let all_close = self.all.closing.is_cancelled();
+            let may_last = has_request.load(Ordering::Relaxed) || all_close && was_used.load(Ordering::Relaxed);
+            if ended.is_ok() || !may_last {
+                return ended.ok();
+            }
+        }
+    }
+}
+
+impl ConnectionState {
+    /// A request has begun.
+    pub(super) fn begin_request(self: &Arc<Self>) -> RequestInFlight {
+        self.was_used.store(true, Ordering::Relaxed);
+        self.has_request.store(true, Ordering::Relaxed);
+        RequestInFlight(Arc::clone(self))
+    }
+}
+
+impl Drop for RequestInFlight {
+    fn drop(&mut self) {
+        self.0.has_request.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.all.open.lock().connections.remove(&self.number);
+        self.all.ended.notify_one();
+    }
+}
