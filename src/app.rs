@@ -16,8 +16,9 @@
 //! Stop order (the graceful shutdown): new requests are refused; requests in flight are answered; the workers hand back calls that were not
 //! sent, and requests in flight to Refersion finish; accounts without calls in flight are released to other processes. These steps have one
 //! deadline (the grace period, or shutdown timeout: `SERVER_DRAIN` (`8s`)). After it the store is closed, which takes as long as its last
-//! commits, and traces are sent for at most a second. Events that are still in flight at the deadline are delivered after the next start;
-//! none is lost. If the store fails for good or a worker panics, the service ends with an error, so that its supervisor restarts it.
+//! commits, and the last traces are sent: both together take [`AFTER_DRAIN`] at most, whatever a database or a disk does. Events that are
+//! still in flight at the deadline are delivered after the next start; none is lost. If the store fails for good or a worker panics, the
+//! service ends with an error, so that its supervisor restarts it.
 
 mod api_key_verification;
 mod connect;
@@ -142,6 +143,13 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
 /// The most connections that may wait to be accepted. A burst can have 100,000 requests.
 const LISTEN_BACKLOG: u32 = 4_096;
 
+/// How long closing the store may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// How long sending the last traces may take.
+pub const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a stop may take beyond `SERVER_DRAIN`. A supervisor that kills the process earlier loses no event.
+pub const AFTER_DRAIN: Duration = Duration::from_secs(CLOSE_WITHIN.as_secs() + LAST_SPANS_TIMEOUT.as_secs());
+
 /// How often the store frees the space of settled events and drops event ids older than the deduplication window (their TTL).
 const COMPACT_EVERY: Duration = Duration::from_secs(10);
 /// How long entries of the ledger are collected before they are written together.
@@ -218,7 +226,11 @@ pub async fn serve(
         tracing::warn!("the deadline passed; events in flight are delivered after the next start");
     }
     leases.stop();
-    store.close().await;
+    if tokio::time::timeout(CLOSE_WITHIN, store.close()).await.is_err() {
+        tracing::warn!(
+            "the store could not be closed in time; nothing is lost, and the next start reads it as after a crash"
+        );
+    }
     tracing::info!("stopped");
     failure.map_or(Ok(()), Err)
 }

@@ -14,7 +14,6 @@ use crate::sandbox::{Sandbox, SandboxSettings};
 use crate::telemetry;
 use clap::Args;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use url::Url;
@@ -37,9 +36,6 @@ const SANDBOX_KEY: &str = "pub_sandbox.sec_sandbox";
 const SANDBOX_PORT: u16 = 9099;
 /// The port of a trial's simulated Segment, if it is free.
 const SEGMENT_PORT: u16 = 9098;
-
-/// The longest delay of the process's end for sending the last spans.
-const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &ServeArgs) -> CommandResult {
     let mode = if args.sandbox { Mode::Sandbox } else { Mode::Live };
@@ -65,7 +61,7 @@ fn serve(config: Config, args: &ServeArgs) -> CommandResult {
             app::serve(config, reloading, deliveries.handle(), |_| {}, stop).await.map_err(|error| error.to_string())
         };
         // Err: it panicked. It blocks, and the runtime has to run meanwhile.
-        let _ = tokio::task::spawn_blocking(|| telemetry::traces::stop(LAST_SPANS_TIMEOUT)).await;
+        let _ = tokio::task::spawn_blocking(|| telemetry::traces::stop(app::LAST_SPANS_TIMEOUT)).await;
         served
     });
     deliveries.shutdown_background();

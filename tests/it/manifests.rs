@@ -1,6 +1,7 @@
 //! The files that run the service in a container, with `docker compose` and in a cluster: they name settings that exist, and this
 //! release. `.ci/image` and `.ci/manifests` check the rest with the tools for such files.
 
+use refersion_destination::app::AFTER_DRAIN;
 use refersion_destination::config::{Config, Mode, SETTINGS};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,29 @@ fn the_configuration_file_of_the_cluster_is_valid() {
     let file = root().join("config/kubernetes/base/config.toml");
     let (config, warnings) = Config::load(&[file], std::iter::empty(), Mode::Offline).expect("valid");
     assert_eq!((config.server.drain, warnings), (Duration::from_secs(20), vec![]));
+}
+
+/// The seconds behind the first `name` in `text`.
+fn seconds(text: &str, name: &str) -> Duration {
+    let (_, value) = text.split_once(name).unwrap_or_else(|| panic!("no {name}"));
+    let digits: String = value.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    Duration::from_secs(digits.parse().expect("a number"))
+}
+
+#[test]
+fn whatever_stops_the_service_waits_for_the_longest_stop() {
+    let drain =
+        |files: &[PathBuf]| Config::load(files, std::iter::empty(), Mode::Offline).expect("valid").0.server.drain;
+    let (usual, cluster) = (drain(&[]), drain(&[root().join("config/kubernetes/base/config.toml")]));
+    let compose = read("config/compose.yaml");
+    let (_, service) = compose.split_once("\n  refersion-destination:\n").expect("a service");
+    assert!(seconds(service, "stop_grace_period:") >= usual + AFTER_DRAIN);
+    let unit = read("config/systemd/refersion-destination.service");
+    assert!(seconds(&unit, "TimeoutStopSec=") >= usual + AFTER_DRAIN);
+    let pod = read("config/kubernetes/pod/pod.yaml");
+    let (_, before) = pod.split_once("preStop:").expect("a wait");
+    let before = seconds(before, "seconds:");
+    assert!(seconds(&pod, "terminationGracePeriodSeconds:") >= before + cluster + AFTER_DRAIN);
 }
 
 /// A misspelt variable would stop the service only where it is deployed.

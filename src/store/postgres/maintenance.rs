@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_postgres::Error;
 
-/// How long a silent server can delay the end of the process.
-const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// How long a silent server can delay the end of the process: for less time than the service waits (`app.rs`).
+const CLOSE_WITHIN: Duration = Duration::from_secs(4);
 
 /// The settings of the session: it waits for no lock, and its statements have no timeout. A vacuum pauses like PostgreSQL's own, so that
 /// other work gets the disk. Behind a pooler no setting is possible, and PostgreSQL's own vacuum does the work.

@@ -101,6 +101,7 @@ impl Maintenance for SqliteStore {
     }
 
     async fn close(&self) {
+        self.writer.detach();
         // Err: the store has ended already, or cannot be written.
         let _ = self.write_recorded().await;
         self.readers.close().await;

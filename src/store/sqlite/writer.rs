@@ -16,6 +16,7 @@ use super::write_tx::{WriteTx, WriterState};
 use crate::store::{Commit, StoreError};
 use rusqlite::Connection;
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -39,11 +40,12 @@ pub struct SqliteFile {
     pub lock: File,
 }
 
-/// The handle of the thread. Dropping it waits until all jobs are done and the file is free again.
+/// The handle of the thread. Dropping it waits until all jobs are done and the file is free again, unless it is detached.
 #[derive(Debug)]
 pub struct Writer {
     messages: UnboundedSender<WriterMessage>,
     thread: Option<JoinHandle<()>>,
+    detached: AtomicBool,
 }
 
 type OutsideTransaction = Box<dyn FnOnce(&Connection) + Send>;
@@ -61,7 +63,7 @@ impl Writer {
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         // The receiver is dropped after the store, so the file is free when the channel is closed.
         let thread = thread.spawn(move || run(store, &mut inbox))?;
-        Ok(Self { messages, thread: Some(thread) })
+        Ok(Self { messages, thread: Some(thread), detached: AtomicBool::new(false) })
     }
 
     /// Runs `work` in a transaction, perhaps more than once, and waits until it is committed and synced.
@@ -89,6 +91,11 @@ impl Writer {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Dropping the handle does not wait from now on: the caller waits for [`Writer::close`], and may give that up.
+    pub fn detach(&self) {
+        self.detached.store(true, Ordering::Relaxed);
+    }
+
     /// Finishes all jobs that were sent and ends the thread.
     pub async fn close(&self) {
         let _ = self.send(WriterMessage::Close); // Err: it has ended already
@@ -113,7 +120,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         let _ = self.send(WriterMessage::Close);
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.take().filter(|_| !*self.detached.get_mut()) {
             let _ = thread.join(); // Err: it panicked, which was logged
         }
     }

@@ -91,6 +91,24 @@ async fn a_database_that_is_silent_is_answered_with_503_before_the_sender_gives_
     assert_eq!(cluster.calls(), "new new");
 }
 
+/// A supervisor would kill a process that waits for the database for ever, and no one would know why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_ends_although_the_database_is_silent_and_a_result_cannot_be_stored() {
+    let settings = SandboxSettings { latency: Duration::from_secs(1), ..SandboxSettings::default() };
+    let Some(cluster) = Cluster::on_own_server(settings).await else { return };
+    let server = cluster.server.as_ref().expect("its own");
+    let process = cluster.process(&[("SERVER_DRAIN", "2s")]);
+    until_owned(std::slice::from_ref(&process)).await;
+    post(&process.server, &identify("1", "u1", &Value::Null)).await.expect("answered");
+    cluster.refersion.until(|sandbox| sandbox.calls_total() == 1).await;
+    server.freeze();
+    process.terminate();
+    let (status, logged) = within(process.ended()).await;
+    assert_eq!(status.code(), Some(0), "{logged}");
+    assert!(logged.contains("PostgreSQL does not answer; other processes take over"), "{logged}");
+    server.thaw();
+}
+
 /// PostgreSQL is silent for as long as an answer may wait, and Refersion for longer: the answer comes once the event is stored. If it
 /// waited anew, it would take as long again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
