@@ -1,7 +1,8 @@
 //! The status of an affiliate: when the status of an audience rule may be set.
 //!
 //! In: the wanted status, the record of the affiliate, and its present status. Out: whether to set the wanted one. Invariant: a status that
-//! the merchant decided, `DENIED` or `DISABLED`, stays; a status that this service has set may change again.
+//! the merchant decided, `DENIED` or `DISABLED`, stays; a status that this service has set may change again, unless another one was seen
+//! since: then the merchant set it anew. A change that no call has shown between the two cannot be told from none.
 
 use super::outcome::{Ignored, Step, TransientFailure};
 use super::{AffiliateRecord, Call, Done, Identifier, OnStale, PlanInput, PlanState, PresentStatus, Stage};
@@ -87,7 +88,10 @@ pub(super) fn on_read_back(
 
 /// Handles the present status in the reply to `get`: one that the merchant decided stays.
 pub(super) fn on_present_status(input: &PlanInput<'_>, state: &mut PlanState, shown: Option<AffiliateStatus>) {
-    let is_ours = |status| state.known.as_ref().is_some_and(|known| known.sent.has_status(input.hash, status));
+    if let (Some(known), Some(status)) = (&mut state.known, shown) {
+        known.sent.record_status_seen(input.hash, status);
+    }
+    let is_ours = |status| state.known.as_ref().is_some_and(|known| known.sent.explains_status(input.hash, status));
     let kept = shown.filter(|status| is_final(*status) && !is_ours(*status));
     state.progress.present_status = kept.map_or(PresentStatus::Open, PresentStatus::Kept);
 }

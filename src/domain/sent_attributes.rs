@@ -27,6 +27,8 @@ struct SentValue {
 
 /// The name under which the status is recorded.
 const STATUS: &str = "status";
+/// The name under which is recorded that somebody else has changed the status since; not an attribute.
+const STATUS_CHANGED: &str = "status changed";
 
 impl SentAttributes {
     /// Records that `attribute` was sent as `value`, which was true since `at`. An empty value is a field that was cleared.
@@ -51,7 +53,16 @@ impl SentAttributes {
 
     /// Records that the affiliate was given `status`.
     pub fn record_status(&mut self, key: &HashKey, status: AffiliateStatus, at: Timestamp) {
+        self.attributes.retain(|(name, _)| name != STATUS_CHANGED);
         self.set(STATUS.into(), SentValue { hash: key.status(status), at: at.0 });
+    }
+
+    /// Records that Refersion has `status`. If another one was given last, somebody else has changed it: the given one no longer explains
+    /// what Refersion has, although an event that states it again does not change it.
+    pub fn record_status_seen(&mut self, key: &HashKey, status: AffiliateStatus) {
+        if self.get(STATUS).is_some_and(|sent| sent.hash != key.status(status)) {
+            self.set(STATUS_CHANGED.into(), SentValue { hash: [0; 8], at: Timestamp::OLDEST.0 });
+        }
     }
 
     /// Records that Refersion rejected `email` because another affiliate has it.
@@ -66,7 +77,7 @@ impl SentAttributes {
 
     /// The name of each attribute that was sent, the status included, and since when its value was true; none if the moment is not known.
     pub fn moments(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
-        self.attributes.iter().map(|(name, sent)| {
+        self.attributes.iter().filter(|(name, _)| name != STATUS_CHANGED).map(|(name, sent)| {
             let at = Timestamp(sent.at);
             (&**name, (at != Timestamp::OLDEST).then_some(at))
         })
@@ -95,6 +106,11 @@ impl SentAttributes {
     /// Whether `status` is the one last given.
     pub fn has_status(&self, key: &HashKey, status: AffiliateStatus) -> bool {
         self.get(STATUS).is_some_and(|sent| sent.hash == key.status(status))
+    }
+
+    /// Whether `status` is the one last given, and nobody else was seen to have changed it since.
+    pub fn explains_status(&self, key: &HashKey, status: AffiliateStatus) -> bool {
+        self.has_status(key, status) && self.get(STATUS_CHANGED).is_none()
     }
 
     /// Whether Refersion rejected this e-mail for the affiliate, because another one has it.
@@ -167,6 +183,24 @@ mod tests {
         assert!(sent.has(&key, &city, "Paris") && !sent.has(&key, &city, "Rome"));
         sent.record_status(&key, AffiliateStatus::Active, Timestamp(5));
         assert!(!sent.accepts_status(time(4, 9)) && sent.has_status(&key, AffiliateStatus::Active));
+    }
+
+    #[test]
+    fn a_status_explains_what_refersion_has_until_another_one_is_seen() {
+        use AffiliateStatus::{Active, Denied};
+        let (key, mut sent) = (key(), SentAttributes::default());
+        sent.record_status_seen(&key, Active);
+        assert_eq!(sent, SentAttributes::default(), "none was given");
+        sent.record_status(&key, Denied, Timestamp(5));
+        sent.record_status_seen(&key, Denied);
+        assert!(sent.explains_status(&key, Denied) && !sent.explains_status(&key, Active));
+        sent.record_status_seen(&key, Active);
+        sent.record_status_seen(&key, Denied);
+        assert!(!sent.explains_status(&key, Denied) && sent.has_status(&key, Denied));
+        let names: Vec<&str> = sent.moments().map(|(name, _)| name).collect();
+        assert_eq!((names, sent.latest()), (vec!["status"], Some(Timestamp(5))));
+        sent.record_status(&key, Denied, Timestamp(6));
+        assert!(sent.explains_status(&key, Denied));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The merchant's decision stands: before a status is set, the present one is read.
 
-use super::scenario::identify;
+use super::scenario::{Scenario, identify};
 use super::script_runner::{Restarts, run_script};
 use super::transient_failures::later;
 use super::{Row, check, row};
@@ -71,5 +71,21 @@ fn a_status_that_a_call_without_an_answer_has_set_is_this_services_own() {
         let activating = later(&identify("").demanding(AffiliateStatus::Active), &done, false).with_no_progress();
         let active = run_script(&activating, "affiliate 7 DISABLED, changed", Restarts::Never);
         assert_eq!(active.to_string(), "get 7, status 7 ACTIVE → updated a3y7 | created a3y7/7");
+    }
+}
+
+#[test]
+fn a_status_that_the_merchant_was_seen_to_change_and_then_set_again_is_theirs() {
+    let activating = identify("").demanding(AffiliateStatus::Active);
+    let of_ours = |scenario: Scenario| scenario.knowing("created a3y7/7", "status=DENIED");
+    for (first, replies, seen) in [
+        (of_ours(identify("city=Rome")), "unchanged, affiliate 7 ACTIVE", "edit 7 {city}, get 7 → unchanged a3y7"),
+        (of_ours(activating.clone()), "affiliate 7 DISABLED", "get 7 → left alone a3y7 DISABLED"),
+    ] {
+        let changed = run_script(&first, replies, Restarts::Never);
+        assert!(changed.to_string().starts_with(seen), "{changed}");
+        let again = later(&activating, &changed, false).with_no_progress();
+        let kept = run_script(&again, "affiliate 7 DENIED", Restarts::Never);
+        assert_eq!(kept.to_string(), "get 7 → left alone a3y7 DENIED | created a3y7/7");
     }
 }
