@@ -39,6 +39,7 @@ pub(super) fn read_document(mut input: impl Read, on_item: OnItem<'_>) -> io::Re
                 on_item(Item { line, event: Ok(text) });
             }
         }
+        Err(Malformed::Empty) => {}
         Err(malformed) => on_item(Item { line: 1, event: Err(malformed.to_string()) }),
     }
     Ok(())

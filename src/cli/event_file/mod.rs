@@ -2,7 +2,7 @@
 //!
 //! In: a file. Out: the text of each event with the number of its line, one after the other. Invariants: memory does not grow with the
 //! file, except for JSON that is neither an array nor one event on each line; a line that cannot be read affects no other line; no text is
-//! kept after its event. Deliberately absent: parsing events.
+//! kept after its event; blank lines, empty arrays and an empty file are no events. Deliberately absent: parsing events.
 
 mod csv_rows;
 mod json;
@@ -12,8 +12,9 @@ mod quotes;
 use super::progress::bytes_bar;
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// The file and its format.
@@ -31,6 +32,11 @@ pub(super) struct FileArgs {
 impl FileArgs {
     pub(super) fn path(&self) -> &Path {
         &self.file
+    }
+
+    /// The name of the file for a message.
+    pub(super) fn name(&self) -> Cow<'_, str> {
+        if self.file.as_os_str() == "-" { "standard input".into() } else { self.file.to_string_lossy() }
     }
 }
 
@@ -68,11 +74,7 @@ pub(super) fn read(args: &FileArgs, label: Option<&'static str>, on_item: OnItem
     };
     let bar = label.map_or_else(ProgressBar::hidden, |label| bytes_bar(label, size));
     let mut input = BufReader::with_capacity(64 * 1024, bar.wrap_read(input));
-    let mut head = Vec::new();
-    input.by_ref().take(HEAD).read_until(b'\n', &mut head)?;
-    if head.starts_with("\u{feff}".as_bytes()) {
-        head.drain(..3);
-    }
+    let head = head(&mut input)?;
     let format = args.format.or_else(|| by_name(&args.file)).unwrap_or_else(|| by_content(&head));
     let is_array = head.trim_ascii_start().first() == Some(&b'[');
     let result = match format {
@@ -83,6 +85,20 @@ pub(super) fn read(args: &FileArgs, label: Option<&'static str>, on_item: OnItem
     };
     bar.finish_and_clear();
     result
+}
+
+/// The beginning of the file without its byte order mark: up to the end of the first line that is not blank.
+fn head(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let (mut head, mut input) = (Vec::new(), input.take(HEAD));
+    loop {
+        let read = input.read_until(b'\n', &mut head)?;
+        if head.starts_with("\u{feff}".as_bytes()) {
+            head.drain(..3);
+        }
+        if read == 0 || !head.trim_ascii().is_empty() {
+            return Ok(head);
+        }
+    }
 }
 
 /// The format for the name of the file.

@@ -1,7 +1,7 @@
 //! NDJSON: an event on each line, or a batch. Blank lines are skipped.
 
 use super::{Item, OnItem};
-use crate::segment::split_envelope;
+use crate::segment::{Malformed, split_envelope};
 use std::io::{self, BufRead, Read as _};
 
 /// The longest line, in bytes: a batch of Segment's SDKs has at most 500 KB, the largest request 4.5 MiB.
@@ -19,6 +19,7 @@ pub(super) fn read(mut input: impl BufRead, on_item: OnItem<'_>) -> io::Result<(
                 Ok(envelope) => {
                     envelope.sources().into_iter().for_each(|event| on_item(Item { line, event: Ok(event) }));
                 }
+                Err(Malformed::Empty) => {}
                 Err(malformed) => on_item(Item { line, event: Err(malformed.to_string()) }),
             }
         }

@@ -52,6 +52,10 @@ const MAX_BYTES: usize = 2 * 1024 * 1024;
 pub(super) fn run(args: &ImportArgs) -> CommandResult {
     let config = args.config.load(Mode::Offline)?;
     let report = block_on(import(args, &config))?;
+    if report.events() == 0 {
+        print(&format!("nothing to import: {} has no event", args.file.name()));
+        return Ok(());
+    }
     report.lines().iter().for_each(|line| print(line));
     if report.any_refused() { Err(ExitCode::FAILURE) } else { Ok(()) }
 }

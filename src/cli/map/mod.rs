@@ -57,6 +57,9 @@ fn explain_each(args: &MapArgs, config: &Config) -> io::Result<bool> {
         print(&lines.join("\n"));
         (any, any_refused) = (true, any_refused || refused);
     })?;
+    if !any {
+        print(&format!("nothing to map: {} has no event", args.file.name()));
+    }
     Ok(any_refused)
 }
 

@@ -72,6 +72,53 @@ async fn users_of_a_table_become_affiliates() {
     assert_eq!(service.refersion.sandbox.affiliate("bob@x.io").expect("created").field("city"), "Rome");
 }
 
+/// Nobody listens at the URL: a request would be tried again for minutes.
+#[tokio::test]
+async fn a_file_without_an_event_sends_nothing() {
+    let folder = TempDir::new().expect("a folder");
+    for (name, content) in [
+        ("empty.json", ""),
+        ("empty.ndjson", ""),
+        ("empty.csv", ""),
+        ("empty", ""),
+        ("blank", " \r\n\n"),
+        ("mark", "\u{feff}"),
+        ("mark.csv", "\u{feff}\n"),
+        ("array", "\n[ ]\n"),
+        ("batch", r#"{"batch":[]}"#),
+        ("lines.ndjson", "\n[]\r\n{\"batch\":[]}\n"),
+        ("header.csv", "\u{feff}userId,email\r\n"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("written");
+        let path = path.to_str().expect("UTF-8");
+        let arguments = ["import", "--url", "http://127.0.0.1:9/segment", path];
+        let ran = run(&arguments, &[("REFERSION_API_KEY", API_KEY)], "").await;
+        let expected = format!("nothing to import: {path} has no event\n");
+        assert_eq!((ran.code, ran.out, &*ran.err), (Some(0), expected, ""), "{name}");
+    }
+    let arguments = ["import", "--url", "http://127.0.0.1:9/segment"];
+    let ran = run(&arguments, &[("REFERSION_API_KEY", API_KEY)], "").await;
+    assert_eq!((ran.code, &*ran.out), (Some(0), "nothing to import: standard input has no event\n"), "{}", ran.err);
+    let folder = folder.path().to_str().expect("UTF-8");
+    let ran = run(&[&arguments[..], &[folder]].concat(), &[("REFERSION_API_KEY", API_KEY)], "").await;
+    assert_eq!((ran.code, ran.out.is_empty()), (Some(1), true), "{}", ran.err);
+    assert!(ran.err.contains("Is a directory"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn blank_lines_before_the_first_event_hide_neither_the_format_nor_the_lines() {
+    let service = Service::start(&[]).await;
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("events");
+    let refused = r#"{"type":"identify","traits":{"city":"Oslo"}}"#;
+    std::fs::write(&path, format!("\u{feff}\r\n\n{}\r\n\n{refused}", event(1, "Rome"))).expect("written");
+    let ran = import(&service, &path, &[]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.out.starts_with("        2  events\n        1  accepted\n"), "{}", ran.out);
+    assert!(ran.out.contains("(line 5)"), "{}", ran.out);
+}
+
 /// The service is stopped during the import: the next run continues it, and sends no answered event again.
 #[tokio::test]
 async fn an_interrupted_import_goes_on_where_it_ended() {
