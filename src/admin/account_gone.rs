@@ -9,7 +9,7 @@
 use super::Admin;
 use super::problem::Problem;
 use crate::domain::{AccountName, SealedApiKey};
-use crate::mapping::{self, Intent, Rules};
+use crate::mapping::{self, Rules};
 use crate::segment::Event;
 use crate::store::{DeadLetter, MovedDeadLetter, NewEvent, Replay, ReplayResult, Store};
 use serde::{Deserialize, Serialize};
@@ -100,11 +100,7 @@ fn as_received_by(
     let unreadable = if letter.erased { Replay::Erased } else { Replay::Damaged };
     let text = letter.body.as_deref().ok_or(unreadable)?;
     let event = Event::parse(text).map_err(|_| Replay::NoUser)?;
-    let user = match mapping::map(&event, rules, letter.received_at).intent {
-        Ok(Intent::Identify(identify)) => identify.user,
-        Ok(Intent::Delete { user, .. }) => user,
-        Ok(Intent::Nothing(_)) | Err(_) => mapping::user(&event, rules),
-    };
+    let user = mapping::map(&event, rules, letter.received_at).into_user(&event, rules);
     // Whether its user is known is decided when it is delivered.
     let event = NewEvent::received(to, store.hash_key(), (&event, text), &user, letter.received_at);
     if event.user_keys.is_empty() { Err(Replay::NoUser) } else { Ok(event) }

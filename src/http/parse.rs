@@ -183,7 +183,8 @@ impl ReceivedEvent<'_> {
     /// An event that is answered without being appended, and the code of the answer.
     fn respond(&self, response: ApiResponse, outcome: OutcomeCode) -> ItemDecision {
         let account = self.endpoint.account.clone();
-        let keys = mapping::user(&self.event, &self.endpoint.rules).keys(self.endpoint.store.hash_key(), &account);
+        let keys =
+            mapping::readable_user(&self.event, &self.endpoint.rules).keys(self.endpoint.store.hash_key(), &account);
         let (id, _) = self.event.ids(self.text, self.endpoint.store.hash_key(), &account, &keys);
         let (source, received_at) = (self.event.source(), self.received_at);
         ItemDecision::Respond(

@@ -46,8 +46,9 @@ pub fn map(event: &Event<'_>, rules: &Rules, received_at: Timestamp) -> Mapped {
     Mapped { intent, notes }
 }
 
-/// The user of an event of any type, mappable or not, as far as the event names one readably.
-pub fn user(event: &Event<'_>, rules: &Rules) -> User {
+/// The user of an event that is not delivered (of another type, or without a value that is required), as far as it names one readably. An
+/// intent has the user of its event; the two differ where an e-mail in the traits is invalid and another place has a valid one.
+pub fn readable_user(event: &Event<'_>, rules: &Rules) -> User {
     let (user_id, mut notes) = (user_id(event, rules), Vec::new());
     let email = match &event.kind {
         EventKind::Delete => email::of_delete(event, user_id, &mut notes),
@@ -86,6 +87,16 @@ pub enum Intent {
     },
     /// Do nothing, whether the user is an affiliate or not.
     Nothing(Reason),
+}
+
+impl Mapped {
+    /// The user of `event`, which was mapped by `rules`.
+    pub fn into_user(self, event: &Event<'_>, rules: &Rules) -> User {
+        match self.intent {
+            Ok(Intent::Identify(Identify { user, .. }) | Intent::Delete { user, .. }) => user,
+            Ok(Intent::Nothing(_)) | Err(_) => readable_user(event, rules),
+        }
+    }
 }
 
 impl Intent {
