@@ -248,6 +248,9 @@ impl RateSearch {
         }
         let sample = self.take_sample(MIN_SAMPLE);
         self.trial = Some(trial.then(sample.map(|sample| (sample.accepted, sample.elapsed))));
+        if sample.is_some() {
+            self.curve = self.curve.map(|curve| curve.cut(sample)); // where it continues if this was about the rate
+        }
         true
     }
 

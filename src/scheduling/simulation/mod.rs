@@ -71,6 +71,8 @@ fn a_limit_that_falls_at_any_moment_is_followed() {
         simulation.limiter = Limiter::bucket(4.0, burst);
         simulation.run(change + 30 * MINUTE);
         let name = format!("bursts of {burst}, after {after_seconds} s more");
+        let at_first = simulation.rates(change, change + 5 * MINUTE).0 / 4.0;
+        assert!(at_first >= 0.625, "{name}: {at_first:.3} of what is allowed was used in the first five minutes");
         simulation.assert_used(0.85, 4.0, change + 5 * MINUTE, change + 30 * MINUTE, &name);
     }
 }
