@@ -9,6 +9,9 @@ use crate::http::ListenerLimits;
 /// Refersion.
 const WITHOUT_CONNECTIONS: usize = 32;
 
+/// The most connections of operators. An idle one takes 46 KiB, because the router is made for each, with the address of its peer.
+const MAX_OPERATORS: usize = 256;
+
 /// The limits of the listeners.
 pub(super) struct LimitsByListener {
     /// The limits of the public listener.
@@ -23,7 +26,7 @@ impl LimitsByListener {
         let eighth = files.saturating_sub(WITHOUT_CONNECTIONS) / 8;
         Self {
             public: ListenerLimits::with_max_connections(6 * eighth),
-            operators: ListenerLimits::with_max_connections(eighth),
+            operators: ListenerLimits::with_max_connections(eighth.min(MAX_OPERATORS)),
         }
     }
 }
@@ -53,7 +56,7 @@ mod tests {
     #[test]
     fn the_usual_limits_hold_where_files_allow_them_and_each_listener_has_a_connection_at_least() {
         for (files, public, operators) in
-            [(usize::MAX, 12_000, 12_000), (65_536, 12_000, 8_188), (1_024, 744, 124), (64, 24, 4), (0, 1, 1)]
+            [(usize::MAX, 12_000, 256), (65_536, 12_000, 256), (1_024, 744, 124), (64, 24, 4), (0, 1, 1)]
         {
             let limits = LimitsByListener::of(files);
             let found = (limits.public.max_connections, limits.operators.max_connections);
