@@ -115,6 +115,9 @@ pub struct Progress {
     /// Whether this event created or found the affiliate. If Refersion does not find it then, Refersion needs time.
     #[serde(default, rename = "met")]
     pub affiliate_seen: bool,
+    /// How many times in a row Refersion did not find the affiliate that is remembered.
+    #[serde(default)]
+    pub not_found: u32,
     /// The action so far.
     #[serde(default)]
     pub done: Done,

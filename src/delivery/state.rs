@@ -3,9 +3,15 @@
 //! The input does not change. The state changes with every reply, and is saved between two calls. Invariant: an affiliate that the event
 //! created or found is marked in its progress, and the event never forgets it.
 
+use super::outcome::{Step, TransientFailure};
 use super::{AffiliateRecord, Memory, OnOtherUser, OnStale, Policy, PresentStatus, Progress, Stage, UnansweredNew};
 use crate::domain::{AffiliateCode, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
+
+/// How many times Refersion has to answer that it does not find a remembered affiliate, before the affiliate counts as gone. Refersion may
+/// need time to return an affiliate that was created or changed a moment ago; if that affiliate were forgotten, another user's event could
+/// change it. With the default waits, the six attempts take half a minute on average.
+const NOT_FOUND_TIMES: u32 = 6;
 
 /// The input of a plan, which does not change during a delivery.
 #[derive(Clone, Copy, Debug)]
@@ -132,8 +138,20 @@ impl PlanState {
         }
     }
 
+    /// Handles the reply that Refersion does not find the remembered affiliate: the event is retried. `None`: the reply has come so often that
+    /// the affiliate is gone.
+    pub(super) fn on_not_found(&mut self) -> Option<Step> {
+        self.progress.not_found = self.progress.not_found.saturating_add(1);
+        if self.progress.not_found >= NOT_FOUND_TIMES {
+            return None;
+        }
+        self.progress.stage = Stage::Start;
+        Some(Step::Retry(TransientFailure::new("Refersion does not find an affiliate that it had before")))
+    }
+
     /// Forgets an affiliate that Refersion no longer has. The other user key may still lead to one.
     pub(super) fn forget(&mut self) {
+        self.progress.not_found = 0;
         let gone = std::mem::replace(&mut self.known, self.fallback.take());
         self.is_known_by_email = true;
         let listed = if let Stage::Listed(code) = &self.progress.stage { Some(code.clone()) } else { None };

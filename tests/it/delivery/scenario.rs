@@ -115,6 +115,12 @@ impl Scenario {
         self
     }
 
+    /// Earlier attempts did not find the affiliate, either.
+    pub fn not_found_before(mut self) -> Self {
+        self.progress.not_found = u32::MAX - 1;
+        self
+    }
+
     /// The affiliate of the e-mail is owned by another `userId`.
     pub fn with_other_owner(mut self) -> Self {
         self.memory.email_has_other_owner = true;
