@@ -84,6 +84,7 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, Sqli
     warn_if_others_can_read(path);
     let mut files = OpenFiles::hold(path).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
     let opened = Connection::open(path).and_then(|mut connection| {
+        schema::keep_wal_on_close(&connection, true)?; // until the orderly end, also if the next steps fail
         schema::prepare_writer(&connection)?;
         match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
             0 => create(&mut connection)?,

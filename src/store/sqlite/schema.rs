@@ -205,7 +205,6 @@ pub fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "secure_delete", "ON")?;
-    keep_wal_on_close(connection, true)?; // until the orderly end
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     prepare_statements(connection)
 }

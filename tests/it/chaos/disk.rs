@@ -96,6 +96,8 @@ async fn a_full_disk_refuses_what_it_cannot_keep_and_all_goes_on_once_there_is_r
         if killed {
             process.kill();
             assert_eq!(refused_to_start(&refersion, folder.path()), "database or disk is full");
+            let wal = folder.path().join("store.db-wal");
+            assert!(wal.exists(), "else the next start says that the store was copied without its log");
             std::fs::remove_file(filler).expect("removed");
             process = start(&refersion, folder.path());
         } else {
