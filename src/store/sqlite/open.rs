@@ -1,8 +1,8 @@
 //! Opening the file at startup: it makes the folder, takes the lock, creates or migrates the tables, and reads the writer's state (SQLite
 //! itself recovers after a crash, from the WAL).
 //!
-//! In: a path. Out: a [`SqliteFile`] for the writer. Invariant: a file is open in one process at most; the operating system
-//! releases its lock when the process ends.
+//! In: a path. Out: a [`SqliteFile`] for the writer. Invariant: a file is open in one process at most, whatever its name; the
+//! operating system releases its locks when the process ends.
 
 use super::checkpoint::Checkpoints;
 use super::clean_shutdown;
@@ -82,7 +82,11 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, Sqli
     let had_wal = file_beside(path, "-wal").exists();
     make_private(path)?;
     warn_if_others_can_read(path);
-    let mut files = OpenFiles::hold(path).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
+    let create_error = |source| SqliteOpenError::Create(path.to_owned(), source);
+    let mut files = OpenFiles::hold(path).map_err(create_error)?;
+    if !files.lock().map_err(create_error)? {
+        return Err(SqliteOpenError::InUse(path.to_owned()));
+    }
     let opened = Connection::open(path).and_then(|mut connection| {
         schema::keep_wal_on_close(&connection, true)?; // until the orderly end, also if the next steps fail
         schema::prepare_writer(&connection)?;

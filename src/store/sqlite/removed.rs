@@ -1,13 +1,13 @@
-//! The check whether a file of the open store was removed or replaced.
+//! The files of the open store: the check whether one of them was removed or replaced, and the lock on the database file.
 //!
 //! The system keeps a removed file until its last user closes it, and SQLite continues to write into it: such commits are lost when the
-//! process ends. In: the path of the store. Out: an error if a file has no name any more. Invariant: each file is held open longer than
+//! process ends. In: the path of the store. Out: an error if a file has no name any more, and whether another process has the lock. Invariant: each file is held open longer than
 //! SQLite has it open, because SQLite's locks on a file end when any handle of the process to it is closed. Deliberately absent: a moved
 //! file, which keeps all commits.
 
 use super::open::file_beside;
 use crate::store::StoreError;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
 /// The files of an open store.
@@ -18,6 +18,22 @@ impl OpenFiles {
     /// Holds the file, which must exist. Must be called before SQLite opens it.
     pub fn hold(path: &Path) -> std::io::Result<Self> {
         Ok(Self(vec![File::open(path)?]))
+    }
+
+    /// Locks the database file until the end of the process. False: another process has it. The lock of [`super::open::lock`] is found by
+    /// its name, so it does not meet a process that opens the file by another name (a link), or after the lock's file was removed.
+    pub fn lock(&self) -> std::io::Result<bool> {
+        // Elsewhere this kind of lock and SQLite's own locks on the file are not independent of each other.
+        if cfg!(target_os = "linux") {
+            for file in &self.0 {
+                match file.try_lock() {
+                    Ok(()) => {}
+                    Err(TryLockError::WouldBlock) => return Ok(false),
+                    Err(TryLockError::Error(source)) => return Err(source),
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Holds the write-ahead log, too.
