@@ -1,8 +1,8 @@
 //! Opening the file at startup: it makes the folder, takes the lock, creates or migrates the tables, and reads the writer's state (SQLite
 //! itself recovers after a crash, from the WAL).
 //!
-//! In: a path. Out: a [`SqliteFile`] for the writer. Invariant: a file is open in one process at most, whatever its name; the
-//! operating system releases its locks when the process ends.
+//! In: a path. Out: a [`SqliteFile`] for the writer. Invariants: a file is open in one process at most, whatever its name; the operating
+//! system releases its locks when the process ends; a database of another program is not changed.
 
 use super::checkpoint::Checkpoints;
 use super::clean_shutdown;
@@ -89,6 +89,9 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, Sqli
     }
     let opened = Connection::open(path).and_then(|mut connection| {
         schema::keep_wal_on_close(&connection, true)?; // until the orderly end, also if the next steps fail
+        if schema::is_of_another_program(&connection)? {
+            return Ok(Err(SqliteOpenError::NoStore(path.to_owned())));
+        }
         schema::prepare_writer(&connection)?;
         match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
             0 => create(&mut connection)?,

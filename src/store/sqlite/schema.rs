@@ -241,6 +241,12 @@ pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Res
     connection.pragma_update(None, "user_version", VERSION)
 }
 
+/// Whether the file has tables, and none of them are of this service: its first transaction makes all of them, with their version.
+pub fn is_of_another_program(connection: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT (SELECT user_version FROM pragma_user_version) = 0 AND EXISTS (SELECT 1 FROM sqlite_schema)";
+    connection.query_row(sql, [], |row| row.get(0))
+}
+
 /// Makes the changes of these versions, one after the other, within the caller's transaction.
 pub fn make_tables(connection: &Connection, versions: impl RangeBounds<i64>) -> rusqlite::Result<()> {
     let mut chosen = VERSIONS.into_iter().filter(|(version, _)| versions.contains(version));

@@ -68,6 +68,19 @@ fn a_file_that_is_no_store_is_refused() {
 }
 
 #[test]
+fn a_database_of_another_program_is_refused_and_left_as_it_is() {
+    let engine = Sqlite::new();
+    engine.own_folder();
+    let other = rusqlite::Connection::open(engine.path()).expect("opens");
+    other.execute_batch("CREATE TABLE orders (id INTEGER PRIMARY KEY)").expect("a table");
+    drop(other);
+    let before = std::fs::read(engine.path()).expect("read");
+    let refused = engine.try_open(LIMIT).expect_err("no store");
+    assert!(refused.starts_with(&format!("{} is not a store of this service; ", engine.path().display())), "{refused}");
+    assert!(std::fs::read(engine.path()).expect("read") == before, "no byte is changed");
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_named() {
     let engine = Sqlite::new();
     std::fs::write(engine.folder().join("store"), "a file where a folder is wanted").expect("written");
