@@ -75,9 +75,19 @@ pub enum StoreState {
     /// A PostgreSQL database, which other processes may have open.
     Database(DatabaseState),
     /// A running service has opened this store exclusively.
-    InUse(String),
+    InUse {
+        /// The location of the store.
+        location: String,
+        /// The bytes that are free on its disk, if the system says so.
+        free: Option<u64>,
+    },
     /// A store of an earlier release, which a start would migrate.
-    BeforeMigration(String),
+    BeforeMigration {
+        /// The location of the store.
+        location: String,
+        /// The bytes that are free on its disk, if the system says so.
+        free: Option<u64>,
+    },
     /// There is no store yet.
     Absent {
         /// The place at which a start would make it.
@@ -109,9 +119,10 @@ pub async fn look_at_store(config: &Config) -> Result<StoreState, StoreOpenError
         let trial = SqliteStore::open(&folder.path().join("trial.db"), StoreLimits::default())?;
         return Ok(StoreState::Absent { location, trial: Arc::new(trial), folder });
     }
+    let free = SqliteStore::free_space(path);
     match SqliteStore::needs_migration(path) {
-        Err(SqliteOpenError::InUse(_)) => Ok(StoreState::InUse(location)),
-        Ok(true) => Ok(StoreState::BeforeMigration(location)),
+        Err(SqliteOpenError::InUse(_)) => Ok(StoreState::InUse { location, free }),
+        Ok(true) => Ok(StoreState::BeforeMigration { location, free }),
         Ok(false) => Ok(StoreState::Present { location, store: open_store(config).await? }),
         Err(error) => Err(error.into()),
     }

@@ -20,11 +20,11 @@ pub(super) async fn look_at(config: &Config) -> Vec<Finding> {
     };
     match state {
         StoreState::Database(state) => look_at_database(state, &config.store.seal_keys),
-        StoreState::InUse(location) => {
-            vec![Finding::good("store", format!("{location} is in use by a running service, so it is not opened"))]
+        StoreState::InUse { location, free } => {
+            with_room(format!("{location} is in use by a running service, so it is not opened"), free)
         }
-        StoreState::BeforeMigration(location) => {
-            vec![Finding::good("store", format!("{location} is of an earlier release; the first start migrates it"))]
+        StoreState::BeforeMigration { location, free } => {
+            with_room(format!("{location} is of an earlier release; the first start migrates it"), free)
         }
         StoreState::Absent { location, trial, .. } => {
             let found = format!("there is none at {location} yet, and one can be made there");
@@ -93,6 +93,11 @@ async fn try_look_into(store: &dyn Store, seal_keys: &[SealKey]) -> Result<Vec<F
     let mut findings = Vec::from_iter(stored_api_keys(&store.kept_api_keys().await?, seal_keys));
     findings.extend(store.measure().await?.free.map(room));
     Ok(findings)
+}
+
+/// The findings about a store that is not opened.
+fn with_room(found: String, free: Option<u64>) -> Vec<Finding> {
+    std::iter::once(Finding::good("store", found)).chain(free.map(room)).collect()
 }
 
 fn room(free: u64) -> Finding {

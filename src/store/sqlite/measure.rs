@@ -60,12 +60,12 @@ fn size(path: &Path) -> u64 {
 
 /// The bytes that this user may still write on the disk of the file.
 #[cfg(unix)]
-fn free(path: &Path) -> Option<u64> {
+pub(super) fn free(path: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(path).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 #[cfg(not(unix))]
-fn free(_: &Path) -> Option<u64> {
+pub(super) fn free(_: &Path) -> Option<u64> {
     None
 }

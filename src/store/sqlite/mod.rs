@@ -103,6 +103,11 @@ impl SqliteStore {
         open::needs_migration(path)
     }
 
+    /// The bytes that this user may still write on the disk of this file, which must exist. `None`: the system does not say.
+    pub fn free_space(path: &Path) -> Option<u64> {
+        measure::free(path)
+    }
+
     /// Opens the file for this process only. Creates it and its folder if absent.
     pub fn open(path: &Path, limits: StoreLimits) -> Result<Self, SqliteOpenError> {
         let store = open::open(path, limits.deduplication_memory)?;

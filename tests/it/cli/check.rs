@@ -268,6 +268,7 @@ async fn a_store_that_exists_is_opened_and_one_in_use_is_left_alone() {
     let in_use = run(&["check"], &settings, "").await;
     assert_eq!(in_use.code, Some(0), "{}", in_use.err);
     assert!(in_use.out.contains("store.db is in use by a running service, so it is not opened"), "{}", in_use.out);
+    assert!(in_use.out.contains(" MB are free where the store is"), "the room matters most then: {}", in_use.out);
     let (_refersion, folder) = service.stop().await;
     let stopped = run(&["check"], &settings, "").await;
     assert_eq!(stopped.code, Some(0), "{}", stopped.err);
