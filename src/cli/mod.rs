@@ -38,12 +38,13 @@ use crate::config::{Config, Mode, Problems, Warning};
 use crate::domain::Timestamp;
 use clap::{Args, Parser, Subcommand};
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
@@ -148,7 +149,8 @@ pub fn run() -> ExitCode {
         Command::MigrateStore(args) => migrate_store::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
     };
-    ended.err().unwrap_or(ExitCode::SUCCESS)
+    let is_incomplete = OUTPUT_FAILED.load(Ordering::Relaxed);
+    ended.err().unwrap_or(if is_incomplete { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 impl ConfigArgs {
@@ -202,9 +204,18 @@ fn eprint(line: &str) {
     let _ = writeln!(std::io::stderr(), "{}", line.trim_end());
 }
 
-/// Writes a line to standard output. A closed pipe is not an error.
+/// Whether a line could not be written to standard output, for instance because the disk is full.
+static OUTPUT_FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Writes a line to standard output. A closed pipe is not an error: the reader has seen enough. After another error the command goes on,
+/// and its exit code says that the output is incomplete.
 fn print(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe && !OUTPUT_FAILED.swap(true, Ordering::Relaxed) => {
+            eprint(&format!("refersion-destination: the output is incomplete: {error}"));
+        }
+        _ => {}
+    }
 }
 
 /// Prints the reason why a command failed. Returns its exit code.

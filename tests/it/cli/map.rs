@@ -1,7 +1,10 @@
 //! `map`: the calls an event would make, offline; exit code 1 if an event would be refused.
 
 use super::run;
+use crate::support::process::binary;
 use insta::assert_snapshot;
+use std::fs::File;
+use std::process::Stdio;
 
 const IDENTIFY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/published/identify.json");
 const DELETE: &str = include_str!("../../data/published/delete.json");
@@ -17,6 +20,20 @@ async fn map_shows_the_calls_of_the_events_in_a_file() {
       if the user is already an affiliate, for what has changed:
         POST /affiliate/edit {"affiliates":[{"address1":"6th St","city":"San Francisco","country":"US","email":"peter@example.com","first_name":"Peter","id":"<id>","last_name":"Gibbons","state":"CA","zip":"94103"}]}
     "#);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_an_error_and_a_reader_that_has_seen_enough_is_not() {
+    let ran = |out: Stdio| binary().args(["map", IDENTIFY]).stdout(out).output().expect("ends");
+    let full = ran(File::options().write(true).open("/dev/full").expect("a disk without room").into());
+    let said = "refersion-destination: the output is incomplete: No space left on device (os error 28)\n";
+    assert_eq!((full.status.code(), &*String::from_utf8_lossy(&full.stderr)), (Some(1), said));
+
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let cut = ran(writer.into());
+    assert_eq!((cut.status.code(), &*String::from_utf8_lossy(&cut.stderr)), (Some(0), ""));
 }
 
 #[tokio::test]
