@@ -33,8 +33,6 @@ mod lookup;
 mod maintenance;
 mod measure;
 mod migrate_v5;
-mod migrate_v6;
-mod migrate_v7;
 mod older_ids;
 mod open;
 mod operators;

@@ -7,12 +7,12 @@
 use super::checkpoint::Checkpoints;
 use super::clean_shutdown;
 use super::log_state::{LogState, StoredAccount};
+use super::migrate_v5;
 use super::older_ids;
 use super::removed::OpenFiles;
 use super::schema::{self, NEXT_SEQ, RELEASE, VERSION};
 use super::write_tx::WriterState;
 use super::writer::SqliteFile;
-use super::{migrate_v5, migrate_v6, migrate_v7};
 use crate::domain::{AccountName, HashKey, Seq};
 use rand::Rng;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -94,10 +94,7 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, Sqli
         }
         schema::prepare_writer(&connection)?;
         match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
-            0 => create(&mut connection)?,
-            5 => migrate_v5::migrate_file(&mut connection)?,
-            6 => migrate_v6::migrate_file(&mut connection)?,
-            version @ 7..VERSION => migrate_v7::migrate_file(&mut connection, version)?,
+            version @ (0 | 5..VERSION) => make_tables(&mut connection, version)?,
             VERSION => {}
             found @ 1..5 => return Ok(Err(SqliteOpenError::Older(path.to_owned(), found))),
             found => {
@@ -194,11 +191,19 @@ fn warn_if_others_can_read(path: &Path) {
     }
 }
 
-fn create(connection: &mut Connection) -> rusqlite::Result<()> {
-    let mut hash_key = [0; 32];
-    rand::rng().fill_bytes(&mut hash_key);
+/// Makes the present tables: of an empty file (0), or of those of `version`. It is one transaction, so a file whose migration was
+/// interrupted still has its version, and is migrated at the next start.
+fn make_tables(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    schema::create(&transaction, &hash_key)?;
+    match version {
+        0 => {
+            let mut hash_key = [0; 32];
+            rand::rng().fill_bytes(&mut hash_key);
+            schema::create(&transaction, &hash_key)?;
+        }
+        5 => migrate_v5::migrate(&transaction)?,
+        version => schema::make_tables(&transaction, version + 1..)?,
+    }
     transaction.commit()
 }
 

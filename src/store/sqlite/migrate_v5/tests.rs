@@ -1,6 +1,8 @@
-//! What the migration makes of each row of version 5; how the store behaves afterwards is tested in `tests/it/store`.
+//! What the migration makes of the rows of version 5, as far as it does not show in the behaviour of the store afterwards, which is tested in
+//! `tests/it/store`.
 
 use super::*;
+use rusqlite::Connection;
 use rusqlite::types::FromSql;
 use std::path::Path;
 use tempfile::TempDir;
@@ -22,6 +24,12 @@ fn version_5(folder: &TempDir) -> Connection {
     let connection = open(&folder.path().join("store.db"));
     connection.execute_batch(VERSION_5).expect("made");
     connection
+}
+
+fn migrate_file(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    migrate(&transaction)?;
+    transaction.commit()
 }
 
 /// The same file, migrated.
@@ -68,58 +76,12 @@ fn a_pending_event_keeps_its_number_its_id_its_keys_and_its_body() {
     assert_eq!(column::<String>(&migrated, accounts), ["main 24", "other 9"]);
 }
 
+/// A code that this release does not know counts as refused.
 #[test]
-fn attempts_are_stored_as_durations_with_the_followers_listed() {
-    let attempt =
-        "SELECT CAST(bodies.body AS TEXT) || ': begun ' || begun || ', failed ' || failures || ' for ' || failing_for
-        || coalesce(', waits ' || wait || ' from ' || (noted_at - 1700000000000), '')
-        || coalesce(', page ' || (progress ->> '$.stage.Searching.page'), '')
-        || coalesce(', group ' || (progress ->> '$.folded'), '') || iif(followers IS NULL, '', ', with ' || hex(followers))
-        || coalesce(', history ' || json_array_length(history), '')
-        FROM attempts JOIN bodies USING (seq) ORDER BY seq";
-    let (hour, follower) = (3_600_000, |seqs: &[i64]| {
-        seqs.iter().map(|seq| hex::encode_upper(seq.to_be_bytes())).collect::<Vec<_>>().concat()
-    });
-    let expected = [
-        "retried: begun 0, failed 3 for 60000, waits 60000 from 61051, page 3, history 3".to_owned(),
-        format!("retried by a clock ahead: begun 0, failed 1 for 0, waits {} from 51, history 1", 24 * hour),
-        format!("retried by a clock behind: begun 0, failed 2 for {}, waits 60000 from 51, history 1", 72 * hour),
-        "replayed: begun 0, failed 0 for 0, history 2".to_owned(),
-        "handed back: begun 0, failed 0 for 0, page 7".to_owned(),
-        format!(
-            "a group that failed 1: begun 0, failed 1 for 0, waits 30000 from 70, group 2, with {}, history 1",
-            follower(&[33])
-        ),
-        format!("a joined group 1: begun 1, failed 0 for 0, group 2, with {}", follower(&[36])),
-        "leased: begun 1, failed 0 for 0, page 9".to_owned(),
-        "leased without a word: begun 1, failed 0 for 0".to_owned(),
-        format!("a group 1: begun 1, failed 0 for 0, group 3, with {}", follower(&[43, 44])),
-    ];
-    assert_eq!(column::<String>(&migrated(), attempt), expected);
-}
-
-#[test]
-fn dead_letters_keep_their_numbers_and_have_an_outcome_in_the_log() {
-    let letter =
-        "SELECT dead_letters.code || ' ' || log.outcome || ' ' || (log.id = dead_letters.id) || ' ' || length(log.keys)
-        || ' ' || coalesce(length(dead_letters.keys), '-') || ' ' || coalesce(length(body), '-') || ' ' || failures
-        || ' ' || json_array_length(coalesce(history, '[]')) FROM dead_letters JOIN log USING (seq) LEFT JOIN bodies USING (seq) ORDER BY seq";
-    let expected = [
-        "refused 42 1 34 34 4 1 2",
-        "unmappable 40 1 0 - 17 1 2",
-        "email_taken 43 1 0 - - 1 2",
-        "superseded 42 1 17 17 28 1 2",
-        "expired 46 1 17 17 62 1 2",
-        "erased 60 1 0 - - 0 0",
-    ];
-    let migrated = migrated();
-    let mut found = column::<String>(&migrated, letter);
-    // How small a body was packed is no part of the claim.
-    found[4] =
-        found[4].split(' ').enumerate().map(|(n, word)| if n == 5 { "62" } else { word }).collect::<Vec<_>>().join(" ");
-    assert_eq!(found, expected);
-    assert_eq!(column::<i64>(&migrated, "SELECT seq FROM dead_letters ORDER BY seq"), [6, 7, 8, 10, 11, 13]);
-    assert_eq!(one(&migrated, "SELECT count(*) FROM dead_keys"), 5, "two of the first, one each of three");
+fn dead_letters_have_an_outcome_in_the_log() {
+    let outcomes = "SELECT dead_letters.code || ' ' || outcome FROM dead_letters JOIN log USING (seq) ORDER BY seq";
+    let expected = ["refused 42", "unmappable 40", "email_taken 43", "superseded 42", "expired 46", "erased 60"];
+    assert_eq!(column::<String>(&migrated(), outcomes), expected);
 }
 
 #[test]
@@ -133,28 +95,6 @@ fn ids_of_settled_events_are_numbered_anew_by_time_after_the_highest_number_that
     assert_eq!(one(&migrated, "SELECT count(*) FROM log WHERE outcome = 28 AND (keys <> x'' OR account <> 0)"), 0);
     assert_eq!(one(&migrated, "SELECT min(received_at) FROM log WHERE outcome = 28"), START + 1);
     assert_eq!(one(&migrated, "SELECT count(*) - count(DISTINCT id) FROM log"), 0);
-}
-
-#[test]
-fn affiliates_keep_their_attributes_and_every_key_that_leads_to_them() {
-    let migrated = migrated();
-    let known = "SELECT name || ' ' || code || ' ' || coalesce(affiliates.id, '-') || ' ' || found || ' ' || links || ' ' || length(sent)
-        FROM affiliates JOIN accounts USING (account)
-        JOIN (SELECT affiliate, group_concat(hex(substr(key, 1, 1)), '+' ORDER BY key) AS links FROM links GROUP BY affiliate)
-        USING (affiliate) ORDER BY affiliate";
-    let expected = [
-        "main created 11 0 01+02+03",
-        "main found - 1 01+02+03",
-        "main new address 44 0 01+02+03",
-        "main gives its address 55 0 01+03",
-        "main without keys 66 0 03",
-        "other created 77 0 01+02+03",
-        "main takes an address 56 1 01+02+03",
-        "main of the leased - 0 01+02+03",
-    ];
-    let found = column::<String>(&migrated, known);
-    let found: Vec<&str> = found.iter().filter_map(|known| Some(known.rsplit_once(' ')?.0)).collect();
-    assert_eq!(found, expected);
 }
 
 #[test]
