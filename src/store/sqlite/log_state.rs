@@ -274,21 +274,6 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_publishes_its_counts_and_its_ids_join_the_index() {
-        let mut state = opened();
-        change(&mut state);
-        assert_eq!(counts(&state), (2, 3, 4), "nothing is seen before the commit");
-        state.commit();
-        assert_eq!(counts(&state), (2, 5, 6));
-        assert_eq!((state.appended_now(&id(5)), state.candidates(&id(5))), (None, vec![5]));
-        state.begin();
-        state.remove(id(5), Seq(5));
-        assert_eq!(state.candidates(&id(5)), [5]);
-        state.commit();
-        assert_eq!(state.candidates(&id(5)), [0; 0]);
-    }
-
-    #[test]
     fn a_transaction_that_is_rolled_back_leaves_nothing_behind() {
         let mut state = opened();
         for _ in 0..2 {
@@ -298,25 +283,8 @@ mod tests {
             assert_eq!((state.pending(&name(1)), state.find_account(&name(3))), (2, None));
             assert_eq!((state.appended_now(&id(5)), state.candidates(&id(5))), (None, vec![]));
         }
-        state.begin();
-        state.commit();
-        assert_eq!(counts(&state), (2, 3, 4));
-    }
-
-    #[test]
-    fn whether_a_user_may_be_pending_is_certain_once_the_account_has_no_pending_event() {
-        let mut state = opened();
-        assert!(state.may_be_pending(&name(1), &[USER], None), "nobody has read what was pending at opening");
-        assert!(
-            !state.may_be_pending(&name(1), &[USER], Some(Seq(4))) && !state.may_be_pending(&name(2), &[USER], None)
-        );
         change(&mut state);
-        state.end_event(1);
         state.commit();
-        assert!(state.may_be_pending(&name(3), &[USER], None));
-        state.begin();
-        state.end_event(3);
-        state.commit();
-        assert!(!state.may_be_pending(&name(3), &[USER], None) && !state.may_be_pending(&name(1), &[USER], None));
+        assert_eq!((counts(&state), state.candidates(&id(5))), ((2, 5, 6), vec![5]));
     }
 }

@@ -45,8 +45,6 @@ mod schema;
 mod settle;
 #[cfg(test)]
 mod statement_costs;
-#[cfg(test)]
-mod tests;
 mod transfer;
 mod write_tx;
 mod writer;

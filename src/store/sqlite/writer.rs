@@ -224,7 +224,6 @@ mod tests {
     use crate::store::published::Published;
     use crate::store::sqlite::append::insert;
     use crate::store::sqlite::open;
-    use rusqlite::ffi;
     use std::sync::Arc;
 
     struct Writing {
@@ -240,68 +239,9 @@ mod tests {
         Writing { writer: Writer::start(store).expect("started"), published, folder }
     }
 
-    /// Appends an event; 0 is a bad one, for which SQLite then fails.
     fn append(tx: &mut WriteTx<'_>, n: u8) -> Result<Seq, StoreError> {
         let account = tx.account_number(&AccountName::from(format!("account {n}")))?;
-        let seq = insert(tx, account, EventId([n; 16]), &[], None, Timestamp(0), &vec![b'x'; 40_000])?;
-        if n == 0 { Err(failure(ffi::SQLITE_CONSTRAINT)) } else { Ok(seq) }
-    }
-
-    fn failure(code: i32) -> StoreError {
-        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None).into()
-    }
-
-    /// Runs these appends in one group.
-    async fn group(writing: &Writing, events: [u8; 3]) -> [Result<Seq, StoreError>; 3] {
-        let (all_are_in, wait) = std::sync::mpsc::channel();
-        let blocking = writing.writer.outside_transaction(move |_| Ok(wait.recv().is_ok()));
-        let [first, second, third] = events.map(|n| writing.writer.write(move |tx| append(tx, n)));
-        // Each is handed in when it is first polled, in this order.
-        let (_, first, second, third, ()) = tokio::join!(blocking, first, second, third, async move {
-            all_are_in.send(()).expect("the writer waits");
-        });
-        [first, second, third]
-    }
-
-    #[tokio::test]
-    async fn a_bad_job_fails_alone_and_leaves_nothing_behind() {
-        let writing = start();
-        let [first, bad, last] = group(&writing, [1, 0, 2]).await;
-        assert_eq!((first, last), (Ok(Seq(1)), Ok(Seq(2))));
-        assert!(matches!(bad, Err(StoreError::Fatal(_))), "{bad:?}");
-        let status = writing.published.lock().status.clone();
-        assert_eq!((status.pending, status.write_error), (2, None));
-        assert_eq!(
-            writing.published.lock().pending.clone().into_keys().collect::<Vec<_>>(),
-            ["account 1", "account 2"]
-        );
-        let find = |n| {
-            writing.writer.write(move |tx| {
-                Ok((
-                    tx.find_id(EventId([n; 16]))?,
-                    tx.state.log.find_account(&AccountName::from(format!("account {n}"))),
-                ))
-            })
-        };
-        assert_eq!(find(0).await, Ok((None, None)), "neither its id nor its account is known");
-        assert_eq!(find(2).await, Ok((Some(Seq(2)), Some(2))));
-        assert_eq!(writing.writer.write(|tx| append(tx, 3)).await, Ok(Seq(3)), "its seq was given to another");
-    }
-
-    #[tokio::test]
-    async fn a_job_without_its_transaction_writes_nothing() {
-        let writing = start();
-        let lose = |tx: &mut WriteTx<'_>| -> Result<(), StoreError> {
-            append(tx, 1)?;
-            tx.connection.execute_batch("ROLLBACK")?; // as SQLite does when the disk is full
-            Err(failure(ffi::SQLITE_FULL))
-        };
-        let lost = writing.writer.write(lose).await;
-        assert!(matches!(lost, Err(StoreError::Transient(_))), "{lost:?}");
-        let status = writing.published.lock().status.clone();
-        assert!(status.pending == 0 && status.write_error.is_some(), "{status:?}");
-        assert_eq!(writing.writer.write(|tx| append(tx, 2)).await, Ok(Seq(1)));
-        assert_eq!(writing.published.lock().status.write_error.clone(), None, "a good commit clears it");
+        insert(tx, account, EventId([n; 16]), &[], None, Timestamp(0), &vec![b'x'; 40_000])
     }
 
     #[tokio::test]
@@ -356,6 +296,13 @@ mod tests {
         let (appended, refused) = tokio::join!(writing.writer.write(|tx| append(tx, 1)), writing.writer.write(refuse));
         assert_eq!((appended, refused), (Ok(Seq(1)), Err(StoreError::BacklogFull(1))));
         assert_eq!(writing.published.lock().status.write_error.clone(), None);
+    }
+
+    #[tokio::test]
+    async fn jobs_that_were_sent_before_the_end_are_done() {
+        let writing = start();
+        let (appended, ()) = tokio::join!(writing.writer.write(|tx| append(tx, 1)), writing.writer.close());
+        assert_eq!(appended, Ok(Seq(1)));
     }
 
     #[tokio::test]
