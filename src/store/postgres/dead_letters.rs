@@ -10,20 +10,11 @@ use super::compact;
 use super::session::Session;
 use crate::domain::{AccountName, EventId, Seq};
 use crate::store::rows::Damaged;
-use crate::store::rows::dead_letters::{COLUMNS, EXAMINED, on_page, page as page_of, to_replay, whole};
+use crate::store::rows::dead_letters::{COLUMNS, EXAMINED, PageStart, on_page, page as page_of, to_replay, whole};
 use crate::store::{DeadLetter, DeadLetterFilter, DeadLetterPage, Replay, ReplayResult};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
 use tokio_postgres::{Error, Row};
-
-/// The order of a list of dead letters, and the id from which it begins.
-#[derive(Clone, Copy, Debug)]
-pub enum PageStart {
-    /// The oldest first, with an id above this one.
-    After(i64),
-    /// The newest first, with an id below this one.
-    Before(i64),
-}
 
 /// The end of a page, and its dead letters.
 struct PageStatements {

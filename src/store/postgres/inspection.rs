@@ -2,11 +2,12 @@
 
 use super::PostgresStore;
 use super::columns::text;
-use super::dead_letters::{self, PageStart};
+use super::dead_letters;
 use super::error::JobError;
 use super::measure::OLDEST;
 use super::session::Session;
 use crate::domain::{AccountName, Timestamp};
+use crate::store::rows::dead_letters::PageStart;
 use crate::store::rows::inspection::{
     BACKLOG_COLUMNS, BacklogScan, EXAMINED, EXAMINED_EVENTS, EventScan, RECORD_COLUMNS, RECORD_TABLES,
     record as event_of,

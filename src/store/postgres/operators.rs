@@ -4,7 +4,7 @@
 //! settlement waits for it.
 
 use super::accounts::{AccountNumber, Locked, as_str};
-use super::dead_letters::{self, PageStart};
+use super::dead_letters;
 use super::error::JobError;
 use super::forget::{self, UserSearch};
 use super::listen::HintMessage;
@@ -15,6 +15,7 @@ use crate::domain::{AccountName, SealedApiKey, Timestamp, UserKey};
 use crate::store::append_decision::check_backlog;
 use crate::store::erasure::{MAX_SCANS, UserKeyHash};
 use crate::store::in_flight::InFlightEvents;
+use crate::store::rows::dead_letters::PageStart;
 use crate::store::{
     ApiKeyVault, DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, Forgotten, MovedDeadLetter, ReplayResult,
     StoreError, body,

@@ -53,6 +53,15 @@ pub fn whole(row: &impl Columns) -> Result<DeadLetter, Damaged> {
     Ok(DeadLetter { history, body: body.map(|body| String::from_utf8_lossy(&body).into_owned()), ..letter })
 }
 
+/// The order of a list of dead letters, and the id from which it begins.
+#[derive(Clone, Copy, Debug)]
+pub enum PageStart {
+    /// The oldest first, with an id above this one.
+    After(i64),
+    /// The newest first, with an id below this one.
+    Before(i64),
+}
+
 /// A page of `letters`, with up to `limit` of them. `examined_up_to` is the id up to which rows were examined; none if all were.
 pub fn page(letters: Vec<DeadLetter>, limit: usize, examined_up_to: Option<i64>, last: i64) -> DeadLetterPage {
     let full = letters.last().filter(|_| letters.len() == limit).map(|last| last.id);

@@ -3,6 +3,7 @@
 use super::query::Query;
 use super::{SqliteStore, dead_letters};
 use crate::domain::{AccountName, Timestamp};
+use crate::store::rows::dead_letters::PageStart;
 use crate::store::rows::inspection::{
     BACKLOG_COLUMNS, BacklogScan, EXAMINED, EXAMINED_EVENTS, EventScan, RECORD_COLUMNS, RECORD_TABLES,
     record as event_of,
@@ -43,10 +44,8 @@ impl Inspection for SqliteStore {
         limit: usize,
     ) -> Result<DeadLetterPage, StoreError> {
         let (filter, last_seq) = (filter.clone(), self.published.lock().last_seq);
-        let read = move |connection: &Connection| {
-            dead_letters::newest_page(connection, &filter, before, limit.max(1), last_seq)
-        };
-        self.readers.read(read).await
+        let start = PageStart::Before(before);
+        self.readers.read(move |connection| dead_letters::page(connection, &filter, start, limit.max(1), last_seq)).await
     }
 
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {

@@ -5,6 +5,7 @@ use super::write_tx::WriteTx;
 use super::{SqliteStore, account_gone, dead_letters, forget};
 use crate::domain::{AccountName, SealedApiKey, Seq, Timestamp, UserKey};
 use crate::store::erasure::{ForgetSearch, MAX_SCANS};
+use crate::store::rows::dead_letters::PageStart;
 use crate::store::{
     ApiKeyVault, DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, Forgotten, MovedDeadLetter, ReplayResult,
     StoreError, body,
@@ -23,8 +24,9 @@ impl DeadLetters for SqliteStore {
         limit: usize,
     ) -> Result<DeadLetterPage, StoreError> {
         let (filter, last_seq) = (filter.clone(), self.published.lock().last_seq);
+        let start = PageStart::After(after);
         self.readers
-            .read(move |connection| dead_letters::page(connection, &filter, after, limit.max(1), last_seq))
+            .read(move |connection| dead_letters::page(connection, &filter, start, limit.max(1), last_seq))
             .await
     }
 

@@ -7,6 +7,7 @@ use super::{affiliates, append, begin, compact, dead_letters, erase, key_blocks,
 use crate::delivery::{AffiliateRecord, Origin, OutcomeCode, Progress, Stage};
 use crate::domain::{AccountName, AffiliateCode, EventId, HashKey, SentAttributes, Seq, Timestamp, UserKey};
 use crate::scheduling::Unit;
+use crate::store::rows::dead_letters::PageStart;
 use crate::store::{
     AffiliateChanges, DeadLetterFilter, FailedAttempt, KnownUsersOnly, NewEvent, ReadUpTo, Remember, Replay,
     Settlement, user_keys,
@@ -174,7 +175,9 @@ fn work(store: &mut SqliteFile) {
     });
     let own = user_keys::of_affiliate(&store.state.hash, &main, &AffiliateCode("code 13".to_owned()));
     affiliates::recall(&store.connection, &own, &[UserKey::UserId(key(13))]).expect("read").expect("remembered");
-    dead_letters::page(&store.connection, &DeadLetterFilter::default(), 0, 20, 0).expect("a page");
+    for start in [PageStart::After(0), PageStart::Before(i64::MAX)] {
+        dead_letters::page(&store.connection, &DeadLetterFilter::default(), start, 20, 0).expect("a page");
+    }
     for account in [None, Some(&main)] {
         assert_eq!(affiliates::email_conflicts(&store.connection, account, 0, 20).expect("read").len(), 20);
     }
