@@ -8,30 +8,16 @@ use crate::telemetry::RefusalReason;
 
 /// The reason in words; an unknown word is returned as it is.
 pub fn reason_in_words(reason: &str) -> String {
-    let refusal = RefusalReason::ALL.iter().find(|refusal| refusal.as_str() == reason);
-    let outcome = OutcomeCode::ALL.iter().find(|code| code.as_str() == reason);
-    match (outcome, refusal) {
-        (Some(code), _) => outcome_in_words(*code),
-        (None, Some(refusal)) => refusal_in_words(*refusal),
-        (None, None) => reason.to_owned(),
-    }
-}
-
-fn refusal_in_words(reason: RefusalReason) -> String {
-    let words = match reason {
-        RefusalReason::MissingEmail => return outcome_in_words(OutcomeCode::MissingEmail),
-        RefusalReason::MissingName => return outcome_in_words(OutcomeCode::MissingName),
-        RefusalReason::MissingUser => return outcome_in_words(OutcomeCode::MissingUser),
-        RefusalReason::InvalidEmail => return outcome_in_words(OutcomeCode::InvalidEmail),
-        RefusalReason::Malformed => return outcome_in_words(OutcomeCode::Malformed),
-        RefusalReason::TooLarge => return outcome_in_words(OutcomeCode::TooLarge),
-        RefusalReason::BacklogFull => "Too many events are pending: Segment sends this one again",
-        RefusalReason::NotStored => "The event could not be stored: Segment sends it again",
-        RefusalReason::InternalError => {
-            "A bug of this service: its log has the details, and Segment sends the event again"
+    match OutcomeCode::parse(reason) {
+        Some(code) => outcome_in_words(code),
+        None if reason == RefusalReason::BacklogFull.as_str() => {
+            "Too many events are pending: Segment sends this one again".to_owned()
         }
-    };
-    words.to_owned()
+        None if reason == RefusalReason::NotStored.as_str() => {
+            "The event could not be stored: Segment sends it again".to_owned()
+        }
+        None => reason.to_owned(),
+    }
 }
 
 fn outcome_in_words(code: OutcomeCode) -> String {

@@ -8,7 +8,7 @@
 //! from an enum with such a list.
 
 use super::{EventStatus, EventType};
-use crate::delivery::{Call, OutcomeCode};
+use crate::delivery::OutcomeCode;
 use crate::domain::Field;
 use crate::domain::words;
 use crate::scheduling::{BreakerState, Cause, Probe};
@@ -72,30 +72,6 @@ pub(super) struct ReloadLabels {
 pub(super) const CAUSES: [Cause; 2] = [Cause::RateLimited, Cause::Outage];
 
 words! {
-    /// The operations of Refersion's API.
-    Operation {
-        New = "new",
-        Search = "search",
-        Get = "get",
-        Edit = "edit",
-        StatusChange = "status_change",
-        List = "list",
-    }
-}
-
-words! {
-    /// The result of asking for a page of Refersion's list of affiliates: to learn them, or to probe a rejected API key.
-    ListResult {
-        /// The page, or another answer that shows that the API key is accepted.
-        Page = "page",
-        /// The API key was rejected.
-        Unauthorized = "unauthorized",
-        /// No answer, or an answer that shows neither.
-        Failed = "failed",
-    }
-}
-
-words! {
     /// The result of reading the configuration again.
     ReloadResult {
         /// The configuration differed and was applied.
@@ -116,85 +92,52 @@ words! {
     }
 }
 
-words! {
-    /// The result of a probe of an API key.
-    ProbeResult {
-        Accepted = "accepted",
-        Rejected = "rejected",
-        Unknown = "unknown",
+/// The states of a circuit breaker, or that the account is halted, in the order of [`place_of`].
+pub(super) const BREAKER_STATES: [&str; 4] = ["closed", "open", "half_open", "halted"];
+
+/// The place of a state in [`BREAKER_STATES`].
+pub(super) fn index_of(state: BreakerState) -> usize {
+    match state {
+        BreakerState::Closed => 0,
+        BreakerState::Open { .. } => 1,
+        BreakerState::HalfOpen => 2,
+        BreakerState::Halted { .. } => 3,
     }
 }
 
-words! {
-    /// The state of a circuit breaker, or that the account is halted.
-    BreakerStateLabel {
-        Closed = "closed",
-        Open = "open",
-        HalfOpen = "half_open",
-        Halted = "halted",
+/// The operation of a page of Refersion's list of affiliates, which is requested to learn them, or to probe a rejected API key.
+pub(super) const LIST: &str = "list";
+/// The reply to it that is the page, or another one that shows that the API key is accepted.
+pub(super) const PAGE: &str = "page";
+/// The reply to it that shows nothing, or no reply.
+pub(super) const FAILED: &str = "failed";
+
+/// Every result of a probe of an API key.
+pub(super) const PROBES: [Probe; 3] = [Probe::Accepted, Probe::Rejected, Probe::Unknown { retry_after: None }];
+
+/// The name of a probe's result, and that of the reply to its request.
+pub(super) fn probe_names(probe: &Probe) -> (&'static str, &'static str) {
+    match probe {
+        Probe::Accepted => ("accepted", PAGE),
+        Probe::Rejected => ("rejected", "unauthorized"),
+        Probe::Unknown { .. } => ("unknown", FAILED),
     }
 }
 
-impl From<&Probe> for ProbeResult {
-    fn from(probe: &Probe) -> Self {
-        match probe {
-            Probe::Accepted => Self::Accepted,
-            Probe::Rejected => Self::Rejected,
-            Probe::Unknown { .. } => Self::Unknown,
-        }
-    }
-}
-
-impl From<BreakerState> for BreakerStateLabel {
-    fn from(state: BreakerState) -> Self {
-        match state {
-            BreakerState::Closed => Self::Closed,
-            BreakerState::Open { .. } => Self::Open,
-            BreakerState::HalfOpen => Self::HalfOpen,
-            BreakerState::Halted { .. } => Self::Halted,
-        }
-    }
-}
-
-impl From<&Call> for Operation {
-    fn from(call: &Call) -> Self {
-        match call {
-            Call::New(_) => Self::New,
-            Call::Search { .. } => Self::Search,
-            Call::Get(_) => Self::Get,
-            Call::Edit { .. } => Self::Edit,
-            Call::SetStatus { .. } => Self::StatusChange,
-        }
-    }
-}
-
-impl From<&Probe> for ListResult {
-    fn from(probe: &Probe) -> Self {
-        match probe {
-            Probe::Accepted => Self::Page,
-            Probe::Rejected => Self::Unauthorized,
-            Probe::Unknown { .. } => Self::Failed,
-        }
-    }
-}
-
-impl Operation {
-    /// Whether one request of this operation can be about several affiliates.
-    pub(super) fn is_shareable(self) -> bool {
-        matches!(self, Self::Edit | Self::StatusChange)
-    }
-
-    /// The possible replies to this operation.
-    pub(super) fn replies(self) -> Vec<&'static str> {
-        let own: &[&'static str] = match self {
-            Self::New => &["created"],
-            Self::Search => &["page", "not_found"],
-            Self::Get => &["affiliate", "not_found"],
-            Self::Edit | Self::StatusChange => &["changed", "not_changed", "not_found"],
-            Self::List => return ListResult::ALL.iter().map(|result| result.as_str()).collect(),
-        };
+/// Every operation of Refersion's API, with the possible replies to it.
+pub(super) fn operations() -> [(&'static str, Vec<&'static str>); 6] {
+    let replies = |own: &[&'static str]| {
         [own, &["refused", "unauthorized", "rate_limited", "unavailable", "lost"]].concat()
-    }
+    };
+    let changes = ["changed", "not_changed", "not_found"];
+    [
+        ("new", replies(&["created"])),
+        ("search", replies(&["page", "not_found"])),
+        ("get", replies(&["affiliate", "not_found"])),
+        ("edit", replies(&changes)),
+        ("status_change", replies(&changes)),
+        (LIST, PROBES.iter().map(|probe| probe_names(probe).1).collect()),
+    ]
 }
 
 /// The statuses with which an event of this type can be answered.
@@ -259,7 +202,7 @@ pub(super) fn field(about: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::{Action, Identifier};
+    use crate::delivery::{Action, Call, Identifier};
     use crate::domain::{AffiliateId, AffiliateStatus, Email, Profile};
     use std::collections::BTreeSet;
 
@@ -279,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operations_of_calls_have_the_names_of_refersion_s_api() {
+    fn the_operations_of_calls_are_listed() {
         let id = AffiliateId(1);
         let (changes, status) = (Profile::default(), AffiliateStatus::Active);
         for call in [
@@ -288,7 +231,7 @@ mod tests {
             Call::SetStatus { id, status },
             Call::Search { email: Email::parse("a@x.io").expect("valid"), page: 1 },
         ] {
-            assert_eq!(Operation::from(&call).as_str(), call.operation());
+            assert!(operations().iter().any(|(operation, _)| *operation == call.operation()), "{call:?}");
         }
     }
 

@@ -5,8 +5,8 @@
 
 use super::definitions::Families;
 use super::labels::{
-    self, AUTH_ERRORS, AccountLabel, AccountLabels, ActionLabels, CAUSES, CauseLabels, EventLabels, FieldLabels,
-    ListResult, Operation, OperationLabels, ProbeResult, ReasonLabels, RequestLabels, ResultLabels, SettledAs,
+    self, AUTH_ERRORS, AccountLabel, AccountLabels, ActionLabels, CAUSES, CauseLabels, EventLabels, FAILED,
+    FieldLabels, LIST, OperationLabels, PAGE, PROBES, ReasonLabels, RequestLabels, ResultLabels, SettledAs,
 };
 use super::latency::LatencyCounters;
 use super::{EventStatus, EventType, RefusalReason, Totals};
@@ -84,9 +84,9 @@ impl Meter {
 
     fn create_upstream_series(&self) {
         let families = &self.0.families;
-        for operation in Operation::ALL {
-            for reply in operation.replies() {
-                drop(families.upstream_requests.get_or_create(&self.request(*operation, reply)));
+        for (operation, replies) in labels::operations() {
+            for reply in replies {
+                drop(families.upstream_requests.get_or_create(&self.request(operation, reply)));
             }
         }
         drop(families.upstream_request_duration.get_or_create(&self.account()));
@@ -94,8 +94,8 @@ impl Meter {
         for cause in CAUSES {
             drop(families.circuit_breaker_opened.get_or_create(&self.cause(cause.as_str())));
         }
-        for result in ProbeResult::ALL {
-            drop(families.api_key_probes.get_or_create(&self.result(result.as_str())));
+        for probe in PROBES {
+            drop(families.api_key_probes.get_or_create(&self.result(labels::probe_names(&probe).0)));
         }
         drop(families.halts.get_or_create(&self.account()));
     }
@@ -185,10 +185,9 @@ impl Meter {
 
     /// Counts a request to Refersion, with its reply, the number of affiliates it was about, and how long it took.
     pub fn request_ended(&self, call: &Call, reply: &Reply, affiliates: usize, took: Duration) {
-        let operation = Operation::from(call);
-        self.request_replied(operation, reply.name(), took);
+        self.request_replied(call.operation(), reply.name(), took);
         self.0.latencies.observe(took);
-        if operation.is_shareable() {
+        if call.affiliate().is_some() {
             let (family, affiliates) = (&self.0.families.upstream_request_affiliates, u32::try_from(affiliates));
             family.get_or_create(&self.account()).observe(affiliates.unwrap_or(u32::MAX).into());
         }
@@ -196,16 +195,14 @@ impl Meter {
 
     /// Counts a request for a page of Refersion's list of affiliates, and how long it took; `is_read`: it was answered with the page.
     pub fn page_requested(&self, is_read: bool, took: Duration) {
-        let result = if is_read { ListResult::Page } else { ListResult::Failed };
-        self.request_replied(Operation::List, result.as_str(), took);
+        self.request_replied(LIST, if is_read { PAGE } else { FAILED }, took);
     }
 
-    fn request_replied(&self, operation: Operation, reply: &'static str, took: Duration) {
+    fn request_replied(&self, operation: &'static str, reply: &'static str, took: Duration) {
         let (families, seconds) = (&self.0.families, took.as_secs_f64());
         families.upstream_requests.get_or_create(&self.request(operation, reply)).inc();
         families.upstream_request_duration.get_or_create(&self.account()).observe(seconds);
-        let operation = OperationLabels { operation: operation.as_str() };
-        families.upstream_operation_duration.get_or_create(&operation).observe(seconds);
+        families.upstream_operation_duration.get_or_create(&OperationLabels { operation }).observe(seconds);
     }
 
     /// Counts that the circuit breaker opened while it was closed.
@@ -220,9 +217,9 @@ impl Meter {
 
     /// Counts a probe of the rejected API key, which is a request for the list of affiliates, and how long it took.
     pub fn api_key_probed(&self, probe: &Probe, took: Duration) {
-        let result = ProbeResult::from(probe).as_str();
+        let (result, reply) = labels::probe_names(probe);
         self.0.families.api_key_probes.get_or_create(&self.result(result)).inc();
-        self.request_replied(Operation::List, ListResult::from(probe).as_str(), took);
+        self.request_replied(LIST, reply, took);
     }
 
     /// The counts so far.
@@ -276,7 +273,7 @@ impl Meter {
         CauseLabels { account: self.label(), cause }
     }
 
-    fn request(&self, operation: Operation, reply: &'static str) -> RequestLabels {
-        RequestLabels { account: self.label(), operation: operation.as_str(), reply }
+    fn request(&self, operation: &'static str, reply: &'static str) -> RequestLabels {
+        RequestLabels { account: self.label(), operation, reply }
     }
 }

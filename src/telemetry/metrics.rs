@@ -6,8 +6,8 @@
 use super::definitions::Families;
 use super::exposition::ExpositionFormat;
 use super::labels::{
-    self, ARRIVED, AUTH_ERRORS, AccountLabel, AccountLabels, BreakerStateLabel, DeadLetterLabels, NO_ACCOUNT,
-    Operation, OperationLabels, ReasonLabels, ReloadLabels, ReloadResult, StateLabels, StatusLabels,
+    self, ARRIVED, AUTH_ERRORS, AccountLabel, AccountLabels, BREAKER_STATES, DeadLetterLabels, NO_ACCOUNT, OperationLabels,
+    ReasonLabels, ReloadLabels, ReloadResult, StateLabels, StatusLabels,
 };
 use super::meter::Meter;
 use super::meters::Meters;
@@ -97,8 +97,8 @@ struct Gauges {
     concurrency_limit: usize,
     in_flight: usize,
     owned: u64,
-    /// The number of accounts in each [`BreakerStateLabel`].
-    states: [i64; BreakerStateLabel::ALL.len()],
+    /// The number of accounts in each of [`BREAKER_STATES`].
+    states: [i64; BREAKER_STATES.len()],
 }
 
 impl Default for Metrics {
@@ -129,9 +129,8 @@ impl Metrics {
         for result in ReloadResult::ALL {
             drop(families.config_reloads.get_or_create(&ReloadLabels { result: result.as_str() }));
         }
-        for operation in Operation::ALL {
-            let labels = OperationLabels { operation: operation.as_str() };
-            drop(families.upstream_operation_duration.get_or_create(&labels));
+        for (operation, _) in labels::operations() {
+            drop(families.upstream_operation_duration.get_or_create(&OperationLabels { operation }));
         }
         families.config_last_reload_successful.set(1);
         Self(Arc::new(MetricsInner { registry, families, request_durations, max_own, meters: Mutex::default() }))
@@ -215,8 +214,8 @@ impl Metrics {
             families.upstream_concurrency_limit.get_or_create(&account).set(count(gauges.concurrency_limit as u64));
             families.upstream_requests_in_flight.get_or_create(&account).set(count(gauges.in_flight as u64));
             families.accounts_owned.get_or_create(&account).set(count(gauges.owned));
-            for (state, accounts) in BreakerStateLabel::ALL.iter().zip(gauges.states) {
-                let labels = StateLabels { account: label.clone(), state: state.as_str() };
+            for (state, accounts) in BREAKER_STATES.into_iter().zip(gauges.states) {
+                let labels = StateLabels { account: label.clone(), state };
                 families.circuit_breaker_state.get_or_create(&labels).set(accounts);
             }
         }
@@ -288,7 +287,7 @@ impl Gauges {
         self.concurrency_limit += account.concurrency_limit;
         self.in_flight += account.in_flight;
         self.owned += u64::from(account.is_owner);
-        self.states[BreakerStateLabel::from(account.state) as usize] += 1;
+        self.states[labels::index_of(account.state)] += 1;
     }
 }
 
