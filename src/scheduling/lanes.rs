@@ -15,12 +15,27 @@
 //! lane that never becomes empty does not keep all its former names, and no event stores its own names: a blocked event is one number in a
 //! heap.
 
-use super::lane_name::{LaneName, LaneNameMap};
-use crate::domain::{Seq, Timestamp};
+use crate::domain::{LaneKey, Seq, Timestamp};
 use slab::Slab;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::ops::Bound;
+
+/// A name, which assigns an event to a lane. Names of different kinds are never equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum LaneName {
+    /// A lane key that events have in common.
+    LaneKey(LaneKey),
+    /// An event that is not fed yet and is marked as a follower of a head in the lane. As bytes, which need no alignment.
+    Follower([u8; 8]),
+}
+
+impl LaneName {
+    /// The name of a marked follower.
+    pub fn follower(seq: Seq) -> Self {
+        Self::Follower(seq.0.to_le_bytes())
+    }
+}
 
 /// The number of a lane. It is reused once the lane is empty.
 pub(super) type LaneId = usize;
@@ -31,7 +46,7 @@ const FEW_NAMES: usize = 64;
 /// All lanes of an account.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    names: LaneNameMap<Assignment>,
+    names: HashMap<LaneName, Assignment>,
     by_id: Slab<Lane>,
     /// The lane of each unit in flight, by its head.
     in_flight: BTreeMap<Seq, LaneId>,
@@ -261,7 +276,7 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{LaneKey, UserKey};
+    use crate::domain::UserKey;
 
     fn name(number: i64) -> LaneName {
         let mut bytes = [0; 16];

@@ -14,7 +14,6 @@ mod batcher;
 mod circuit_breaker;
 mod concurrency_limit;
 mod entry;
-mod lane_name;
 mod lanes;
 mod rate_limit;
 mod rate_search;

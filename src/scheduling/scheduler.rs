@@ -9,8 +9,7 @@
 //! Followers that the log has marked as begun with their head form one unit with it, also if the lane grew since. They do not run on their
 //! own. They may be fed before the unit runs, while it is in flight, or never.
 
-use super::lane_name::LaneName;
-use super::lanes::{LaneId, Lanes};
+use super::lanes::{LaneId, Lanes, LaneName};
 use super::{End, Entry, Unit};
 use crate::domain::{AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
 use std::collections::BTreeMap;

@@ -92,10 +92,10 @@ words! {
     }
 }
 
-/// The states of a circuit breaker, or that the account is halted, in the order of [`place_of`].
+/// The states of a circuit breaker, or that the account is halted, in the order of [`index_of`].
 pub(super) const BREAKER_STATES: [&str; 4] = ["closed", "open", "half_open", "halted"];
 
-/// The place of a state in [`BREAKER_STATES`].
+/// The index of a state in [`BREAKER_STATES`].
 pub(super) fn index_of(state: BreakerState) -> usize {
     match state {
         BreakerState::Closed => 0,
@@ -126,9 +126,8 @@ pub(super) fn probe_names(probe: &Probe) -> (&'static str, &'static str) {
 
 /// Every operation of Refersion's API, with the possible replies to it.
 pub(super) fn operations() -> [(&'static str, Vec<&'static str>); 6] {
-    let replies = |own: &[&'static str]| {
-        [own, &["refused", "unauthorized", "rate_limited", "unavailable", "lost"]].concat()
-    };
+    let replies =
+        |own: &[&'static str]| [own, &["refused", "unauthorized", "rate_limited", "unavailable", "lost"]].concat();
     let changes = ["changed", "not_changed", "not_found"];
     [
         ("new", replies(&["created"])),
