@@ -9,7 +9,7 @@
 //! Followers that the log has marked as begun with their head form one unit with it, also if the lane grew since. They do not run on their
 //! own. They may be fed before the unit runs, while it is in flight, or never.
 
-use super::lanes::{LaneId, Lanes, LaneName};
+use super::lanes::{LaneId, LaneName, Lanes};
 use super::{End, Entry, Unit};
 use crate::domain::{AffiliateKey, LaneKey, Seq, Timestamp, UserKey};
 use std::collections::BTreeMap;
@@ -32,8 +32,8 @@ pub struct Scheduler {
 #[derive(Debug)]
 struct EarlierAttempt {
     due: Option<Timestamp>,
-    /// Its followers, if they are marked.
-    followers: Option<Vec<Seq>>,
+    /// Its marked followers.
+    followers: Vec<Seq>,
 }
 
 #[derive(Debug)]
@@ -94,13 +94,13 @@ impl Scheduler {
     }
 
     /// Assigns the followers of `head` to its lane, once they are fed.
-    fn mark_followers(&mut self, lane: LaneId, head: Seq, mut followers: Vec<Seq>) -> Option<Vec<Seq>> {
+    fn mark_followers(&mut self, lane: LaneId, head: Seq, mut followers: Vec<Seq>) -> Vec<Seq> {
         followers.retain(|follower| *follower > head);
         for follower in &followers {
             self.marked.insert(*follower, false);
             self.lanes.assign(LaneName::follower(*follower), lane, *follower);
         }
-        (!followers.is_empty()).then_some(followers)
+        followers
     }
 
     /// These user keys lead to one affiliate from now on: their loaded events are in one lane.
@@ -130,9 +130,9 @@ impl Scheduler {
     pub fn next(&mut self, now: Timestamp, max_followers: usize) -> Option<Unit> {
         let (lane, head) = self.lanes.pop(now)?;
         let attempt = self.attempts.remove(&head);
-        let followers = match attempt.as_ref().and_then(|attempt| attempt.followers.as_ref()) {
-            Some(followers) => self.pending_followers(followers),
-            None => self.take_followers(lane, max_followers),
+        let followers = match &attempt {
+            Some(attempt) if !attempt.followers.is_empty() => self.pending_followers(&attempt.followers),
+            _ => self.take_followers(lane, max_followers),
         };
         self.units.insert(head, UnitInFlight { followers: followers.clone(), attempt });
         Some(Unit { head, followers })
@@ -160,32 +160,23 @@ impl Scheduler {
     /// Marks these followers as begun with `head`, because the progress of its unit was saved. The unit is the same after an interruption.
     pub fn mark(&mut self, head: Seq, followers: &[Seq]) {
         if let Some(unit) = self.units.get_mut(&head) {
-            let followers = (!followers.is_empty()).then(|| followers.to_vec());
-            unit.attempt = Some(EarlierAttempt { due: None, followers });
+            unit.attempt = Some(EarlierAttempt { due: None, followers: followers.to_vec() });
         }
     }
 
     /// The unit of `head` is no longer in flight. Its remaining events are pending again, each at its place in the lane.
     pub fn end(&mut self, head: Seq, end: End, now: Timestamp) {
         let Some(UnitInFlight { followers, attempt }) = self.units.remove(&head) else { return };
-        let again = |due, followers: Vec<Seq>| {
-            Some(EarlierAttempt { due, followers: (!followers.is_empty()).then_some(followers) })
-        };
+        let again = |due, followers| (false, Vec::new(), Some(EarlierAttempt { due, followers }));
         let (leaves, left, attempt) = match end {
             End::Settled { followers } => (true, followers, None),
             End::Missing => (true, Vec::new(), None),
-            End::Retry { due, followers } => (false, Vec::new(), again(Some(due), followers)),
-            End::HandedBack { followers } => (false, Vec::new(), again(None, followers)),
-            End::Interrupted { due: None } => {
-                (false, Vec::new(), attempt.map(|attempt| EarlierAttempt { due: None, ..attempt }))
-            }
-            End::Interrupted { due } => (
-                false,
-                Vec::new(),
-                Some(EarlierAttempt { due, followers: attempt.and_then(|attempt| attempt.followers) }),
-            ),
+            End::Retry { due, followers } => again(Some(due), followers),
+            End::HandedBack { followers } => again(None, followers),
+            End::Interrupted { due: None } if attempt.is_none() => (false, Vec::new(), None),
+            End::Interrupted { due } => again(due, attempt.map(|attempt| attempt.followers).unwrap_or_default()),
         };
-        let marked = attempt.as_ref().and_then(|attempt| attempt.followers.as_deref()).unwrap_or_default();
+        let marked = attempt.as_ref().map_or(&[][..], |attempt| attempt.followers.as_slice());
         let mut back = if leaves { Vec::new() } else { vec![head] };
         self.loaded -= usize::from(leaves);
         for follower in followers {
