@@ -116,8 +116,8 @@ pub enum Probe {
     },
 }
 
-/// The published health of an account, for health checks, metrics and pages.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The published health of an account, for health checks, metrics and pages. The default is that of an account before its first reply.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HealthSnapshot {
     /// The state of the circuit breaker, or that the account is halted.
     pub state: BreakerState,
@@ -129,13 +129,6 @@ pub struct HealthSnapshot {
     pub in_flight: usize,
     /// The most requests that may begin in a second; none without a limit.
     pub requests_per_second: Option<f64>,
-}
-
-impl Default for HealthSnapshot {
-    /// The snapshot of an account before its first reply.
-    fn default() -> Self {
-        Self { state: BreakerState::Closed, cause: None, concurrency_limit: 0, in_flight: 0, requests_per_second: None }
-    }
 }
 
 /// The health of one account.
@@ -205,7 +198,7 @@ impl AccountHealth {
     /// Refersion accepted the call, and with it the API key: any reply except a 429, a 401 and a failure.
     pub fn on_success(&mut self, permit: Permit, now: Timestamp) -> Option<Transition> {
         self.end(&permit, now);
-        self.rate.on_accepted();
+        self.rate.search.on_accepted();
         self.concurrency.on_success();
         self.breaker.on_success(permit.generation)
     }
@@ -222,15 +215,15 @@ impl AccountHealth {
         self.end(&permit, now);
         let counts = self.breaker.state() == BreakerState::Closed && self.breaker.generation() == permit.generation;
         if counts && retry_after.is_none_or(|wait| wait <= LONGEST_WINDOW) {
-            if !self.rate.is_found() {
+            if self.rate.search.rate().is_none() {
                 self.concurrency.on_overload(permit.epoch);
             }
-            let is_about_rate = self.rate.on_rate_limited();
+            let is_about_rate = self.rate.search.on_rate_limited();
             if !is_about_rate && retry_after.is_none_or(|wait| wait.is_zero()) {
                 return None;
             }
         } else {
-            self.rate.on_further_429();
+            self.rate.search.on_further_429();
         }
         self.breaker.on_rate_limited(permit.generation, now, retry_after, chance)
     }
@@ -245,7 +238,7 @@ impl AccountHealth {
         chance: f64,
     ) -> Option<Transition> {
         self.end(&permit, now);
-        self.rate.on_accepted(); // for the rate limit it was accepted
+        self.rate.search.on_accepted(); // for the rate limit it was accepted
         let failure = self.breaker.on_failure(seq, permit.generation, now, retry_after, chance);
         if failure.overload {
             self.concurrency.on_overload(permit.epoch);
@@ -309,7 +302,8 @@ impl AccountHealth {
 
     /// The learned limits of the account.
     pub fn learned(&self) -> LearnedLimits {
-        let (requests_per_second, unrelated_429s) = self.rate.learned();
+        let search = &self.rate.search;
+        let (requests_per_second, unrelated_429s) = (search.learned(), search.unrelated());
         LearnedLimits { requests_per_second, concurrency: self.concurrency.found(), unrelated_429s }
     }
 

@@ -17,9 +17,10 @@ use crate::domain::{Seq, Timestamp};
 use std::time::Duration;
 
 /// Whether requests may begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BreakerState {
     /// Requests may begin.
+    #[default]
     Closed,
     /// No request may begin before `until`.
     Open {

@@ -6,8 +6,8 @@
 //! raised. Deliberately absent: waiting, which the caller does; the number of requests in flight (`scheduling/concurrency_limit.rs`); and
 //! whether requests may begin at all (`scheduling/circuit_breaker.rs`).
 
+use super::LearnedLimits;
 use super::rate_search::{Phase, RateSearch};
-use super::{LearnedLimits, Unrelated429s};
 use crate::domain::Timestamp;
 
 /// How late a request may begin without moving the later slots, in milliseconds. Timers are late by so much, and rates of hundreds per
@@ -18,7 +18,8 @@ const LATENESS: f64 = 5.0;
 #[derive(Debug)]
 pub(super) struct RateLimit {
     configured: Option<f64>,
-    search: RateSearch,
+    /// The search for the rate of Refersion, which gets every reply.
+    pub(super) search: RateSearch,
     /// When the next request may begin, in milliseconds.
     slot: f64,
     /// The moment up to which time was accounted for.
@@ -68,16 +69,6 @@ impl RateLimit {
         self.search.rate().into_iter().chain(self.configured).reduce(f64::min)
     }
 
-    /// The state of the search to save: the rate, and the 429s that are not about it.
-    pub(super) fn learned(&self) -> (Option<f64>, Unrelated429s) {
-        (self.search.learned(), self.search.unrelated())
-    }
-
-    /// Whether the search has found a rate, after a 429.
-    pub(super) fn is_found(&self) -> bool {
-        self.search.rate().is_some()
-    }
-
     /// Accounts for the time until `now`. `paused`: it was the pause after a 429. All of it counts if requests were `in_flight`.
     pub(super) fn advance(&mut self, now: Timestamp, in_flight: bool, paused: bool) {
         let until = if in_flight { now } else { now.min(self.waiting_until) };
@@ -121,21 +112,6 @@ impl RateLimit {
     pub(super) fn on_cancelled(&mut self) {
         self.slot -= self.spacing();
         self.limited = false;
-    }
-
-    /// A request was answered, but not with a 429.
-    pub(super) fn on_accepted(&mut self) {
-        self.search.on_accepted();
-    }
-
-    /// A request was answered with a 429 that counts. Returns whether it is about the rate.
-    pub(super) fn on_rate_limited(&mut self) -> bool {
-        self.search.on_rate_limited()
-    }
-
-    /// A request was answered with a 429 that does not count for the rate.
-    pub(super) fn on_further_429(&mut self) {
-        self.search.on_further_429();
     }
 
     /// The time between two requests, in milliseconds.
