@@ -7,7 +7,7 @@
 //! interrupted. Deliberately absent: learning from a page ([`affiliate_list`]), and the decision which affiliates are known already, which
 //! the store makes.
 
-use super::{Worker, WorkerInner};
+use super::{FOREVER, Worker, WorkerInner};
 use crate::account_signals::{AffiliateLearning, LearningError, LearningStatus};
 use crate::delivery::{Learn, ListPage, ListProgress, ListReply};
 use crate::domain::{AffiliateKey, Timestamp, UserKey};
@@ -47,29 +47,22 @@ pub(super) struct Learning {
 #[derive(Debug)]
 pub(super) struct WeakWorker(pub(super) Weak<WorkerInner>);
 
-/// A page that is being read; it holds a permit as long as this lives.
-struct PageInFlight {
+/// A page that may be asked for now; it holds a permit as long as this lives.
+pub(super) struct PageRequest {
     worker: Worker,
     permit: Option<Permit>,
-}
-
-/// The next step of reading the list.
-pub(super) enum NextPage {
-    /// Request this page.
-    Ask(PageRequest),
-    /// Wait for this time, or until something happens.
-    Wait(Duration),
-    /// Nothing.
-    None,
-}
-
-/// A page that may be asked for now.
-pub(super) struct PageRequest {
-    in_flight: PageInFlight,
     progress: ListProgress,
 }
 
 impl Learning {
+    /// Continues from `progress` under the lease with this number, unless it does already.
+    fn restore(&mut self, lease: &Lease, progress: ListProgress) {
+        let restored = Some(lease.number());
+        if self.restored != restored {
+            *self = Self { restored, progress, ..Self::default() };
+        }
+    }
+
     fn is_due(&self, learn: Learn, now: Timestamp) -> bool {
         self.restored.is_some() && (self.is_requested || self.progress.is_due(learn, now)) && self.not_before <= now
     }
@@ -84,63 +77,51 @@ impl WeakWorker {
 
 #[async_trait]
 impl AffiliateLearning for WeakWorker {
+    /// Reads the list now, with any `DELIVERY_LEARN`: from the page where it was interrupted, or from its first page on.
     async fn start_learning(&self) -> Result<(), LearningError> {
-        self.worker()?.start_learning().await
+        let worker = self.worker()?;
+        let lease = worker.0.store.lease(&worker.0.settings.account).filter(|_| !worker.is_leaving());
+        let lease = lease.ok_or(LearningError::NotOwner)?;
+        if worker.health().snapshot().state != BreakerState::Closed {
+            return Err(LearningError::Paused);
+        }
+        let progress = worker.saved_progress().await?;
+        {
+            let mut learning = worker.0.learning.lock();
+            learning.restore(&lease, progress);
+            (learning.is_requested, learning.not_before, learning.failures) = (true, Timestamp::default(), 0);
+            learning.failure = None;
+            learning.throttle.hurry();
+        }
+        worker.wake();
+        Ok(())
     }
 
     async fn learning(&self) -> Result<LearningStatus, LearningError> {
-        self.worker()?.learning().await
+        let worker = self.worker()?;
+        let saved = worker.saved_progress().await?;
+        let learning = worker.0.learning.lock();
+        let progress = if learning.restored.is_some() { &learning.progress } else { &saved };
+        Ok(LearningStatus {
+            is_reading: learning.is_due(worker.delivery().learn, worker.now()),
+            read: progress.seen,
+            total: progress.total,
+            completed_at: progress.completed_at,
+            failure: learning.failure.clone(),
+        })
     }
 }
 
 impl Worker {
     /// Reads the progress from the store, once for each lease.
     pub(super) async fn restore_learning(&self, lease: &Lease) {
-        let number = Some(lease.number());
-        if self.delivery().learn == Learn::Off || self.0.learning.lock().restored == number {
+        if self.delivery().learn == Learn::Off || self.0.learning.lock().restored == Some(lease.number()) {
             return;
         }
         // Err: it is read when the run loop begins the next time.
-        let Ok(progress) = self.saved_progress().await else { return };
-        let mut learning = self.0.learning.lock();
-        if learning.restored != number {
-            *learning = Learning { restored: number, progress, ..Learning::default() };
+        if let Ok(progress) = self.saved_progress().await {
+            self.0.learning.lock().restore(lease, progress);
         }
-    }
-
-    /// Reads the list now, with any `DELIVERY_LEARN`: from the page where it was interrupted, or from its first page on.
-    pub async fn start_learning(&self) -> Result<(), LearningError> {
-        let account = &self.0.settings.account;
-        let lease = self.0.store.lease(account).filter(|_| !self.is_leaving()).ok_or(LearningError::NotOwner)?;
-        if self.health().snapshot().state != BreakerState::Closed {
-            return Err(LearningError::Paused);
-        }
-        let progress = self.saved_progress().await?;
-        {
-            let mut learning = self.0.learning.lock();
-            if learning.restored != Some(lease.number()) {
-                *learning = Learning { restored: Some(lease.number()), progress, ..Learning::default() };
-            }
-            (learning.is_requested, learning.not_before, learning.failures) = (true, Timestamp::default(), 0);
-            learning.failure = None;
-            learning.throttle.hurry();
-        }
-        self.wake();
-        Ok(())
-    }
-
-    /// The progress of reading the list.
-    pub async fn learning(&self) -> Result<LearningStatus, LearningError> {
-        let saved = self.saved_progress().await?;
-        let learning = self.0.learning.lock();
-        let progress = if learning.restored.is_some() { &learning.progress } else { &saved };
-        Ok(LearningStatus {
-            is_reading: learning.is_due(self.delivery().learn, self.now()),
-            read: progress.seen,
-            total: progress.total,
-            completed_at: progress.completed_at,
-            failure: learning.failure.clone(),
-        })
     }
 
     async fn saved_progress(&self) -> Result<ListProgress, LearningError> {
@@ -154,26 +135,27 @@ impl Worker {
         is_closed && self.0.learning.lock().is_due(self.delivery().learn, self.now())
     }
 
-    /// The next step of reading the list, beside the deliveries, if any run.
-    pub(super) fn next_page(&self, deliveries_run: bool) -> NextPage {
+    /// The next page of the list to ask for, beside the deliveries, if any run. Err: how long to wait before looking again, if nothing happens
+    /// before.
+    pub(super) fn next_page(&self, deliveries_run: bool) -> Result<PageRequest, Duration> {
         let (now, begun) = (self.now(), self.0.dispatcher.begun());
         let mut learning = self.0.learning.lock();
         if !learning.is_due(self.delivery().learn, now) {
-            return NextPage::None;
+            return Err(FOREVER);
         }
         let health = self.health().snapshot();
         if health.state != BreakerState::Closed {
             if std::mem::take(&mut learning.is_requested) {
                 learning.failure = Some(LearningError::Paused.to_string());
             }
-            return NextPage::None;
+            return Err(FOREVER);
         }
         let wait = learning.throttle.wait(now, begun, deliveries_run);
         if !wait.is_zero() {
-            return NextPage::Wait(wait);
+            return Err(wait);
         }
         if deliveries_run && health.in_flight + 1 >= health.concurrency_limit {
-            return NextPage::None; // until a request has ended
+            return Err(FOREVER); // until a request has ended
         }
         let acquired = self.health().try_acquire(now);
         match acquired {
@@ -183,11 +165,10 @@ impl Worker {
                 drop(learning);
                 self.on_transition(transition, None);
                 self.publish_health();
-                let in_flight = PageInFlight { worker: self.clone(), permit: Some(permit) };
-                NextPage::Ask(PageRequest { in_flight, progress })
+                Ok(PageRequest { worker: self.clone(), permit: Some(permit), progress })
             }
-            Err(NoPermit::NotBefore(at)) => NextPage::Wait(at.since(now)),
-            Err(NoPermit::Busy | NoPermit::Open(_) | NoPermit::Halted(_) | NoPermit::ProbeDue) => NextPage::None,
+            Err(NoPermit::NotBefore(at)) => Err(at.since(now)),
+            Err(NoPermit::Busy | NoPermit::Open(_) | NoPermit::Halted(_) | NoPermit::ProbeDue) => Err(FOREVER),
         }
     }
 
@@ -228,18 +209,20 @@ impl Worker {
 impl PageRequest {
     /// Requests the page, and stores the affiliates on it. Returns the new links.
     pub(super) async fn run(mut self) -> Vec<Link> {
-        let worker = self.in_flight.worker.clone();
+        let (worker, progress) = (self.worker.clone(), std::mem::take(&mut self.progress));
         let (account, may_send) = (&worker.0.settings.account, worker.clone());
-        let (page, began) = (self.progress.page, Instant::now());
+        let (page, began) = (progress.page, Instant::now());
         let reply = worker.0.settings.client.list(page, &SendGuard::new(move || may_send.may_send())).await;
         let Some(reply) = reply else {
-            self.in_flight.cancel();
+            if let Some(permit) = self.permit.take() {
+                worker.health().cancel(permit, worker.now()); // the request was not sent
+            }
             return Vec::new();
         };
         let took = began.elapsed();
         tracing::debug!(%account, page, ?took, "called Refersion for its list");
         worker.0.settings.meter.page_requested(matches!(reply, ListReply::Page(_)), took);
-        drop(self.in_flight); // before the store is waited for
+        drop(self); // before the store is waited for
         let page = match reply {
             ListReply::Page(page) => page,
             ListReply::Failed { what, retry_after } => {
@@ -247,7 +230,7 @@ impl PageRequest {
                 return Vec::new();
             }
         };
-        match worker.learn(&self.progress, &page).await {
+        match worker.learn(&progress, &page).await {
             Ok(links) => return links,
             Err(StoreError::NotOwner | StoreError::Closed) => {} // the run loop ends
             Err(error) => worker.on_page_failed(&error.to_string(), None),
@@ -256,16 +239,7 @@ impl PageRequest {
     }
 }
 
-impl PageInFlight {
-    /// The request was not sent.
-    fn cancel(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            self.worker.health().cancel(permit, self.worker.now());
-        }
-    }
-}
-
-impl Drop for PageInFlight {
+impl Drop for PageRequest {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
             self.worker.health().abandon(permit, self.worker.now());

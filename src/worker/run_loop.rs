@@ -6,7 +6,7 @@
 //! scheduler, and reads the pending events from the first one again. Links that a settlement committed reach the scheduler after the
 //! entries of a read that began before.
 
-use super::learn::{Link, NextPage};
+use super::learn::Link;
 use super::run_delivery::{AttemptEnd, run_delivery};
 use super::{FOREVER, RunState, Worker};
 use crate::account_signals::WaitResult;
@@ -71,7 +71,7 @@ pub(super) async fn run(worker: Worker, lease: Lease) {
     worker.save_health().await;
     worker.unpublish_health();
     drop(run_loop); // and its lease with it
-    worker.stop();
+    worker.set_idle(&mut worker.0.run.lock());
     worker.wake(); // if there is a new lease already, or the account is configured again by now
 }
 
@@ -145,12 +145,11 @@ impl RunLoop {
             return FOREVER;
         }
         match self.worker.next_page(!self.deliveries.is_empty()) {
-            NextPage::Ask(request) => {
+            Ok(request) => {
                 self.list_page.spawn(request.run());
                 FOREVER
             }
-            NextPage::Wait(wait) => wait,
-            NextPage::None => FOREVER,
+            Err(wait) => wait,
         }
     }
 
@@ -311,11 +310,6 @@ impl Worker {
             self.set_idle(&mut run);
         }
         idle
-    }
-
-    /// Ends the run loop, whatever is pending.
-    fn stop(&self) {
-        self.set_idle(&mut self.0.run.lock());
     }
 
     fn set_idle(&self, run: &mut RunState) {
