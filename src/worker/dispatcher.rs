@@ -244,15 +244,11 @@ async fn send(mut in_flight: RequestInFlight, calls: Vec<DispatchedCall>) {
         if in_flight.permit.is_none() {
             in_flight.permit = worker.permit().await;
         }
-        if in_flight.permit.is_none() {
-            for (_, pending) in part {
-                pending.answer(None);
-            }
-            continue;
-        }
         let sent_at = worker.now();
-        let Some((reply, replies)) = worker.request(&part).await else {
-            if let Some(permit) = in_flight.permit.take() {
+        let replied = if in_flight.permit.is_some() { worker.request(&part).await } else { None };
+        let permit = in_flight.permit.take();
+        let Some((reply, replies)) = replied else {
+            if let Some(permit) = permit {
                 worker.health().cancel(permit, worker.now());
             }
             for (_, pending) in part {
@@ -261,7 +257,7 @@ async fn send(mut in_flight: RequestInFlight, calls: Vec<DispatchedCall>) {
             continue;
         };
         let took = worker.now().since(sent_at);
-        if let (Some(permit), Some((_, first))) = (in_flight.permit.take(), part.first()) {
+        if let (Some(permit), Some((_, first))) = (permit, part.first()) {
             worker.on_reply(permit, &reply, first.seq);
         }
         if part.len() > 1 && matches!(reply, Reply::Rejected(_) | Reply::NotFound) {

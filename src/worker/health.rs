@@ -19,17 +19,20 @@ impl Worker {
     pub fn replace_client(&self, client: Client, is_new_api_key: bool) {
         self.0.settings.client.replace(client);
         if is_new_api_key {
-            let transition = self.health().on_new_api_key(self.now());
-            self.on_transition(transition, None);
+            self.on_new_api_key();
         }
     }
 
     /// The account's calls are made with `key` from now on, which Refersion accepts: so a halt ends.
     pub fn replace_api_key(&self, key: &ApiKey) -> Result<(), ClientBuildError> {
         self.0.settings.client.replace_api_key(key)?;
+        self.on_new_api_key();
+        Ok(())
+    }
+
+    fn on_new_api_key(&self) {
         let transition = self.health().on_new_api_key(self.now());
         self.on_transition(transition, None);
-        Ok(())
     }
 
     /// Applies the reply to a call for the event `seq` to the account's health.
@@ -83,17 +86,15 @@ impl Worker {
         let Some(transition) = transition else { return };
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
         match transition {
-            Transition::Opened { cause: Cause::RateLimited, wait, trips } => {
-                if trips == 1 {
-                    meter.breaker_opened(Cause::RateLimited);
-                }
-                tracing::warn!(%account, ?wait, "Refersion answered 429 (too many calls); the account is paused");
-            }
             Transition::Opened { cause, wait, trips } => {
                 if trips == 1 {
                     meter.breaker_opened(cause);
                 }
-                tracing::warn!(%account, ?wait, what, "Refersion seems to be down; the account is paused");
+                if cause == Cause::RateLimited {
+                    tracing::warn!(%account, ?wait, "Refersion answered 429 (too many calls); the account is paused");
+                } else {
+                    tracing::warn!(%account, ?wait, what, "Refersion seems to be down; the account is paused");
+                }
             }
             Transition::HalfOpened => tracing::info!(%account, "the pause is over; one trial request is sent"),
             Transition::Closed => {
