@@ -62,15 +62,6 @@ pub enum ListReply {
     },
 }
 
-/// An affiliate that is learned from a page, and the user key of its e-mail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LearnedAffiliate {
-    /// The affiliate to remember.
-    pub known: AffiliateRecord,
-    /// The user key that leads to it.
-    pub email: UserKey,
-}
-
 /// The progress of reading the list of an account. Stored together with the affiliates of its pages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -131,16 +122,16 @@ impl ListProgress {
     }
 }
 
-/// The affiliates to remember of a page: each with an address, unless its status is final. If several have the same address or code, the
-/// first.
-pub fn learned(page: &ListPage, hash: &HashKey, account: &AccountName) -> Vec<LearnedAffiliate> {
+/// The affiliates to remember of a page, each with the user key of its address: those that have one, unless their status is final. If several
+/// have the same address or code, the first.
+pub fn learned(page: &ListPage, hash: &HashKey, account: &AccountName) -> Vec<(AffiliateRecord, UserKey)> {
     let (mut codes, mut emails) = (HashSet::new(), HashSet::new());
     let learned = page.affiliates.iter().filter_map(|listed| listed.learned(hash, account));
-    learned.filter(|one| codes.insert(one.known.code.clone()) && emails.insert(one.email)).collect()
+    learned.filter(|(known, email)| codes.insert(known.code.clone()) && emails.insert(*email)).collect()
 }
 
 impl ListedAffiliate {
-    fn learned(&self, hash: &HashKey, account: &AccountName) -> Option<LearnedAffiliate> {
+    fn learned(&self, hash: &HashKey, account: &AccountName) -> Option<(AffiliateRecord, UserKey)> {
         let email = Email::parse(self.profile.get(Field::Email)?).ok()?;
         if self.status.is_some_and(status::is_final) {
             return None;
@@ -153,7 +144,7 @@ impl ListedAffiliate {
             sent.record_status(hash, status, Timestamp::OLDEST);
         }
         let known = AffiliateRecord { code: self.code.clone(), id: None, origin: Origin::Found, sent };
-        Some(LearnedAffiliate { known, email: hash.email(account, &email) })
+        Some((known, hash.email(account, &email)))
     }
 }
 
@@ -190,7 +181,7 @@ mod tests {
         ] {
             let page = ListPage { affiliates: listed, ..ListPage::default() };
             let learned = learned(&page, &hash(), &AccountName::main());
-            let codes: Vec<&str> = learned.iter().map(|one| &*one.known.code.0).collect();
+            let codes: Vec<&str> = learned.iter().map(|(known, _)| &*known.code.0).collect();
             assert_eq!(codes, expected, "{claim}");
         }
     }
@@ -202,10 +193,10 @@ mod tests {
             ..ListPage::default()
         };
         let [one] = &learned(&page, &hash(), &AccountName::main())[..] else { panic!("one") };
-        let LearnedAffiliate { known: AffiliateRecord { id, origin, sent, .. }, email } = one;
+        let (known @ AffiliateRecord { id, origin, sent, .. }, email) = one;
         let address = Email::parse("ann@x.io").expect("an address");
         assert_eq!((*id, *origin, *email), (None, Origin::Found, hash().email(&AccountName::main(), &address)));
-        assert!(one.known.has_email(&hash(), &address) && sent.has(&hash(), &Field::FirstName.into(), "Ann"));
+        assert!(known.has_email(&hash(), &address) && sent.has(&hash(), &Field::FirstName.into(), "Ann"));
         assert!(sent.has_status(&hash(), AffiliateStatus::Active));
         assert_eq!(sent.latest(), Some(Timestamp::OLDEST));
     }

@@ -23,7 +23,7 @@ mod state;
 mod status;
 mod unanswered_new;
 
-pub use affiliate_list::{Learn, LearnedAffiliate, ListPage, ListProgress, ListReply, ListedAffiliate, learned};
+pub use affiliate_list::{Learn, ListPage, ListProgress, ListReply, ListedAffiliate, learned};
 pub use coalesce::{Coalesced, coalesce};
 pub use exchange::{Affiliate, Call, Identifier, Rejection, Reply, SearchResult};
 pub use memory::{

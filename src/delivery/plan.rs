@@ -19,8 +19,8 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
         on_new_reply(input, state, new, reply);
     }
     let end = last_reply.and_then(|(call, reply)| match on_common_reply(reply) {
-        Common::Step(step) => Some(step),
-        Common::Other(reply) => match input.intent {
+        Ok(step) => Some(step),
+        Err(reply) => match input.intent {
             Intent::Identify(wanted) => identify::on_reply(input, wanted, state, call, reply),
             Intent::Delete { .. } => delete::on_reply(input, state, call, reply),
             Intent::Nothing(_) => None,
@@ -65,14 +65,9 @@ fn on_new_reply(input: &PlanInput<'_>, state: &mut PlanState, new: &NewAffiliate
     }
 }
 
-enum Common {
-    Step(Step),
-    Other(Reply),
-}
-
-/// Handles a reply that means the same for every call; returns any other.
-fn on_common_reply(reply: Reply) -> Common {
-    Common::Step(match reply {
+/// Handles a reply that means the same for every call. Err: any other reply.
+fn on_common_reply(reply: Reply) -> Result<Step, Reply> {
+    Ok(match reply {
         Reply::Unauthorized => Step::Halt,
         Reply::RateLimited { retry_after } => {
             let what = "Refersion says there are too many calls".to_owned();
@@ -81,6 +76,6 @@ fn on_common_reply(reply: Reply) -> Common {
         Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
             Step::Retry(TransientFailure { what, retry_after, pauses_account: false })
         }
-        other => return Common::Other(other),
+        other => return Err(other),
     })
 }

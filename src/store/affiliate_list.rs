@@ -25,7 +25,7 @@ pub async fn remember_page(
 ) -> Result<(ListProgress, Vec<Remember>), StoreError> {
     let after = before.after(page, now);
     let learned = learned(page, store.hash_key(), account).into_iter();
-    let affiliates = learned.map(|one| Remember { known: one.known, user_keys: vec![one.email] }).collect();
+    let affiliates = learned.map(|(known, email)| Remember { known, user_keys: vec![email] }).collect();
     let progress = serde_json::to_string(&after).map_err(|error| StoreError::Fatal(error.to_string()))?;
     let added = store.remember_listed(account, affiliates, progress).await?;
     Ok((after, added))
