@@ -189,23 +189,12 @@ pub enum Settlement {
     Retry {
         /// The wait before the next attempt.
         wait: Duration,
-        /// The progress.
-        progress: Progress,
+        /// The progress. `None`: the attempt panicked. The event is interrupted: the progress that was saved last stays, and the call that it
+        /// was about to make may have had its effect.
+        progress: Option<Progress>,
         /// The number of failed attempts, this one included.
         failures: u32,
         /// How long it has been failing when this wait is over, counted as [`Begun::failing_for`].
-        failing_for: Duration,
-        /// The reason of this failure.
-        attempt: FailedAttempt,
-    },
-    /// The attempt panicked, and is retried from the progress that was saved last. The call that it was about to make may have had its
-    /// effect. Followers stay marked as begun with the head.
-    Interrupted {
-        /// As in [`Settlement::Retry`].
-        wait: Duration,
-        /// As in [`Settlement::Retry`].
-        failures: u32,
-        /// As in [`Settlement::Retry`].
         failing_for: Duration,
         /// The reason of this failure.
         attempt: FailedAttempt,

@@ -180,7 +180,7 @@ fn retry(worker: &Worker, run: &DeliveryRun<'_>, state: &PlanState, failure: Tra
     let failing_for = run.failing_for().saturating_add(wait);
     let end = End::Retry { due: worker.now().after(wait), followers: followers(&unit, &progress) };
     let attempt = store::FailedAttempt { at: worker.now(), what: failure.what.clone() };
-    let settlement = Some(Settlement::Retry { wait, progress, failures, failing_for, attempt });
+    let settlement = Some(Settlement::Retry { wait, progress: Some(progress), failures, failing_for, attempt });
     let report = SettlementReport::Retry { what: failure.what, wait };
     Verdict { unit, settlement, changes: run.changes(state), end, report }
 }
@@ -205,7 +205,7 @@ pub(super) fn panicked(worker: &Worker, begun: &Begun) -> Verdict {
     let attempt = store::FailedAttempt { at: worker.now(), what: what.clone() };
     Verdict {
         unit: Unit::of(seq),
-        settlement: Some(Settlement::Interrupted { wait, failures, failing_for, attempt }),
+        settlement: Some(Settlement::Retry { wait, progress: None, failures, failing_for, attempt }),
         changes: AffiliateChanges::default(),
         end: End::Interrupted { due: Some(worker.now().after(wait)) },
         report: SettlementReport::Retry { what, wait },

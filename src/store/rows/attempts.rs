@@ -8,7 +8,7 @@ use super::{Columns, Damaged};
 use crate::delivery::Progress;
 use crate::domain::{Seq, Timestamp};
 use crate::scheduling::{RetryWait, Unit};
-use crate::store::{FailedAttempt, Settlement, history};
+use crate::store::{Settlement, history};
 use std::time::Duration;
 
 /// The columns that [`Attempts::read`] reads, in this order.
@@ -117,11 +117,13 @@ impl AttemptRecord {
     pub fn settled(mut self, head: Seq, settlement: &Settlement) -> Self {
         match settlement {
             Settlement::Retry { wait, progress, failures, failing_for, attempt } => {
-                (self.attempts.begun, self.attempts.progress) = (false, progress.clone());
-                self.failed(head, (*wait, *failures, *failing_for), attempt)
-            }
-            Settlement::Interrupted { wait, failures, failing_for, attempt } => {
-                self.failed(head, (*wait, *failures, *failing_for), attempt)
+                if let Some(progress) = progress {
+                    (self.attempts.begun, self.attempts.progress) = (false, progress.clone());
+                }
+                let retry = Some(RetryWait { wait: *wait, noted_at: attempt.at });
+                let history = Some(history::with(head, self.history.as_deref(), attempt));
+                let (failures, failing_for) = (*failures, *failing_for);
+                Self { attempts: Attempts { failures, failing_for, retry, ..self.attempts }, history }
             }
             Settlement::HandBack { progress } => {
                 if progress.coalesced.is_none() {
@@ -132,17 +134,6 @@ impl AttemptRecord {
             }
             Settlement::Done { .. } | Settlement::Dead { .. } => Self::default(),
         }
-    }
-
-    fn failed(
-        self,
-        head: Seq,
-        (wait, failures, failing_for): (Duration, u32, Duration),
-        attempt: &FailedAttempt,
-    ) -> Self {
-        let retry = Some(RetryWait { wait, noted_at: attempt.at });
-        let history = Some(history::with(head, self.history.as_deref(), attempt));
-        Self { attempts: Attempts { failures, failing_for, retry, ..self.attempts }, history }
     }
 
     /// The columns to write; `None`: the event has no row.
@@ -195,6 +186,7 @@ mod tests {
     use super::super::testing::Cell;
     use super::*;
     use crate::delivery::{OutcomeCode, Stage};
+    use crate::store::FailedAttempt;
 
     const HEAD: Seq = Seq(1);
 
@@ -209,7 +201,7 @@ mod tests {
     fn retry() -> Settlement {
         Settlement::Retry {
             wait: Duration::from_secs(2),
-            progress: progress(None),
+            progress: Some(progress(None)),
             failures: 1,
             failing_for: Duration::from_secs(3),
             attempt: attempt("503"),
@@ -258,8 +250,9 @@ mod tests {
 
     #[test]
     fn followers_stay_marked_after_a_failure_and_while_several_are_asked_for_together() {
-        let interrupted = Settlement::Interrupted {
+        let interrupted = Settlement::Retry {
             wait: Duration::ZERO,
+            progress: None,
             failures: 1,
             failing_for: Duration::ZERO,
             attempt: attempt("a panic"),

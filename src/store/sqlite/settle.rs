@@ -71,7 +71,7 @@ pub fn settle(
             let rows = dead_letters::keep(tx, head, *outcome, reason, *at, rows)?;
             end(tx, number, head, *outcome, rows)?;
         }
-        Settlement::Retry { .. } | Settlement::Interrupted { .. } | Settlement::HandBack { .. } => {
+        Settlement::Retry { .. } | Settlement::HandBack { .. } => {
             attempts::change(tx.connection, number, head, |record| record.settled(head, settlement))?;
         }
     }

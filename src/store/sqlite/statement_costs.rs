@@ -158,7 +158,7 @@ fn work(store: &mut SqliteFile) {
         let attempt = FailedAttempt { at: Timestamp(1), what: String::new() };
         let (wait, failing_for, failures) = (Duration::ZERO, Duration::ZERO, 1);
         for (n, settlement) in [
-            (0, Settlement::Retry { wait, progress: progress.clone(), failures, failing_for, attempt }),
+            (0, Settlement::Retry { wait, progress: Some(progress.clone()), failures, failing_for, attempt }),
             (0, Settlement::HandBack { progress: progress.clone() }),
             (0, Settlement::HandBack { progress: Progress::default() }),
             (0, Settlement::Done { outcome: OutcomeCode::Updated, followers }),

@@ -113,7 +113,7 @@ async fn a_retry_has_its_wait_its_progress_and_its_failures_after_a_restart() {
         let a = store.append("a", &["u1"]).await;
         let Settlement::Retry { attempt, .. } = retry(0) else { panic!("a retry") };
         let (wait, failing_for) = (Duration::from_millis(1_234), Duration::from_secs(60));
-        let again = Settlement::Retry { wait, progress: progress(4), failures: 3, failing_for, attempt };
+        let again = Settlement::Retry { wait, progress: Some(progress(4)), failures: 3, failing_for, attempt };
         store.settle(a, again).await;
         for _ in 0..2 {
             let entry = store.entries().await.remove(0);
@@ -243,7 +243,7 @@ async fn an_attempt_that_panicked_is_a_failure_and_keeps_the_saved_progress() {
         let group = Unit { head: a, followers: vec![b] };
         let Settlement::Retry { attempt, .. } = retry(0) else { panic!("a retry") };
         let (wait, failing_for) = (Duration::from_millis(1_234), Duration::from_secs(60));
-        let interrupted = Settlement::Interrupted { wait, failures: 1, failing_for, attempt };
+        let interrupted = Settlement::Retry { wait, progress: None, failures: 1, failing_for, attempt };
         for was_saved in [false, true] {
             if was_saved {
                 store.begin(a).await;

@@ -454,7 +454,7 @@ pub fn retry(wait: u64) -> Settlement {
 pub fn retry_with(wait: u64, progress: Progress) -> Settlement {
     Settlement::Retry {
         wait: Duration::from_millis(wait),
-        progress,
+        progress: Some(progress),
         failures: 1,
         failing_for: Duration::from_millis(5),
         attempt: FailedAttempt { at: Timestamp(8), what: "Refersion answered 500 to new".to_owned() },
