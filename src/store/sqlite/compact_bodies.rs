@@ -6,9 +6,7 @@
 //! body, and between it and the end of the table, where the next body is written. Only these blank rows stay, and at most as many bytes
 //! more as bodies have ([`plan`]). Deliberately absent: the time of compaction ([`super::maintenance`]).
 
-use super::bodies;
 use super::query::Query;
-use super::write_tx::WriteTx;
 use crate::store::StoreError;
 use rusqlite::{Connection, params};
 
@@ -162,11 +160,6 @@ fn blank_bytes_after(rows: &[BodyRow], page: i64) -> Vec<i64> {
         after[n - 1] = if rows[n].is_blank { after[n] + rows[n].bytes_on_page(page) } else { 0 };
     }
     after
-}
-
-/// Moves the bodies at these places to the end of the table.
-pub fn move_bodies(tx: &mut WriteTx<'_>, places: &[i64]) -> Result<(), StoreError> {
-    places.iter().try_for_each(|place| bodies::move_to_end(tx, *place))
 }
 
 /// Removes these rows, which must be removable, together with all rows between them.

@@ -22,7 +22,7 @@ pub struct LogState {
     accounts: HashMap<AccountName, AccountNumber>,
     backlogs: HashMap<AccountNumber, Backlog>,
     /// Ids of the log, as of the last commit.
-    ids: IdIndex,
+    pub ids: IdIndex,
     /// The next seq to assign.
     next_seq: i64,
     uncommitted: Uncommitted,
@@ -208,16 +208,6 @@ impl LogState {
         self.uncommitted.ids.get(id).copied()
     }
 
-    /// The seqs in memory at which the id may be in the log, the newest first.
-    pub fn candidates(&self, id: &EventId) -> Vec<i64> {
-        self.ids.candidates(id)
-    }
-
-    /// See [`IdIndex::to_evict`].
-    pub fn ids_to_evict(&self) -> Option<(Vec<(u32, i64)>, i64)> {
-        self.ids.to_evict()
-    }
-
     /// All ids up to the seq `last` were written to disk. They leave the memory when this transaction commits.
     pub fn ids_moved(&mut self, last: i64) {
         self.uncommitted.ids_on_disk_up_to = Some(last);
@@ -270,7 +260,7 @@ mod tests {
         state.end_event(1);
         state.add_dead_letters(2);
         assert_eq!((state.pending(&name(1)), state.pending(&name(3))), (1, 1));
-        assert_eq!((state.appended_now(&id(5)), state.candidates(&id(5))), (Some(Seq(5)), vec![]));
+        assert_eq!((state.appended_now(&id(5)), state.ids.candidates(&id(5))), (Some(Seq(5)), vec![]));
     }
 
     #[test]
@@ -281,10 +271,10 @@ mod tests {
             state.roll_back();
             assert_eq!((counts(&state), state.next_seq()), ((2, 3, 4), 5));
             assert_eq!((state.pending(&name(1)), state.find_account(&name(3))), (2, None));
-            assert_eq!((state.appended_now(&id(5)), state.candidates(&id(5))), (None, vec![]));
+            assert_eq!((state.appended_now(&id(5)), state.ids.candidates(&id(5))), (None, vec![]));
         }
         change(&mut state);
         state.commit();
-        assert_eq!((counts(&state), state.candidates(&id(5))), ((2, 5, 6), vec![5]));
+        assert_eq!((counts(&state), state.ids.candidates(&id(5))), ((2, 5, 6), vec![5]));
     }
 }

@@ -3,7 +3,7 @@
 use super::compact_bodies::{self, Cursor};
 use super::query::Query;
 use super::write_tx::WriteTx;
-use super::{SqliteStore, affiliates, checkpoint, compact, erase, key_blocks, older_ids, remembered};
+use super::{SqliteStore, affiliates, bodies, checkpoint, compact, erase, key_blocks, older_ids, remembered};
 use crate::domain::{AccountName, Timestamp, UserKey};
 use crate::store::portions::MAX_EMPTY_PORTIONS;
 use crate::store::{
@@ -160,7 +160,7 @@ impl SqliteStore {
         let plan = self.readers.read(move |connection| compact_bodies::examine(connection, cursor)).await?;
         let was_empty = plan.removed.is_empty();
         for places in plan.moved {
-            self.writer.write(move |tx| compact_bodies::move_bodies(tx, &places)).await?;
+            self.writer.write(move |tx| places.iter().try_for_each(|place| bodies::move_to_end(tx, *place))).await?;
         }
         for places in plan.removed {
             self.writer.write(move |tx| compact_bodies::remove(tx.connection, &places)).await?;
@@ -181,7 +181,7 @@ impl SqliteStore {
 
     /// Moves ids into the table `older_ids` until the others fit into the memory that is allowed.
     async fn evict_ids(&self) -> Result<(), StoreError> {
-        while let Some((ids, last)) = self.writer.write(|tx| Ok(tx.state.log.ids_to_evict())).await? {
+        while let Some((ids, last)) = self.writer.write(|tx| Ok(tx.state.log.ids.to_evict())).await? {
             for portion in ids.chunks(older_ids::PORTION) {
                 let portion = portion.to_vec();
                 self.writer.write(move |tx| Ok(older_ids::insert(tx.connection, &portion)?)).await?;

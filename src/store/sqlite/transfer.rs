@@ -30,24 +30,22 @@ pub struct SqliteSource(File);
 pub struct SqliteTarget(File);
 
 /// An open file, which is closed in order when it is dropped; uncommitted changes are rolled back.
-struct File(Option<SqliteFile>);
+struct File(SqliteFile);
 
 impl File {
     fn open(path: &Path) -> Result<Self, SqliteOpenError> {
-        Ok(Self(Some(open::open(path, DEDUPLICATION_MEMORY)?)))
+        open::open(path, DEDUPLICATION_MEMORY).map(Self)
     }
 
-    fn connection(&self) -> Result<&Connection, StoreError> {
-        self.0.as_ref().map(|database| &database.connection).ok_or(StoreError::Closed)
+    fn connection(&self) -> &Connection {
+        &self.0.connection
     }
 }
 
 impl Drop for File {
     fn drop(&mut self) {
-        if let Some(database) = self.0.take() {
-            let _ = database.connection.execute_batch("ROLLBACK"); // Err: there is no transaction
-            database.close();
-        }
+        let _ = self.0.connection.execute_batch("ROLLBACK"); // Err: there is no transaction
+        self.0.close();
     }
 }
 
@@ -65,7 +63,7 @@ impl SqliteTarget {
     /// Opens the file for this process only, or creates it. [`StoreError`]: it is not empty, or cannot be written.
     pub fn open(path: &Path) -> Result<Result<Self, StoreError>, SqliteOpenError> {
         let file = File::open(path)?;
-        let begun = file.connection().and_then(begin);
+        let begun = begin(file.connection());
         Ok(begun.map(|()| Self(file)))
     }
 }
@@ -114,7 +112,7 @@ fn counts(connection: &Connection) -> Result<TableCounts, StoreError> {
 #[async_trait]
 impl TransferSource for SqliteSource {
     async fn identity(&mut self) -> Result<Identity, StoreError> {
-        let connection = self.0.connection()?;
+        let connection = self.0.connection();
         let sql = "SELECT value, (SELECT coalesce(max(seq), 0) FROM log) FROM meta WHERE name = 'hash_key'";
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
         let (hash_key, last) = connection.one(sql, [], read)?.unwrap_or_default();
@@ -128,7 +126,7 @@ impl TransferSource for SqliteSource {
     }
 
     async fn counts(&mut self) -> Result<TableCounts, StoreError> {
-        counts(self.0.connection()?)
+        counts(self.0.connection())
     }
 
     async fn read(
@@ -142,7 +140,7 @@ impl TransferSource for SqliteSource {
         let beyond = if after.is_some() { format!("WHERE ({key}) > ({marks})") } else { String::new() };
         let sql = format!("SELECT {columns} FROM {} {beyond} ORDER BY {key} LIMIT {}", rows_of(table), table.portion);
         let after = after.unwrap_or_default().iter().cloned().map(Stored::from);
-        self.0.connection()?.all(&sql, params_from_iter(after), |row| values(table, row))
+        self.0.connection().all(&sql, params_from_iter(after), |row| values(table, row))
     }
 }
 
@@ -165,12 +163,12 @@ fn values(table: &'static Table, row: &Row<'_>) -> Result<Vec<ColumnValue>, Stor
 #[async_trait]
 impl TransferTarget for SqliteTarget {
     async fn write(&mut self, table: &'static Table, rows: Vec<Vec<ColumnValue>>) -> Result<(), StoreError> {
-        let connection = self.0.connection()?;
+        let connection = self.0.connection();
         rows.into_iter().try_for_each(|row| insert(connection, table, row))
     }
 
     async fn complete(&mut self, identity: &Identity) -> Result<TableCounts, StoreError> {
-        let connection = self.0.connection()?;
+        let connection = self.0.connection();
         connection.run("UPDATE meta SET value = ?1 WHERE name = 'hash_key'", [&identity.hash_key])?;
         // Bodies of dead letters get separate places.
         let places = "SELECT 1 + coalesce(max(seq), 0) FROM bodies";
@@ -182,7 +180,7 @@ impl TransferTarget for SqliteTarget {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        Ok(self.0.connection()?.execute_batch("COMMIT")?)
+        Ok(self.0.connection().execute_batch("COMMIT")?)
     }
 }
 

@@ -67,7 +67,7 @@ impl WriteTx<'_> {
             let mut found = seqs.into_iter().map(|seq| Ok(is_it(seq)?.then_some(Seq(seq))));
             found.find_map(Result::transpose).transpose()
         };
-        match first(self.state.log.candidates(&id))? {
+        match first(self.state.log.ids.candidates(&id))? {
             None if self.state.older_ids => first(older_ids::candidates(self.connection, &id)?),
             found => Ok(found),
         }

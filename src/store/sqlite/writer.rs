@@ -37,6 +37,7 @@ pub struct SqliteFile {
     /// Its files, held open.
     pub files: OpenFiles,
     /// The lock by which this process owns the file.
+    #[expect(dead_code, reason = "held until it is dropped")]
     pub lock: File,
 }
 
@@ -201,19 +202,12 @@ impl SqliteFile {
         committed.map(|_| state.log.commit())
     }
 
-    /// Closes the file in order.
-    pub fn close(mut self) {
+    /// Marks the file as closed in order. Dropping it then writes the WAL into it.
+    pub fn close(&mut self) {
         let closed = self.transaction(|tx| Ok(clean_shutdown::mark_closed(tx.connection)?));
         if let Err(error) = closed.and_then(|()| Ok(keep_wal_on_close(&self.connection, false)?)) {
             tracing::warn!(%error, "cannot write to the store that it was closed in order; nothing is lost by that");
         }
-        let Self { checkpoints, connection, files, lock, .. } = self;
-        drop(checkpoints);
-        if let Err((_, error)) = connection.close() {
-            tracing::warn!(%error, "cannot close the store");
-        }
-        drop(files);
-        drop(lock);
     }
 }
 
