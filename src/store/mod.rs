@@ -122,8 +122,8 @@ pub trait EventLog: Send + Sync {
     /// Events that are not appended are recorded ([`Ledger::recorded`]).
     async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, StoreError>;
 
-    /// Up to `limit` pending entries of `account` with a [`Seq`] above `after`, in log order. Fewer than `limit`: the log was read
-    /// to its end.
+    /// Up to `limit` (some hundreds, so that the read is short) pending entries of `account` with a [`Seq`] above `after`, in log order.
+    /// Fewer than `limit`: the log was read to its end.
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
     /// Begins units of `account`, and returns their bodies, memory and progress in the order of `units`. `None` for a unit whose head is

@@ -1,35 +1,11 @@
-//! Reading and searching the log in portions, in the same way for every engine, so that no read occupies a connection for long.
+//! Searching the log in portions, in the same way for every engine, so that no read occupies a connection for long.
 //!
 //! Deliberately absent: the SQL statements, which an engine has.
 
-use super::{LookupQuery, StoreError};
-use crate::domain::Seq;
-use crate::scheduling::Entry;
-
-/// The most entries that are read at once.
-const MAX_ENTRIES: usize = 2_000;
+use super::LookupQuery;
 
 /// The most portions of the log without anything to remove in one compaction. The next compaction continues there.
 pub const MAX_EMPTY_PORTIONS: u32 = 40;
-
-/// Up to `limit` pending entries with a seq above `after`. `read` reads one portion: up to a number of entries after a seq, or fewer if
-/// there are no more.
-pub async fn entries<F>(after: Seq, limit: usize, read: impl Fn(Seq, usize) -> F) -> Result<Vec<Entry>, StoreError>
-where
-    F: Future<Output = Result<Vec<Entry>, StoreError>>,
-{
-    let mut entries: Vec<Entry> = Vec::new();
-    loop {
-        let after = entries.last().map_or(after, |last| last.seq);
-        let portion = (limit - entries.len()).min(MAX_ENTRIES);
-        let more = read(after, portion).await?;
-        let is_end = more.len() < portion;
-        entries.extend(more);
-        if is_end || entries.len() == limit {
-            return Ok(entries);
-        }
-    }
-}
 
 /// Rows of the log, from the first seq to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -68,7 +68,7 @@ pub use transfer::{PostgresSource, PostgresTarget};
 
 use super::in_flight::InFlightEvents;
 use super::published::Published;
-use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body, portions, user_keys};
+use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body, user_keys};
 use crate::delivery::{Progress, RecalledAffiliate};
 use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
 use crate::scheduling::{Entry, Unit};
@@ -147,21 +147,18 @@ impl EventLog for PostgresStore {
     }
 
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let token = self.token(account)?;
-        let portion = |after: Seq, limit| {
-            let (name, shared) = (account.clone(), Arc::clone(&self.shared));
-            let after = after.max(Seq(self.shared.backlogs.first(account).0 - 1));
-            self.owner.run(move |session| {
-                Box::pin(async move {
-                    let entries = read::read(session, token, after, limit).await?;
-                    if let Some(last) = entries.last() {
-                        shared.backlogs.read_up_to(&name, last.seq);
-                    }
-                    Ok::<_, JobError>(entries)
-                })
+        let (token, name, shared) = (self.token(account)?, account.clone(), Arc::clone(&self.shared));
+        let after = after.max(Seq(self.shared.backlogs.first(account).0 - 1));
+        let read = self.owner.run(move |session| {
+            Box::pin(async move {
+                let entries = read::read(session, token, after, limit).await?;
+                if let Some(last) = entries.last() {
+                    shared.backlogs.read_up_to(&name, last.seq);
+                }
+                Ok::<_, JobError>(entries)
             })
-        };
-        portions::entries(after, limit, portion).await
+        });
+        read.await
     }
 
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {

@@ -57,7 +57,7 @@ use super::in_flight::InFlightEvents;
 use super::published::Published;
 use super::{
     AffiliateChanges, AnsweredEvent, Appended, Begun, EventLog, LedgerBuffer, NewEvent, Settlement, StoreError,
-    StoreLimits, body, portions, user_keys,
+    StoreLimits, body, user_keys,
 };
 use crate::delivery::{Progress, RecalledAffiliate};
 use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
@@ -147,11 +147,8 @@ impl EventLog for SqliteStore {
     }
 
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let portion = |after, limit| {
-            let account = account.clone();
-            self.readers.read(move |connection| read::read(connection, &account, after, limit))
-        };
-        portions::entries(after, limit, portion).await
+        let account = account.clone();
+        self.readers.read(move |connection| read::read(connection, &account, after, limit)).await
     }
 
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
