@@ -59,13 +59,12 @@ fn end_of_log(search: &mut ForgetSearch, connection: &Connection) -> Result<bool
 /// Scans a portion; returns whether it was the last one.
 fn scan(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, StoreError> {
     let sql = "SELECT seq, keys, outcome IS NULL FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![search.scanned_up_to().0, PORTION])?;
     let (mut scanned, mut last) = (0, Seq::default());
-    while let Some(row) = rows.next()? {
+    connection.each(sql, params![search.scanned_up_to().0, PORTION], |row| {
         (scanned, last) = (scanned + 1, Seq(row.get(0)?));
         search.scan(last, row.get_ref(1)?.as_blob().unwrap_or_default(), row.get(2)?);
-    }
+        Ok(false)
+    })?;
     search.end_of_portion(last);
     Ok(scanned < PORTION)
 }

@@ -45,7 +45,9 @@ impl Inspection for SqliteStore {
     ) -> Result<DeadLetterPage, StoreError> {
         let (filter, last_seq) = (filter.clone(), self.published.lock().last_seq);
         let start = PageStart::Before(before);
-        self.readers.read(move |connection| dead_letters::page(connection, &filter, start, limit.max(1), last_seq)).await
+        self.readers
+            .read(move |connection| dead_letters::page(connection, &filter, start, limit.max(1), last_seq))
+            .await
     }
 
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {
@@ -75,14 +77,8 @@ fn page(connection: &Connection, filter: &BacklogFilter, after: i64, limit: usiz
          WHERE log.account = (SELECT account FROM accounts WHERE name = ?1) AND log.outcome IS NULL AND log.seq > ?2
          ORDER BY log.seq LIMIT {EXAMINED}"
     );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![filter.account.as_str(), after])?;
     let mut scan = BacklogScan::new(filter, after, limit);
-    while let Some(row) = rows.next()? {
-        if scan.examine(row)? {
-            break;
-        }
-    }
+    connection.each(&sql, params![filter.account.as_str(), after], |row| Ok(scan.examine(row)?))?;
     Ok(scan.page())
 }
 
@@ -91,14 +87,8 @@ fn events(connection: &Connection, filter: &EventFilter, before: i64, limit: usi
         "SELECT {RECORD_COLUMNS} FROM {RECORD_TABLES} WHERE log.seq < ?1 AND (?2 IS NULL OR accounts.name = ?2)
          ORDER BY log.seq DESC LIMIT {EXAMINED_EVENTS}"
     );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![before, filter.account])?;
     let mut scan = EventScan::new(filter, limit);
-    while let Some(row) = rows.next()? {
-        if scan.examine(row)? {
-            break;
-        }
-    }
+    connection.each(&sql, params![before, filter.account], |row| Ok(scan.examine(row)?))?;
     Ok(scan.page())
 }
 

@@ -14,14 +14,14 @@ use crate::store::erasure::UserKeyHash;
 use crate::store::portions::SeqRange;
 use crate::store::user_key_filter::{BLOCK_ROWS, UserKeyFilter, may_hold};
 use crate::store::user_keys;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 /// The rows after the last block that one read examines.
 const PORTION: i64 = 5_000;
 
 /// Makes one filter: of the oldest block without one, or else of the next block; returns whether there may be more to make.
 pub fn build(tx: &mut WriteTx<'_>) -> Result<bool, StoreError> {
-    let read = |row: &rusqlite::Row<'_>| Ok(SeqRange { first: row.get(0)?, last: row.get(1)? });
+    let read = |row: &Row<'_>| Ok(SeqRange { first: row.get(0)?, last: row.get(1)? });
     let sql = "SELECT first, last FROM key_blocks WHERE filter IS NULL ORDER BY last LIMIT 1";
     if let Some(block) = tx.connection.one(sql, [], read)? {
         let (filter, _, _) = filter(tx.connection, block)?;
@@ -45,15 +45,18 @@ fn filter(
     SeqRange { first, last }: SeqRange,
 ) -> Result<(UserKeyFilter, i64, i64), StoreError> {
     let sql = "SELECT seq, id, keys FROM log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![first, last, BLOCK_ROWS])?;
     let (mut filter, mut count, mut end) = (UserKeyFilter::new(), 0, first);
-    while let Some(row) = rows.next()? {
+    connection.each(sql, params![first, last, BLOCK_ROWS], |row| {
         (count, end) = (count + 1, row.get(0)?);
-        let blob = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_blob().unwrap_or_default());
-        filter.add(blob(1)?, blob(2)?);
-    }
+        filter.add(blob(row, 1)?, blob(row, 2)?);
+        Ok(false)
+    })?;
     Ok((filter, count, end))
+}
+
+/// A column as bytes; none if it cannot be read.
+fn blob<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a [u8]> {
+    Ok(row.get_ref(column)?.as_blob().unwrap_or_default())
 }
 
 /// The last seq of the last block.
@@ -93,13 +96,12 @@ fn each_block(connection: &Connection, rows: &[Seq], sql: &str) -> Result<(), St
 pub fn candidates(connection: &Connection, keys: &[UserKeyHash]) -> Result<Vec<SeqRange>, StoreError> {
     let snapshot = connection.unchecked_transaction()?;
     let mut ranges = vec![SeqRange { first: covered_up_to(&snapshot)? + 1, last: i64::MAX - 1 }];
-    let mut statement = snapshot.prepare_cached("SELECT first, last, filter FROM key_blocks ORDER BY last DESC")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
+    snapshot.each("SELECT first, last, filter FROM key_blocks ORDER BY last DESC", [], |row| {
         if may_hold(row.get_ref(2)?.as_blob_or_null().unwrap_or_default(), keys) {
             ranges.push(SeqRange { first: row.get(0)?, last: row.get(1)? });
         }
-    }
+        Ok(false)
+    })?;
     Ok(ranges)
 }
 
@@ -110,16 +112,14 @@ pub fn examine(
     range: SeqRange,
 ) -> Result<(Vec<i64>, Option<SeqRange>), StoreError> {
     let sql = "SELECT seq, id, keys FROM log WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![range.first, range.last, PORTION])?;
     let (mut found, mut examined, mut lowest) = (Vec::new(), 0, range.first);
-    while let Some(row) = rows.next()? {
+    connection.each(sql, params![range.first, range.last, PORTION], |row| {
         (examined, lowest) = (examined + 1, row.get(0)?);
-        let blob = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_blob().unwrap_or_default());
-        let id: Option<UserKeyHash> = blob(1)?.try_into().ok();
-        if id.into_iter().chain(user_keys::hashes(blob(2)?)).any(|hash| keys.contains(&hash)) {
+        let id: Option<UserKeyHash> = blob(row, 1)?.try_into().ok();
+        if id.into_iter().chain(user_keys::hashes(blob(row, 2)?)).any(|hash| keys.contains(&hash)) {
             found.push(lowest);
         }
-    }
+        Ok(false)
+    })?;
     Ok((found, (examined == PORTION).then_some(SeqRange { first: range.first, last: lowest - 1 })))
 }

@@ -20,6 +20,9 @@ pub trait Query {
     /// The first row, if there is one.
     fn one<T>(&self, sql: &str, values: impl Params, read: impl ReadRow<T>) -> Result<Option<T>, StoreError>;
 
+    /// Reads rows until `read` returns true: they are enough.
+    fn each(&self, sql: &str, values: impl Params, read: impl ReadRow<bool>) -> Result<(), StoreError>;
+
     /// All rows.
     fn all<T>(&self, sql: &str, values: impl Params, read: impl ReadRow<T>) -> Result<Vec<T>, StoreError>;
 }
@@ -40,6 +43,17 @@ impl Query for Connection {
 
     fn one<T>(&self, sql: &str, values: impl Params, read: impl ReadRow<T>) -> Result<Option<T>, StoreError> {
         self.prepare_cached(sql)?.query_and_then(values, read)?.next().transpose()
+    }
+
+    fn each(&self, sql: &str, values: impl Params, mut read: impl ReadRow<bool>) -> Result<(), StoreError> {
+        let mut statement = self.prepare_cached(sql)?;
+        let mut rows = statement.query(values)?;
+        while let Some(row) = rows.next()? {
+            if read(row)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn all<T>(&self, sql: &str, values: impl Params, read: impl ReadRow<T>) -> Result<Vec<T>, StoreError> {
