@@ -93,14 +93,10 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, Sqli
             return Ok(Err(SqliteOpenError::NoStore(path.to_owned())));
         }
         schema::prepare_writer(&connection)?;
-        match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
-            version @ (0 | 5..VERSION) => make_tables(&mut connection, version)?,
-            VERSION => {}
-            found @ 1..5 => return Ok(Err(SqliteOpenError::Older(path.to_owned(), found))),
-            found => {
-                let release = schema::release(&connection).unwrap_or_default();
-                return Ok(Err(SqliteOpenError::Newer { path: path.to_owned(), found, release }));
-            }
+        match version(path, &connection)? {
+            Ok(VERSION) => {}
+            Ok(version) => make_tables(&mut connection, version)?,
+            Err(refusal) => return Ok(Err(refusal)),
         }
         schema::set_release(&connection)?;
         clean_shutdown::mark_open(&connection, path, had_wal)?;
@@ -122,20 +118,26 @@ fn open_error(path: &Path, source: rusqlite::Error) -> SqliteOpenError {
     }
 }
 
+/// The version of the tables, 0 if there are none; or why this release cannot read them.
+fn version(path: &Path, connection: &Connection) -> rusqlite::Result<Result<i64, SqliteOpenError>> {
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(match found {
+        0 | 5..=VERSION => Ok(found),
+        1..5 => Err(SqliteOpenError::Older(path.to_owned(), found)),
+        _ => {
+            let release = schema::release(connection).unwrap_or_default();
+            Err(SqliteOpenError::Newer { path: path.to_owned(), found, release })
+        }
+    })
+}
+
 /// Whether [`open`] would migrate the file, which must exist. Does not change its tables; an error if it cannot be opened.
 pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
     let _lock = lock(path)?;
-    let read = || {
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        Ok((version, schema::release(&connection).unwrap_or_default()))
-    };
-    match read().map_err(|source| open_error(path, source))? {
-        (0 | VERSION, _) => Ok(false),
-        (5..VERSION, _) => Ok(true),
-        (found @ 1..5, _) => Err(SqliteOpenError::Older(path.to_owned(), found)),
-        (found, release) => Err(SqliteOpenError::Newer { path: path.to_owned(), found, release }),
-    }
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+    let found = connection.and_then(|connection| version(path, &connection));
+    let found = found.map_err(|source| open_error(path, source))??;
+    Ok(found != 0 && found < VERSION)
 }
 
 /// The tries to take the lock, which an ending process may hold for a moment longer.

@@ -15,7 +15,7 @@ const FAILING_FOR: RangeInclusive<i64> = 0..=72 * 3_600_000;
 /// No wait is longer (ms): 24 hours.
 const WAIT: RangeInclusive<i64> = 0..=24 * 3_600_000;
 
-/// The columns that [`Attempted::read`] reads, of every event that was attempted.
+/// The columns that [`write`] reads, of every event that was attempted.
 const ATTEMPTED: &str = "
     SELECT event.seq, event.account, coalesce(event.lane, event.seq), event.interrupted OR lease.seq IS NOT NULL,
            coalesce(lease.progress, event.progress), failures, failing_since, not_before, history
@@ -29,89 +29,51 @@ const FOLLOWING: &str = "
     FROM v5_events AS event LEFT JOIN v5_leases AS lease ON lease.account = event.account AND lease.seq = event.seq
     WHERE lane = ?1 AND event.account = ?2 AND event.seq > ?3 ORDER BY event.seq LIMIT ?4";
 
-/// An event that was attempted.
-struct Attempted {
-    seq: i64,
-    account: String,
-    lane: i64,
-    begun: bool,
-    progress: Option<String>,
-    failures: u32,
-    failing_since: Option<i64>,
-    not_before: Option<i64>,
-    history: Option<String>,
-}
-
 /// Writes down what is known of attempts at events that wait.
 pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(ATTEMPTED)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        Attempted::read(row)?.write(connection)?;
+        write(connection, row)?;
     }
     Ok(())
 }
 
-impl Attempted {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            seq: row.get(0)?,
-            account: row.get(1)?,
-            lane: row.get(2)?,
-            begun: row.get(3)?,
-            progress: row.get(4)?,
-            failures: row.get(5)?,
-            failing_since: row.get(6)?,
-            not_before: row.get(7)?,
-            history: row.get(8)?,
-        })
-    }
+/// Writes down what is known of attempts at one event.
+fn write(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<()> {
+    let (seq, begun, progress): (i64, bool, Option<String>) = (row.get(0)?, row.get(3)?, row.get(4)?);
+    let (failures, failing_since, not_before): (u32, Option<i64>, Option<i64>) = (row.get(5)?, row.get(6)?, row.get(7)?);
+    let history: Option<String> = row.get(8)?;
+    // When it last failed, as far as that was written down.
+    let attempts = history.as_deref().and_then(|history| serde_json::from_str::<Vec<Attempt>>(history).ok());
+    let last = attempts.and_then(|attempts| attempts.last().map(|attempt| attempt.at.0)).filter(|_| failures > 0);
+    let failing_for = last.zip(failing_since).map_or(0, |(last, since)| within(&FAILING_FOR, last, since));
+    // An event that was begun since does not wait any more.
+    let noted_at = last.filter(|_| !begun && not_before.is_some());
+    let wait = noted_at.zip(not_before).map(|(last, until)| within(&WAIT, until, last));
+    let followers = followers(connection, row, progress.as_deref())?;
+    let sql = "INSERT INTO attempts (seq, begun, followers, progress, failures, failing_for, wait, noted_at, history)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let values = params![seq, begun, followers, progress, failures, failing_for, wait, noted_at, history];
+    connection.prepare_cached(sql)?.execute(values).map(drop)
+}
 
-    fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let last = self.last_failure();
-        let failing_for = last.zip(self.failing_since).map_or(0, |(last, since)| within(&FAILING_FOR, last, since));
-        // An event that was begun since does not wait any more.
-        let noted_at = last.filter(|_| !self.begun && self.not_before.is_some());
-        let wait = noted_at.zip(self.not_before).map(|(last, until)| within(&WAIT, until, last));
-        let sql =
-            "INSERT INTO attempts (seq, begun, followers, progress, failures, failing_for, wait, noted_at, history)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-        let values = params![
-            self.seq,
-            self.begun,
-            self.followers(connection)?,
-            self.progress,
-            self.failures,
-            failing_for,
-            wait,
-            noted_at,
-            self.history
-        ];
-        connection.prepare_cached(sql)?.execute(values).map(drop)
-    }
-
-    /// When it last failed, as far as that was written down.
-    fn last_failure(&self) -> Option<i64> {
-        let history: Vec<FailedAttempt> = serde_json::from_str(self.history.as_deref()?).ok()?;
-        history.last().filter(|_| self.failures > 0).map(|attempt| attempt.at.0)
-    }
-
-    /// The numbers of the events that were begun together with it: 8 bytes each, big-endian.
-    fn followers(&self, connection: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
-        let progress: Option<Progress> = self.progress.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let Some(begun_together) = progress.and_then(|progress| progress.coalesced) else { return Ok(None) };
-        let count = i64::try_from(begun_together.saturating_sub(1)).unwrap_or(i64::MAX);
-        let mut statement = connection.prepare_cached(FOLLOWING)?;
-        let mut rows = statement.query(params![self.lane, self.account, self.seq, count])?;
-        let mut followers = Vec::new();
-        while let Some(row) = rows.next()? {
-            if !row.get::<_, bool>(1)? {
-                break;
-            }
-            followers.extend(row.get::<_, i64>(0)?.to_be_bytes());
+/// The numbers of the events that were begun together with it: 8 bytes each, big-endian.
+fn followers(connection: &Connection, row: &Row<'_>, progress: Option<&str>) -> rusqlite::Result<Option<Vec<u8>>> {
+    let progress: Option<Progress> = progress.and_then(|text| serde_json::from_str(text).ok());
+    let Some(begun_together) = progress.and_then(|progress| progress.coalesced) else { return Ok(None) };
+    let count = i64::try_from(begun_together.saturating_sub(1)).unwrap_or(i64::MAX);
+    let (seq, account, lane): (i64, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let mut statement = connection.prepare_cached(FOLLOWING)?;
+    let mut rows = statement.query(params![lane, account, seq, count])?;
+    let mut followers = Vec::new();
+    while let Some(row) = rows.next()? {
+        if !row.get::<_, bool>(1)? {
+            break;
         }
-        Ok((!followers.is_empty()).then_some(followers))
+        followers.extend(row.get::<_, i64>(0)?.to_be_bytes());
     }
+    Ok((!followers.is_empty()).then_some(followers))
 }
 
 /// How long `until` is after `since`, in milliseconds, within `limits`.
