@@ -7,6 +7,7 @@
 
 use crate::account_signals::AccountSignals;
 use crate::domain::{AccountName, Timestamp};
+use crate::scheduling::HealthSnapshot;
 use crate::store::{Measured, Store};
 use crate::telemetry::{ExpositionFormat, Metrics, Observed, ObservedAccount, ObservedStore};
 use std::sync::Arc;
@@ -65,8 +66,7 @@ impl Scraper {
 }
 
 fn observed_account(signals: &AccountSignals, is_owner: bool, now: Timestamp) -> ObservedAccount {
-    let (health, state) = (signals.health(), signals.state(now));
-    ObservedAccount { is_owner, state, concurrency_limit: health.concurrency_limit, in_flight: health.in_flight }
+    ObservedAccount { is_owner, health: HealthSnapshot { state: signals.state(now), ..signals.health() } }
 }
 
 fn observed_store(measured: Measured, now: Timestamp) -> ObservedStore {

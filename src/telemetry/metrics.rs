@@ -6,15 +6,15 @@
 use super::definitions::Families;
 use super::exposition::ExpositionFormat;
 use super::labels::{
-    self, ARRIVED, AUTH_ERRORS, AccountLabel, AccountLabels, BREAKER_STATES, DeadLetterLabels, NO_ACCOUNT, OperationLabels,
-    ReasonLabels, ReloadLabels, ReloadResult, StateLabels, StatusLabels,
+    self, ARRIVED, AUTH_ERRORS, AccountLabel, AccountLabels, BREAKER_STATES, DeadLetterLabels, NO_ACCOUNT,
+    OperationLabels, ReasonLabels, ReloadLabels, ReloadResult, StateLabels, StatusLabels,
 };
 use super::meter::Meter;
 use super::meters::Meters;
 use super::{EventStatus, Totals, process};
 use crate::delivery::OutcomeCode;
 use crate::domain::AccountName;
-use crate::scheduling::BreakerState;
+use crate::scheduling::HealthSnapshot;
 use crate::segment::AuthError;
 use parking_lot::Mutex;
 use prometheus_client::encoding::text;
@@ -58,12 +58,8 @@ pub struct Observed {
 pub struct ObservedAccount {
     /// Whether this process delivers for it.
     pub is_owner: bool,
-    /// The state of the circuit breaker, or that the account is halted.
-    pub state: BreakerState,
-    /// The most requests to Refersion in flight.
-    pub concurrency_limit: usize,
-    /// The number of requests in flight.
-    pub in_flight: usize,
+    /// Its health. A pause that is over counts as over.
+    pub health: HealthSnapshot,
 }
 
 /// A measurement of the store.
@@ -284,10 +280,10 @@ impl Metrics {
 
 impl Gauges {
     fn add(&mut self, account: &ObservedAccount) {
-        self.concurrency_limit += account.concurrency_limit;
-        self.in_flight += account.in_flight;
+        self.concurrency_limit += account.health.concurrency_limit;
+        self.in_flight += account.health.in_flight;
         self.owned += u64::from(account.is_owner);
-        self.states[labels::index_of(account.state)] += 1;
+        self.states[labels::index_of(account.health.state)] += 1;
     }
 }
 
@@ -298,6 +294,7 @@ fn count(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduling::BreakerState;
 
     fn value(text: &str, series: &str) -> Option<f64> {
         text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
@@ -312,8 +309,9 @@ mod tests {
         };
         let before = series(&metrics, &Observed { store: Some(ObservedStore::default()), ..Observed::default() });
         let names = (0..1_000).map(|n| format!("key-{n:016}"));
-        let state =
-            ObservedAccount { is_owner: true, state: BreakerState::HalfOpen, concurrency_limit: 2, in_flight: 1 };
+        let health =
+            HealthSnapshot { state: BreakerState::HalfOpen, concurrency_limit: 2, ..HealthSnapshot::default() };
+        let state = ObservedAccount { is_owner: true, health };
         let store = ObservedStore {
             oldest_pending: names.clone().zip((0..1_000).map(Duration::from_secs)).collect(),
             dead_letters: names.clone().map(|name| ((name, "refused".to_owned()), 2)).collect(),

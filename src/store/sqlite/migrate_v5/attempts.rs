@@ -15,7 +15,7 @@ const FAILING_FOR: RangeInclusive<i64> = 0..=72 * 3_600_000;
 /// No wait is longer (ms): 24 hours.
 const WAIT: RangeInclusive<i64> = 0..=24 * 3_600_000;
 
-/// The columns that [`write`] reads, of every event that was attempted.
+/// The columns that [`write()`] reads, of every event that was attempted.
 const ATTEMPTED: &str = "
     SELECT event.seq, event.account, coalesce(event.lane, event.seq), event.interrupted OR lease.seq IS NOT NULL,
            coalesce(lease.progress, event.progress), failures, failing_since, not_before, history
@@ -42,10 +42,11 @@ pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
 /// Writes down what is known of attempts at one event.
 fn write(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<()> {
     let (seq, begun, progress): (i64, bool, Option<String>) = (row.get(0)?, row.get(3)?, row.get(4)?);
-    let (failures, failing_since, not_before): (u32, Option<i64>, Option<i64>) = (row.get(5)?, row.get(6)?, row.get(7)?);
+    let (failures, failing_since, not_before): (u32, Option<i64>, Option<i64>) =
+        (row.get(5)?, row.get(6)?, row.get(7)?);
     let history: Option<String> = row.get(8)?;
     // When it last failed, as far as that was written down.
-    let attempts = history.as_deref().and_then(|history| serde_json::from_str::<Vec<Attempt>>(history).ok());
+    let attempts = history.as_deref().and_then(|history| serde_json::from_str::<Vec<FailedAttempt>>(history).ok());
     let last = attempts.and_then(|attempts| attempts.last().map(|attempt| attempt.at.0)).filter(|_| failures > 0);
     let failing_for = last.zip(failing_since).map_or(0, |(last, since)| within(&FAILING_FOR, last, since));
     // An event that was begun since does not wait any more.
