@@ -38,8 +38,8 @@ pub struct AccountSignals(Arc<SignalsInner>);
 #[derive(Debug, Default)]
 struct SignalsInner {
     waiters: Mutex<HashMap<EventId, oneshot::Sender<WaitResult>>>,
-    /// Absent while no event is pending: an idle account costs no scheduler.
-    scheduler: Mutex<Option<Scheduler>>,
+    /// Empty while no event is pending.
+    scheduler: Mutex<Scheduler>,
     health: Mutex<HealthSnapshot>,
     /// Absent before there is a worker.
     learning: Mutex<Option<Arc<dyn AffiliateLearning>>>,
@@ -109,15 +109,14 @@ impl AccountSignals {
         *self.0.learning.lock() = Some(learning);
     }
 
-    /// The scheduler of the account, if events are pending and its worker has begun to read them.
-    pub fn scheduler(&self) -> MutexGuard<'_, Option<Scheduler>> {
+    /// The scheduler of the account: it has the pending events that the worker has read.
+    pub fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
         self.0.scheduler.lock()
     }
 
     /// The seq up to which the worker has read the log, if no pending event up to there is of the user with these keys.
     pub fn none_pending_up_to(&self, user_keys: &[UserKey]) -> Option<Seq> {
         let scheduler = self.scheduler();
-        let scheduler = scheduler.as_ref()?;
         (!scheduler.has_pending(user_keys)).then(|| scheduler.position())
     }
 }

@@ -263,12 +263,8 @@ async fn save_progress(worker: &Worker, run: &mut DeliveryRun<'_>, state: &PlanS
     retry_while_unavailable(worker, || worker.0.store.save_progress(account, &unit, &progress, changes.clone()))
         .await?;
     run.marked = Some(run.coalesced.events);
-    if let Some(scheduler) = &mut *worker.0.signals.scheduler() {
-        for (keys, affiliate) in links(worker, &changes) {
-            scheduler.link(&keys, affiliate);
-        }
-        scheduler.mark(unit.head, &unit.followers);
-    }
+    worker.link(&links(worker, &changes));
+    worker.0.signals.scheduler().mark(unit.head, &unit.followers);
     failpoint::reach("worker::progress_saved");
     Ok(())
 }

@@ -185,7 +185,6 @@ impl RunLoop {
         self.read_ahead(room, now).await?;
         let mut units: Vec<Unit> = {
             let mut scheduler = self.worker.0.signals.scheduler();
-            let Some(scheduler) = &mut *scheduler else { return Ok(FOREVER) };
             std::iter::from_fn(|| scheduler.next(now, MAX_FOLLOWERS)).take(room).collect()
         };
         if !units.is_empty() {
@@ -199,7 +198,7 @@ impl RunLoop {
                 return Ok(FOREVER); // until one of the large bodies that were begun is gone
             }
         }
-        let next_due = self.worker.0.signals.scheduler().as_ref().and_then(|scheduler| scheduler.next_due(now));
+        let next_due = self.worker.0.signals.scheduler().next_due(now);
         Ok(next_due.map_or(FOREVER, |due| due.since(now)))
     }
 
@@ -209,8 +208,7 @@ impl RunLoop {
         loop {
             self.note_appended();
             let after = {
-                let mut scheduler = worker.0.signals.scheduler();
-                let scheduler = scheduler.get_or_insert_default();
+                let scheduler = worker.0.signals.scheduler();
                 if self.read_to_end || scheduler.runnable(now, wanted) >= wanted {
                     return Ok(());
                 }
@@ -252,8 +250,8 @@ impl RunLoop {
     }
 
     fn is_done(&self) -> bool {
-        let empty = self.worker.0.signals.scheduler().as_ref().is_none_or(Scheduler::is_empty);
-        empty
+        let is_empty = self.worker.0.signals.scheduler().is_empty();
+        is_empty
             && self.read_to_end
             && self.deliveries.is_empty()
             && self.list_page.is_empty()
@@ -271,25 +269,22 @@ impl Worker {
     /// Feeds the scheduler; a request that waits for a blocked event is answered.
     fn feed(&self, entries: Vec<Entry>, now: Timestamp) {
         let ids: HashMap<Seq, EventId> = entries.iter().map(|entry| (entry.seq, entry.id)).collect();
-        let blocked = self.0.signals.scheduler().get_or_insert_default().feed(entries, now);
+        let blocked = self.0.signals.scheduler().feed(entries, now);
         for id in blocked.iter().filter_map(|seq| ids.get(seq)) {
             self.0.signals.send(*id, WaitResult::Deferred);
         }
     }
 
-    fn link(&self, links: &[Link]) {
-        if let Some(scheduler) = &mut *self.0.signals.scheduler() {
-            for (keys, affiliate) in links {
-                scheduler.link(keys, *affiliate);
-            }
+    pub(super) fn link(&self, links: &[Link]) {
+        let mut scheduler = self.0.signals.scheduler();
+        for (keys, affiliate) in links {
+            scheduler.link(keys, *affiliate);
         }
     }
 
     fn end_with_links(&self, ended: AttemptEnd) {
         self.link(&ended.links);
-        if let Some(scheduler) = &mut *self.0.signals.scheduler() {
-            scheduler.end(ended.head, ended.end, self.now());
-        }
+        self.0.signals.scheduler().end(ended.head, ended.end, self.now());
     }
 
     fn end(&self, head: Seq, end: End) {
@@ -313,7 +308,7 @@ impl Worker {
     }
 
     fn set_idle(&self, run: &mut RunState) {
-        *self.0.signals.scheduler() = None;
+        *self.0.signals.scheduler() = Scheduler::default();
         *self.0.lease.lock() = None;
         *run = RunState::Idle;
     }
