@@ -154,12 +154,7 @@ fn leads_to(memory: &Memory, policy: Policy, intent: &Intent, user: &User) -> Pl
 
 /// Whether skipping an identify of `user` changes no lookup: its e-mail, if it has one, leads to `known` already.
 fn has_email(memory: &Memory, known: &AffiliateRecord, user: &User) -> bool {
-    user.email.is_none() || leads_there(memory, known)
-}
-
-/// Whether the e-mail leads to `known`.
-fn leads_there(memory: &Memory, known: &AffiliateRecord) -> bool {
-    memory.by_email.as_ref().is_some_and(|by_email| by_email.code == known.code)
+    user.email.is_none() || memory.by_email.as_ref().is_some_and(|by_email| by_email.code == known.code)
 }
 
 /// Whether an identify of `next` changes the same affiliate as an identify of `head` just before.

@@ -227,20 +227,4 @@ mod tests {
         assert!(OutcomeCode::ALL.iter().all(|code| OutcomeCode::from_number(code.number()) == Some(*code)));
         assert_eq!(OutcomeCode::from_number(0), None);
     }
-
-    #[test]
-    fn a_code_says_whether_the_event_was_carried_out_ignored_or_failed() {
-        for (code, action, is_failure) in [
-            (OutcomeCode::Created, Some(Action::Created), false),
-            (OutcomeCode::NotFound, Some(Action::NotFound), false),
-            (OutcomeCode::Unsupported, None, false),
-            (OutcomeCode::Remembered, None, false),
-            (OutcomeCode::Unmappable, None, true),
-            (OutcomeCode::Erased, None, true),
-            (OutcomeCode::Duplicate, None, false),
-            (OutcomeCode::TooLarge, None, false),
-        ] {
-            assert_eq!((code.action(), code.is_dead_letter()), (action, is_failure), "{code:?}");
-        }
-    }
 }
