@@ -11,7 +11,7 @@
 //!   may have given its seq to another event. The delivery counts as interrupted, as by a crash.
 //!
 //! Deliberately absent: statements ([`super::owners`]), and the assignment of accounts
-//! ([`AccountOwnership::next_move`](crate::scheduling::Owned::next_move)).
+//! ([`AccountOwnership::next_move`](crate::scheduling::AccountOwnership::next_move)).
 
 use super::PostgresStore;
 use super::accounts::{AccountNumber, as_str};
