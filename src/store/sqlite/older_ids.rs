@@ -81,23 +81,30 @@ pub fn candidates(connection: &Connection, id: &EventId) -> Result<Vec<i64>, Sto
 mod tests {
     use super::*;
     use crate::store::sqlite::schema;
+    use rusqlite::StatementStatus;
 
     fn id(n: u32) -> EventId {
         let bytes = n.wrapping_mul(2_654_435_761).to_be_bytes();
         EventId(std::array::from_fn(|i| bytes[i % 4]))
     }
 
-    #[test]
-    fn the_bound_on_memory_is_kept_while_the_ids_are_read_and_none_is_lost() {
-        const IDS: u32 = 20_000;
+    /// A log whose rows have these ids and no outcome, or this one.
+    fn log(ids: u32, outcome: Option<i64>) -> Connection {
         let connection = Connection::open_in_memory().expect("opened");
         schema::create(&connection, &[0; 32]).expect("made");
         let transaction = connection.unchecked_transaction().expect("begun");
-        for n in 1..=IDS {
-            let sql = "INSERT INTO log (seq, account, id, keys, received_at, outcome) VALUES (?1, 1, ?2, x'', 0, 28)";
-            transaction.execute(sql, params![n, id(n).0.as_slice()]).expect("inserted");
+        for n in 1..=ids {
+            let sql = "INSERT INTO log (seq, account, id, keys, received_at, outcome) VALUES (?1, 1, ?2, x'', 0, ?3)";
+            transaction.execute(sql, params![n, id(n).0.as_slice(), outcome]).expect("inserted");
         }
         transaction.commit().expect("committed");
+        connection
+    }
+
+    #[test]
+    fn the_bound_on_memory_is_kept_while_the_ids_are_read_and_none_is_lost() {
+        const IDS: u32 = 20_000;
+        let connection = log(IDS, Some(28));
         for round in 1..=2 {
             let allowed = 128 * 1024;
             let ids = load(&connection, allowed).expect("read");
@@ -108,6 +115,18 @@ mod tests {
                 assert_eq!([seqs, older].concat(), [i64::from(n)], "{n}");
             }
             assert!(exist(&connection).expect("read"));
+        }
+    }
+
+    #[test]
+    fn pending_events_are_sorted_only_where_other_ids_are_forgotten() {
+        const IDS: i32 = 10_000;
+        let connection = log(IDS.unsigned_abs(), None);
+        for forgotten in [0, IDS / 100] {
+            let mut statement = connection.prepare(COUNTING).expect("prepared");
+            assert_eq!(statement.query_map([0, forgotten], |_| Ok(())).expect("begun").count(), 10_000);
+            let steps = statement.get_status(StatementStatus::VmStep);
+            assert!(steps < 20 * IDS, "{steps} steps of SQLite's machine, if ids up to {forgotten} are forgotten");
         }
     }
 }
