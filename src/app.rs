@@ -3,15 +3,15 @@
 //! In: the configuration, the runtime for deliveries, and the future that ends the service. Out: the addresses of the
 //! listeners once they are bound, and an error if the service cannot start or has to end.
 //!
-//! Start order (startup): the store is opened (an error if another process has it open); stored API keys are opened, if any key is accepted
-//! (an error if one cannot be opened); each configured account gets a client, a worker and an endpoint; the listeners are bound; their
-//! addresses are announced; the workers of accounts with pending events are woken, and later the workers of accounts that this process
-//! becomes the owner of (`ownership`). There is no warm-up and no replay of the log: the deduplication index (SQLite) and the counts of
-//! pending events are read while the store is opened, which takes longer the more events are within the deduplication window; a worker
-//! reads the log ahead of its deliveries, in portions. `/readyz` answers 200 from the moment the listeners are bound. Recovery after a
-//! crash is the same: events that were in flight are pending again. Accounts share the store, the listeners and the clock. Accounts that
-//! are not configured share their connections to Refersion, too; `merchant_registry` admits them, within the limits of
-//! `api_key_verification`.
+//! Start order (startup): the store is opened (an error if another process has the file open, or the tables are of a newer release); stored
+//! API keys are opened, if any key is accepted (an error if one cannot be opened); each configured account gets a client, a worker and an
+//! endpoint; the listeners are bound; their addresses are announced; the workers of accounts with pending events are woken, and later the
+//! workers of accounts that this process becomes the owner of (`ownership`). There is no warm-up and no replay of the log: the
+//! deduplication index (SQLite) and the counts of pending events are read while the store is opened, which takes longer the more events are
+//! within the deduplication window; a worker reads the log ahead of its deliveries, in portions. `/readyz` answers 200 from the moment the
+//! listeners are bound. Recovery after a crash is the same: events that were in flight are pending again. Accounts share the store, the
+//! listeners and the clock. Accounts that are not configured share their connections to Refersion, too; `merchant_registry` admits them,
+//! within the limits of `api_key_verification`.
 //!
 //! Stop order (the graceful shutdown): new requests are refused; requests in flight are answered; the workers hand back calls that were not
 //! sent, and requests in flight to Refersion finish; accounts without calls in flight are released to other processes. These steps have one
@@ -77,7 +77,7 @@ pub enum ServeError {
     /// The store has API keys that no seal key opens.
     #[error(
         "{unopened} of {stored} stored API keys cannot be opened: they were sealed with a key that STORE_SEAL_KEY does not hold; \
-         add it there behind the first, separated by a comma"
+         add it there after the first, separated by a comma"
     )]
     CannotOpenKeys {
         /// The number of API keys that cannot be opened.

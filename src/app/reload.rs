@@ -50,7 +50,7 @@ enum ReloadError {
     Problems(#[from] Problems),
     /// A configured account and an account whose API key arrived would be the same, so two workers would deliver for it.
     #[error(
-        "accounts.{0}: an account of this name is added and removed by a restart only, because its key may have arrived with a request"
+        "accounts.{0}: an account of this name needs a restart to be added or removed, because its API key may have arrived with a request"
     )]
     NeedsRestart(AccountName),
     /// The client of an account cannot be made.

@@ -265,7 +265,7 @@ fn outlive_full_files() {
         let kind = tokio::signal::unix::SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
         // The handler stays registered after this value is dropped.
         if let Err(error) = tokio::signal::unix::signal(kind) {
-            tracing::warn!(%error, "cannot catch SIGXFSZ, so that a file that is too large ends this process");
+            tracing::warn!(%error, "cannot catch SIGXFSZ: a write beyond the limit on file sizes ends this process");
         }
     }
 }

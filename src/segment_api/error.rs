@@ -21,7 +21,7 @@ pub enum SegmentApiError {
     #[error("Segment rejects the authorization code")]
     CodeRejected,
     /// The redirect URL differs from the registered one; Segment reports it as a missing parameter.
-    #[error("Segment misses a parameter: the redirect URL differs from what is registered")]
+    #[error("Segment rejects the redirect URL: it is not the registered one")]
     WrongRedirect,
     /// The client id or the client secret is wrong.
     #[error("Segment rejects the client id or the client secret")]
@@ -39,16 +39,16 @@ pub enum SegmentApiError {
     #[error("Segment does not permit this with the token")]
     Forbidden,
     /// 404.
-    #[error("Segment does not have what was asked for")]
+    #[error("Segment has no such object (404)")]
     NotFound,
     /// 409: it exists already.
-    #[error("Segment has this already")]
+    #[error("Segment has this object already (409)")]
     Conflict,
     /// Another status.
-    #[error("Segment rejected with the status {0}")]
+    #[error("Segment rejected the call with the status {0}")]
     Rejected(u16),
     /// A successful answer without its required content.
-    #[error("Segment's answer lacks what it has to contain")]
+    #[error("Segment's answer lacks a required member")]
     Unreadable,
 }
 

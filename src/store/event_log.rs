@@ -278,7 +278,7 @@ pub enum StoreError {
     #[error("the backlog is full ({0} events are pending)")]
     BacklogFull(u64),
     /// The request has more events of one account than `DELIVERY_MAX_BACKLOG`, which is this number, so they never fit.
-    #[error("more events than may be pending at all ({0})")]
+    #[error("the request has more events than may be pending at all ({0})")]
     ExceedsBacklog(u64),
     /// The head of the unit is not pending, or no longer: it is settled already, or was erased.
     #[error("the event is not pending any more")]

@@ -92,11 +92,11 @@ families! {
     dead_letters: Family<DeadLetterLabels, Gauge> = Family::default(),
         "dead_letters", "Dead letters in the store, by reason";
     remembered_users: Family<AccountLabels, Gauge> = Family::default(),
-        "remembered_users", "Users who are no affiliates yet, of whom something is remembered";
+        "remembered_users", "Users with remembered traits, who are no affiliates yet";
     remembered_bytes: Family<AccountLabels, Gauge> = Family::default(),
-        "remembered_bytes", "Sealed bytes of what is remembered of users who are no affiliates yet";
+        "remembered_bytes", "Size of the sealed traits of users who are no affiliates yet";
     remembered_users_dropped: Counter = Counter::default(),
-        "remembered_users_dropped", "Users of whom nothing is remembered any more, because their account had reached its limit";
+        "remembered_users_dropped", "Users whose remembered traits were dropped because their account had reached its limit";
 
     // Refersion.
     upstream_requests: Family<RequestLabels, Counter> = Family::default(),

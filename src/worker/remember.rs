@@ -65,7 +65,7 @@ fn open(
     let opened = bytes.and_then(|bytes| RememberedTraits::from_bytes(&bytes));
     if opened.is_none() {
         tracing::error!(%account, seq = %begun.seq, event.id = %begun.id,
-            "what is remembered of a user cannot be read, and counts as nothing: no key of STORE_SEAL_KEY opens it, or it is damaged");
+            "the remembered traits of a user cannot be read and are ignored: no key of STORE_SEAL_KEY opens it, or it is damaged");
     }
     opened
 }

@@ -59,7 +59,7 @@ impl ConnectionHealth {
             tracing::error!(
                 connection = self.name,
                 error = failure,
-                "the store failed; what failed is not acknowledged"
+                "the store failed; the requests that failed are not acknowledged"
             );
         }
         state.failure = Some(failure);

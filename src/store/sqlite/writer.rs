@@ -206,7 +206,7 @@ impl SqliteFile {
     pub fn close(&mut self) {
         let closed = self.transaction(|tx| Ok(clean_shutdown::mark_closed(tx.connection)?));
         if let Err(error) = closed.and_then(|()| Ok(keep_wal_on_close(&self.connection, false)?)) {
-            tracing::warn!(%error, "cannot write to the store that it was closed in order; nothing is lost by that");
+            tracing::warn!(%error, "cannot mark the store as closed in order; nothing is lost by that");
         }
     }
 }

@@ -90,7 +90,7 @@ async fn the_service_does_not_start_and_says_what_to_do_if_no_seal_key_opens_a_s
     let (code, log) = refused(folder.path(), &[("STORE_SEAL_KEY", &seals)]).await;
     assert_eq!(code, Some(1));
     let expected = "refersion-destination: 2 of 2 stored API keys cannot be opened: they were sealed with a key that \
-                    STORE_SEAL_KEY does not hold; add it there behind the first, separated by a comma\n";
+                    STORE_SEAL_KEY does not hold; add it there after the first, separated by a comma\n";
     assert_eq!(log, expected);
     assert_eq!(super::kept(folder.path()), kept, "nothing was changed");
 
