@@ -1,4 +1,4 @@
-//! What there is to compare with: the same crates doing the least of the job.
+//! The baselines: the same crates doing the least of the job.
 //!
 //! (a) an axum handler in a process of its own that parses the same JSON and answers 202; (b) a loop that appends the same
 //! bytes to a file and syncs once for 64 of them; and a reqwest loop that makes the same calls with the same concurrency.

@@ -1,4 +1,4 @@
-//! A measured process, and what the system reports of it in `/proc`.
+//! A measured process, and its figures in `/proc`.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};

@@ -1,7 +1,7 @@
 //! HTTP/1.1 as the benchmark speaks it: reading the head of a response, and a blocking connection for single requests.
 //!
-//! In go bytes, out come a status and a body. The load itself is sent by `load`, which reads responses with the same
-//! [`head`]. Deliberately absent: chunked bodies and reconnecting. A server that uses either fails the benchmark.
+//! In: bytes. Out: a status and a body. The load itself is sent by `load`, which reads responses with the same [`head`]. Deliberately
+//! absent: chunked bodies and reconnecting. A server that uses either fails the benchmark.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! Clients that are slow, that are many, or that mean harm: each costs what is its own, and the others are served.
+//! Slow, numerous and malicious clients: each harms only itself, and the others are served.
 //!
 //! Tests of timeouts use a listener with short timeouts in place of the real one.
 

@@ -1,4 +1,4 @@
-//! Traces: what a collector receives of requests and deliveries, by OTLP over HTTP.
+//! Traces: the spans of requests and deliveries that a collector receives, by OTLP over HTTP.
 //!
 //! The collector is a small one of these tests: it decodes what the service sends and keeps the spans.
 

@@ -198,7 +198,7 @@ fn an_audience_that_denies_creates_nobody_and_leaving_one_makes_no_affiliate() {
 }
 
 #[test]
-fn alone_an_event_creates_what_it_creates_without_memory() {
+fn an_event_alone_creates_the_same_as_without_memory() {
     for traits in [
         r#"{"email":"a@x.io","name":"Ann Lee","wants":true,"plan":"gold","address":{"city":"Paris"}}"#,
         r#"{"email":"a@x.io","name":"Ann Lee"}"#,

@@ -194,7 +194,7 @@ fn a_response_that_is_not_refersions_is_retried_and_only_a_new_may_have_taken_ef
 }
 
 #[test]
-fn only_what_refersion_alone_answers_shows_that_it_accepts_a_key() {
+fn only_answers_that_refersion_alone_gives_show_that_it_accepts_a_key() {
     let unknown = |reason: &str| ApiKeyVerification::Unknown { reason: reason.to_owned(), retry_after: None };
     for (status, body, expected) in [
         (200, r#"{"results": []}"#, ApiKeyVerification::Accepted),

@@ -312,7 +312,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_scheduler_says_what_the_model_says_and_loses_nothing(actions in prop::collection::vec(action(), 1..120)) {
+    fn the_scheduler_agrees_with_the_model_and_loses_nothing(actions in prop::collection::vec(action(), 1..120)) {
         let mut world = World::default();
         for action in actions {
             world.act(action);

@@ -249,7 +249,7 @@ mod tests {
 
     /// However the table is cut into portions, the same rows are removed.
     #[test]
-    fn the_next_portion_goes_on_with_what_was_left_undecided() {
+    fn the_next_portion_continues_with_the_undecided_rows() {
         let pattern = bodies(66) + &blank(600);
         let whole = planned(&pattern, true);
         assert_eq!(whole.removed.concat().len(), 600 - 2 * MARGIN);

@@ -259,7 +259,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_finds_what_a_plain_map_finds(steps in proptest::collection::vec((any::<bool>(), 0..300_u32, 1..200_i64), 1..400)) {
+        fn the_index_agrees_with_a_plain_map(steps in proptest::collection::vec((any::<bool>(), 0..300_u32, 1..200_i64), 1..400)) {
             let mut index = IdIndex::new(0, 0);
             let mut model: BTreeMap<u32, Vec<i64>> = BTreeMap::new();
             let mut seq = 0;

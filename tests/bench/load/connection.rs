@@ -1,7 +1,7 @@
 //! A non-blocking connection of the load generator: one request in flight at most, kept alive.
 //!
-//! In go prepared requests, out come the statuses of responses. Small requests and responses cost one system call each.
-//! Deliberately absent: pipelining, reconnecting, and any decision about when to send.
+//! In: prepared requests. Out: the statuses of responses. Small requests and responses cost one system call each. Deliberately absent:
+//! pipelining, reconnecting, and any decision about when to send.
 
 use crate::requests::Requests;
 use crate::wire::{Head, head};

@@ -1,4 +1,4 @@
-//! What a load measured: events, time, processor time of the server and of the generator, latencies.
+//! The measurement of a load: events, time, processor time of the server and of the generator, latencies.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Growth: what a backlog costs, compared with none, in accepting, draining, starting, memory and size of the file.
+//! Growth: the cost of a backlog, compared with none, in accepting, draining, starting, memory and size of the file.
 //!
 //! Accepting is measured with deliveries at rest, alternately with a service whose store is empty; draining, with a Refersion
 //! that answers at once, alternately with one that has few pending events. One store of each build grows from level to level; draining

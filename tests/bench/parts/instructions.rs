@@ -1,5 +1,5 @@
-//! Instructions: what it takes to authenticate, parse and map one event, counted by callgrind. Counts repeat where times do not,
-//! so this part is a guard: it fails when the count has grown.
+//! Instructions: those that authenticate, parse and map one event, counted by callgrind. Counts repeat where times do not, so this part is
+//! a guard: it fails when the count has grown.
 //!
 //! This program runs itself under callgrind, once with one event and once with more; the difference is what they cost, without the
 //! tables that the first one builds. The count depends on the compiler, so the guard leaves a margin; a count far below it says that

@@ -1,5 +1,5 @@
-//! Known affiliates: what a store with a million known affiliates costs, compared with an empty one, in accepting, draining,
-//! starting and memory.
+//! Known affiliates: the cost of a store with a million known affiliates, compared with an empty one, in accepting, draining, starting and
+//! memory.
 //!
 //! Every other accepted event is of a known user. The drained events are of new users, so that both sides make the same calls.
 //! Each round begins with a copy of the store.

@@ -1,5 +1,4 @@
-//! What a filled store costs: accepting and draining on it ÷ on an empty one. Used by `growth` and
-//! `known_affiliates`.
+//! The cost of a filled store: accepting and draining on it ÷ on an empty one. Used by `growth` and `known_affiliates`.
 //!
 //! Accepting is measured twice in each round: from the first request after a start, when nothing of the store is in memory
 //! (*just after a restart*), and then on the same process. Draining always begins with a start, and as many events are drained from a

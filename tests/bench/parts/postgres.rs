@@ -1,4 +1,4 @@
-//! PostgreSQL: what the engine for several processes appends and settles, compared with bare statements on the same server.
+//! PostgreSQL: appending and settling by the engine for several processes, compared with bare statements on the same server.
 //!
 //! A server of its own is started for the part, in the folder for temporary files (`TMPDIR`), and syncs as in production. *S* is one
 //! connection that inserts single rows, each in a transaction of its own; *C* is a bare `COPY` in groups of 500. Each round measures

@@ -1,4 +1,4 @@
-//! Figures: what was measured round by round, as median and range.
+//! Figures: the measurements of all rounds, as median and range.
 
 use std::fmt;
 

@@ -37,7 +37,7 @@ async fn a_page_is_limited_filtered_and_holds_no_personal_data() {
 }
 
 #[tokio::test]
-async fn one_shows_what_its_event_would_do_today_and_not_the_event() {
+async fn a_dead_letter_shows_the_calls_of_today_and_not_its_event() {
     let service = service(&[]).await;
     let id = dead_letter(&service, "m1", "markeruser1").await;
     let shown = get(&service, &format!("/api/v1/dead-letters/{id}")).await;
@@ -65,7 +65,7 @@ async fn an_event_is_revealed_with_the_token_only_and_an_erased_one_is_null() {
 }
 
 #[tokio::test]
-async fn a_replay_says_where_the_event_is_pending_and_that_place_what_became_of_it() {
+async fn a_replay_returns_the_seq_of_the_pending_event_and_the_event_there_has_its_result() {
     let service = service(&[]).await;
     let id = dead_letter(&service, "m1", "u1").await;
     let results = change(&service, "/api/v1/dead-letters/replay", &json!({"ids": [id, 900]})).await;

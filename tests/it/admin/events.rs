@@ -14,7 +14,7 @@ async fn ledger(service: &crate::support::service::Service, query: &str) -> Vec<
 }
 
 #[tokio::test]
-async fn every_event_that_came_authenticated_is_there_with_what_became_of_it() {
+async fn every_authenticated_event_is_listed_with_its_result() {
     let service = service(&[]).await;
     let named = |mut event: Value, id: &str| {
         event["projectId"] = "kqhTW1TtBqa2xnrtx9uPMb".into();
@@ -70,7 +70,7 @@ async fn every_event_that_came_authenticated_is_there_with_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn events_are_listed_by_what_became_of_them_and_an_unknown_filter_is_a_problem() {
+async fn events_are_filtered_by_their_result_and_an_unknown_filter_is_a_problem() {
     let service = service(&[]).await;
     service.send(&identify("m1", "u1", &json!({}))).await;
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! What operators can do if no account is configured.
+//! The operators' API and commands if no account is configured.
 
 use super::{ANN, ANY, BOB, Partner};
 use crate::support::process::binary;

@@ -1,4 +1,4 @@
-//! What the service says at the start about the files of its store: that they were copied without the log, or that others can read them.
+//! Warnings at the start about the files of the store: they were copied without the log, or others can read them.
 
 use super::{back_up, restore, store};
 use crate::support::process::Process;

@@ -1,4 +1,4 @@
-//! What a worker reads from the store: an account without pending events costs nothing, and a single event one read.
+//! The reads of a worker from the store: an account without pending events costs nothing, and a single event one read.
 
 use crate::support::service::Refersion;
 use crate::support::{API_KEY, identify, within};

@@ -1,4 +1,4 @@
-//! Affiliates that are learned from Refersion's list: what that spares, and that it harms nothing.
+//! Affiliates that are learned from Refersion's list: learning spares calls, and harms nothing.
 
 use super::idle::{Counting, counting_store, settings, worker_with_signals};
 use super::{AT_ONCE, send_all};

@@ -80,7 +80,7 @@ async fn until_refused(process: &Process, filler: &Path) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_refuses_what_it_cannot_keep_and_all_goes_on_once_there_is_room() {
+async fn on_a_full_disk_events_are_refused_and_once_there_is_room_they_are_accepted() {
     for killed in [false, true] {
         let folder = tempfile::tempdir().expect("a folder");
         let Some(_mounted) = Mounted::at(folder.path()) else {
@@ -124,7 +124,7 @@ async fn a_full_disk_refuses_what_it_cannot_keep_and_all_goes_on_once_there_is_r
 /// Without its handler for it, the process would be ended by the system (SIGXFSZ).
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_file_that_may_not_grow_refuses_what_it_cannot_keep_and_all_goes_on_once_it_may() {
+async fn events_are_refused_while_a_file_may_not_grow_and_accepted_once_it_may() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
     let folder = tempfile::tempdir().expect("a folder");
     let refersion = Refersion::start().await;

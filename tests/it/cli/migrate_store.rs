@@ -1,4 +1,5 @@
-//! `migrate-store` and `migrate`: what they print, what they refuse, and that the operators' commands work on the new store.
+//! `migrate-store` and `migrate`: they print their counts, refuse stores that they cannot move, and leave a store on which the operators'
+//! commands work.
 
 use super::{Ran, run};
 use crate::support::{API_KEY, postgres};

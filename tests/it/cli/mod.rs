@@ -1,4 +1,4 @@
-//! The command line: what commands print, and their exit codes.
+//! The command line: the output of commands, and their exit codes.
 
 mod check;
 mod connect;

@@ -1,4 +1,4 @@
-//! `serve` and `sandbox`: what they print works, and they report why they cannot start.
+//! `serve` and `sandbox`: the URLs and commands that they print work, and they report why they cannot start.
 
 use super::{Running, run};
 use crate::support::process::{Process, binary};

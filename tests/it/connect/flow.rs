@@ -110,7 +110,7 @@ async fn a_source_that_was_connected_before_is_not_taken_for_another() {
 }
 
 #[tokio::test]
-async fn any_replica_finishes_what_another_began() {
+async fn any_replica_finishes_a_flow_that_another_began() {
     let (segment, segment_url) = start_segment(SegmentSettings::default()).await;
     let service = serve(Refersion::start().await, &segment_url, &[]).await;
     let other = serve(Refersion::start().await, &segment_url, &[]).await;

@@ -1,4 +1,4 @@
-//! Nobody connects a source of somebody else, and no secret is where it can be read.
+//! No merchant connects another's source, and no secret can be read.
 
 use super::{BEHIND, World, any_refersion, settings, start_segment};
 use crate::support::process::Process;

@@ -1,6 +1,6 @@
-//! A backlog that is being worked, and a process that is killed again and again at moments of chance.
+//! A backlog that is being delivered, and a process that is killed again and again at random moments.
 //!
-//! The senders do as Segment does: what was not answered is sent again, with the same `messageId`.
+//! The senders do as Segment does: an event that was not answered is sent again, with the same `messageId`.
 
 use super::drained;
 use crate::support::affiliate_updates::values;

@@ -1,5 +1,5 @@
 //! A thread or a task that the service needs panics, which is a bug: the process ends with an exit code, so that its supervisor starts it
-//! again, and what was accepted is delivered then.
+//! again, and accepted events are delivered then.
 //!
 //! Fail points panic where the environment says so: `FAILPOINTS='store::settle=panic'`.
 

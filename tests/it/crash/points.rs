@@ -1,8 +1,8 @@
 //! The process dies at each fail point between receiving and settling: after the restart the remaining calls are made, and
 //! only those.
 //!
-//! `worker::answered` and its like are passed once for each call, so a row says which
-//! time. The sender does as Segment does: what was not answered is sent again, with the same `messageId`.
+//! `worker::answered` and its like are passed once for each call, so a row says which time. The sender does as Segment does: an event that
+//! was not answered is sent again, with the same `messageId`.
 
 use super::drained;
 use crate::support::process::Process;
@@ -116,7 +116,7 @@ pub fn creation() -> (Scenario, [CrashPoint; 18]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_creation_goes_on_where_it_died() {
+async fn a_creation_continues_after_the_call_at_which_the_process_died() {
     let (scenario, crash_points) = creation();
     check(scenario, crash_points).await;
 }
@@ -156,7 +156,7 @@ pub fn deletion() -> (Scenario, [CrashPoint; 20]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_delete_goes_on_where_it_died() {
+async fn a_delete_continues_after_the_call_at_which_the_process_died() {
     let (scenario, crash_points) = deletion();
     check(scenario, crash_points).await;
 }
@@ -188,7 +188,7 @@ pub fn edit() -> (Scenario, [CrashPoint; 12]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edit_goes_on_where_it_died() {
+async fn an_edit_continues_after_the_call_at_which_the_process_died() {
     let (scenario, crash_points) = edit();
     check(scenario, crash_points).await;
 }

@@ -44,7 +44,7 @@ async fn list_prints_a_line_for_each_without_personal_data() {
 }
 
 #[tokio::test]
-async fn show_prints_reason_attempts_and_what_the_event_would_do_today() {
+async fn show_prints_the_reason_the_attempts_and_the_calls_of_today() {
     let mut deployment = Deployment::open(&[("DELIVERY_MAX_AGE", "1ms")]).await;
     deployment.sandbox.script_for(Operation::New, [Fault::status(500), Fault::html(502)]);
     let odd = json!({"city": "Markertown", "country": "Markerland", "address": 5, "phone": "555 marker"});
@@ -210,7 +210,7 @@ async fn a_store_in_use_is_reached_through_the_ops_listener() {
 }
 
 #[tokio::test]
-async fn a_replay_that_waits_prints_what_became_of_each_event() {
+async fn a_replay_that_waits_prints_the_result_of_each_event() {
     let mut deployment = Deployment::open(&[AT_ONCE]).await;
     deployment.send_dead_letter_later("m1", "u1").await;
     deployment.send_dead_letter_later("m2", "u2").await;
@@ -231,7 +231,7 @@ async fn a_replay_that_waits_prints_what_became_of_each_event() {
 }
 
 #[tokio::test]
-async fn a_replay_that_waits_ends_after_its_time_and_says_what_is_still_pending() {
+async fn a_replay_that_waits_ends_after_its_time_and_prints_the_pending_events() {
     let deployment = Deployment::open(&[AT_ONCE]).await;
     deployment.send_dead_letter_later("m1", "u1").await;
     deployment.sandbox.script_for(Operation::New, [Fault::too_many_calls(Some(3_600))]);

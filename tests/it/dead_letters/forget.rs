@@ -60,7 +60,7 @@ async fn everything_kept_of_a_user_is_erased_through_the_service_and_on_its_stor
 }
 
 #[tokio::test]
-async fn forget_prints_what_was_erased_in_one_line() {
+async fn forget_prints_the_counts_of_erased_data_in_one_line() {
     let mut deployment = deployment().await;
     deployment.stop().await;
     let whom = ["forget", "--user-id", "markeruser1", "--email", "other@example.com"];

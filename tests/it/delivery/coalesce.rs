@@ -1,6 +1,6 @@
-//! What waits for one user, coalesced: a line of events, and what they come to together.
+//! Coalescing: pending events of one user in log order, and their combined intent.
 //!
-//! A row reads `memory, line, "how many: what"`. Memory is that of the first event. Of what is said only what goes beyond
+//! A row reads `memory, line, "number of events: intent"`. The memory is that of the first event. Of an intent only the difference from
 //! [`peter`] is shown.
 
 use super::scenario::{Scenario, delete, identify, membership, nothing, peter};

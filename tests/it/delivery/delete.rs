@@ -1,4 +1,4 @@
-//! Delete: whom it is about, how he is disabled or anonymized, and that the answer "not changed" is read back.
+//! Delete: the affiliate that it is about, how that one is disabled or anonymized, and the read-back after the answer "not changed".
 
 use super::scenario::delete;
 use super::{Row, check, row};

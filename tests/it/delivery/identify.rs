@@ -1,4 +1,4 @@
-//! Identify of somebody unknown: created, sent the rest, remembered; and events that create nobody.
+//! Identify of an unknown user: the affiliate is created, gets the rest, and is remembered; and events that create no affiliate.
 
 use super::scenario::{identify, membership, nothing};
 use super::{Row, check, row};

@@ -1,4 +1,5 @@
-//! Identify of somebody remembered: only what changed, checked where Refersion is unclear; and memories that are stale.
+//! Identify of a known affiliate: only changed values are sent, and read back where Refersion's answer is unclear; and records that are
+//! stale.
 
 use super::scenario::{identify, membership};
 use super::{Row, check, row};

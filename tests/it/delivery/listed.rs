@@ -1,4 +1,4 @@
-//! Identify and delete of somebody whom Refersion's list showed: known by e-mail, with a code and without the numeric id. What `get` shows
+//! Identify and delete of an affiliate of Refersion's list: known by e-mail, with a code and without the numeric id. What `get` shows
 //! decides, because the list may be out of date.
 
 use super::scenario::{Scenario, delete, identify, membership};

@@ -1,4 +1,4 @@
-//! Newer facts win, whatever the order of arrival; what came before a deletion brings nobody back.
+//! Newer facts win, whatever the order of arrival; an event from before a deletion restores no user.
 
 use super::scenario::{identify, membership};
 use super::script_runner::{Restarts, run_script};

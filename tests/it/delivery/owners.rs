@@ -1,4 +1,4 @@
-//! An affiliate belongs to the `userId` that came with it first: who may change it.
+//! An affiliate belongs to the first `userId` that an event names for it: only its events may change it.
 
 use super::scenario::{delete, identify, membership};
 use super::{Row, check, row};

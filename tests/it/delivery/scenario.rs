@@ -1,4 +1,4 @@
-//! What a script begins with: an event of Peter Gibbons (`u1`, `peter@x.io`), what is remembered of him, and a policy.
+//! The scenario at the beginning of a script: an event of Peter Gibbons (`u1`, `peter@x.io`), the memory of him, and a policy.
 
 use super::text::{BEFORE, known, said};
 use refersion_destination::delivery::{

@@ -1,4 +1,4 @@
-//! What no longer holds is cleared: the second line of an earlier street, and the state of an earlier country.
+//! Values that no longer hold are cleared: the second line of an earlier street, and the state of an earlier country.
 
 use super::{hold, identify};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Whom a delete is about, and when two of them are one.
+//! The affiliate that a delete is about, and repeated deletes.
 
 use super::{delete, deliver, hold, identify, words};
 use serde_json::{Value, json};

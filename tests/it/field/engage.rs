@@ -1,4 +1,4 @@
-//! Engage events say what a person computed to, never who they are: they change no e-mail, and leaving an audience creates nobody.
+//! Engage events state computed traits and audiences of a user: they change no e-mail, and leaving an audience creates no affiliate.
 
 use super::{engage, hold, identify};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What the merchant decided at Refersion stands: an affiliate they denied or disabled is never activated by an event.
+//! The merchant's decisions at Refersion stand: an affiliate they denied or disabled is never activated by an event.
 
 use super::{delete, deliver, hold, identify, status_of};
 use refersion_destination::domain::AffiliateStatus;

@@ -1,7 +1,7 @@
-//! What people really send, through the service and a simulated Refersion: one file for each theme, each test a table of events and of
-//! what they come to.
+//! Events as customers send them, through the service and a simulated Refersion: one file for each theme, each test a table of events and
+//! of the affiliates they lead to.
 //!
-//! The tables are written from what is promised (`tests/README.md`), not from the code: they know neither plans nor calls.
+//! The tables are written from the promises (`tests/README.md`), not from the code: they know neither plans nor calls.
 
 mod cleared_fields;
 mod deletes;

@@ -1,4 +1,4 @@
-//! Placeholder ids name nobody: what a client sends as `userId` where it knows none.
+//! Placeholder ids, which a client sends as `userId` where it knows none, name no user.
 
 use super::{Case, delete, hold, identify, send_all, shown, words};
 use crate::support::service::Service;

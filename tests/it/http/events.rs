@@ -1,4 +1,4 @@
-//! What an event must be, and the responses to events that are not.
+//! The requirements of an event, and the responses to events that do not meet them.
 
 use super::{send, send_raw};
 use crate::support::service::Service;

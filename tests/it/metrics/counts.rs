@@ -1,4 +1,4 @@
-//! What the metrics count, of events, deliveries, requests to Refersion, and the store.
+//! The counts of the metrics: of events, deliveries, requests to Refersion, and the store.
 
 use super::{scrape, value};
 use crate::support::service::{Refersion, Service};

@@ -1,4 +1,4 @@
-//! `/metrics`: what Prometheus reads, and what is shipped for it.
+//! `/metrics`: the metrics for Prometheus, and the dashboard and alerts that are shipped for them.
 
 mod counts;
 mod exposition;

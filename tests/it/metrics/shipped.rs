@@ -1,5 +1,5 @@
-//! What is shipped for Grafana, Prometheus and systemd fits what the service does: every query asks for series that exist, every alert
-//! has a runbook, every metric is in the operator's guide.
+//! The shipped files for Grafana, Prometheus and systemd fit the service: every query asks for series that exist, every alert has a
+//! runbook, every metric is in the operator's guide.
 
 use super::{promtool, scrape, series};
 use crate::support::service::Service;

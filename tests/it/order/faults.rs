@@ -1,4 +1,4 @@
-//! Every fault there is, in an order of chance, over many users: each user's events still arrive once and in order.
+//! Every fault, in random order, over many users: each user's events still arrive once and in order.
 
 use super::AT_ONCE;
 use crate::support::affiliate_updates::values;

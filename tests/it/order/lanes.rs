@@ -1,4 +1,4 @@
-//! The lane of one user: which events are in it, and which events it delays.
+//! The lane of one user: its events, and the events that it delays.
 
 use super::{AT_ONCE, accepted, names};
 use crate::support::identify;

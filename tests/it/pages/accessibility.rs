@@ -1,5 +1,5 @@
-//! Whether the pages are accessible: by axe-core, where it is (`.ci/run` fetches it from npm; `AXE_CORE` names another copy), and
-//! by checks of our own everywhere.
+//! Accessibility of the pages: checked by axe-core, where it is (`.ci/run` fetches it from npm; `AXE_CORE` names another copy), and by
+//! checks of our own everywhere.
 
 use super::{Browser, PAGES, service_with_a_dead_letter, url};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What the pages say and what their forms do, without a browser.
+//! The texts of the pages and the effects of their forms, without a browser.
 
 use super::{PAGES, get, service_with_a_dead_letter, url};
 use crate::support::service::{Refersion, Service};

@@ -1,5 +1,4 @@
-//! The status page: what it says, and how it works in a real browser. Where there is no browser, those tests say that they are
-//! skipped.
+//! The status page: its texts, and its use in a real browser. Where there is no browser, those tests say that they are skipped.
 
 mod accessibility;
 mod browser;

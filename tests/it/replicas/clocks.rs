@@ -1,5 +1,5 @@
-//! Processes whose clocks are an hour apart: they go by the database's. No lease is lost, no retry comes early or late, and what is
-//! older does not overwrite what is newer.
+//! Processes whose clocks are an hour apart: they go by the database's. No lease is lost, no retry comes early or late, and older facts do
+//! not overwrite newer ones.
 
 use super::cluster::{Cluster, post};
 use crate::support::process::Process;

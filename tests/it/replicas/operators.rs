@@ -1,4 +1,4 @@
-//! What an operator does at one process reaches the others.
+//! An operator's change at one process reaches the others.
 
 use super::cluster::{Cluster, post};
 use crate::support::process::{Process, binary};

@@ -1,4 +1,4 @@
-//! What processes share: deduplication, order, outcomes of events that another one delivers, and API keys.
+//! Shared by the processes: deduplication, order, outcomes of events that another one delivers, and API keys.
 
 use super::cluster::{Cluster, post, until_owned};
 use crate::support::process::Process;

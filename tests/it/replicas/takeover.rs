@@ -1,6 +1,6 @@
-//! The owner dies, or freezes and wakes up later, at each named step of a creation, at those of an edit and a delete from the first call on,
-//! or while a call is in flight: another process makes the remaining calls, and only those; what the old owner had prepared is not sent,
-//! and what it is answered is not settled.
+//! The owner dies, or freezes and wakes up later, at each named step of a creation, at those of an edit and a delete from the first call
+//! on, or while a call is in flight: another process makes the remaining calls, and only those; calls that the old owner had prepared are
+//! not sent, and replies that it gets are not settled.
 
 use super::cluster::{Cluster, post};
 use crate::crash::points::{CrashPoint, Scenario, creation, deletion, edit};

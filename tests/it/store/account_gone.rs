@@ -1,5 +1,5 @@
-//! Events of an account that nobody delivers for: its pending events are set aside as dead letters, and dead letters move to another
-//! account. Each of these is one transaction.
+//! Events of an account that is gone: its pending events are set aside as dead letters, and dead letters move to another account. Each of
+//! these is one transaction.
 
 use super::engine::{Engine, LATE, Postgres, Sqlite, TestStore, UNLIMITED, every, every_of, name, retry};
 use refersion_destination::delivery::OutcomeCode;

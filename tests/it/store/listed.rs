@@ -1,5 +1,5 @@
-//! Affiliates that Refersion's list shows: what is known stays as it is, nobody who was deleted is brought back, and how far the list was
-//! read is stored with what its pages taught.
+//! Affiliates of Refersion's list: records stay as they are, no deleted user is restored, and the progress of reading is stored with the
+//! affiliates of the pages.
 
 use super::engine::{TestStore, accepted, done, erase, every, forget, known, remember, unit};
 use refersion_destination::delivery::{AffiliateRecord, Memory, Origin};

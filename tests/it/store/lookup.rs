@@ -1,4 +1,4 @@
-//! Lookup: what is held of a user or of an event, by keyed hashes alone, wherever in the log it is.
+//! Lookup: the data of a user or of an event, by keyed hashes alone, wherever in the log it is.
 
 use super::engine::{
     Engine, LATE, Postgres, Sqlite, TestStore, accepted, dead_of, done, erase, every, known, remember, retry,

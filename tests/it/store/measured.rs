@@ -1,4 +1,4 @@
-//! What a store measures of itself, and that it reports its commits.
+//! The measurements of a store, and its reports of commits.
 
 use super::engine::{dead, dead_of, done, every};
 use refersion_destination::delivery::OutcomeCode;

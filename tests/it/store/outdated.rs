@@ -1,4 +1,4 @@
-//! Outdated rows, which PostgreSQL cannot remove while an old transaction lasts: nobody goes through them again and again.
+//! Outdated rows, which PostgreSQL cannot remove while an old transaction lasts: no statement goes through them again and again.
 //!
 //! PostgreSQL counts what each index returned, outdated rows included, and shows it once a session has ended.
 

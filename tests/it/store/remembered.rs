@@ -1,4 +1,4 @@
-//! What is remembered of users who are no affiliates yet: kept and erased with settlements, found by both keys, bounded.
+//! Remembered traits of users who are no affiliates yet: kept and erased with settlements, found by both keys, bounded.
 
 use super::engine::{Sqlite, TestStore, accepted, done, erase, every, key, retry};
 use refersion_destination::delivery::OutcomeCode;

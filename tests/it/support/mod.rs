@@ -1,5 +1,5 @@
-//! What the integration tests share: the service in this process or as a process of its own, each with a simulated Refersion
-//! and a store of its own, on ports that the system picks.
+//! Common parts of the integration tests: the service in this process or as a process of its own, each with a simulated Refersion and a
+//! store of its own, on ports that the system picks.
 //!
 //! No test relies on a fixed sleep: it waits for what it asserts, under a deadline that is reached only if something is broken.
 //! Where there is no notification to wait for, [`poll_until`] polls; nothing else does.

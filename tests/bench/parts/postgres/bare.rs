@@ -1,4 +1,4 @@
-//! What there is to compare with: bare statements on one connection.
+//! The baseline of the part `postgres`: bare statements on one connection.
 
 use crate::event::{fresh, identify};
 use futures_util::pin_mut;

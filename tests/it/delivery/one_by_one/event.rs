@@ -1,4 +1,4 @@
-//! Random events, as plain data: whom they are about, what they state, and when.
+//! Random events, as plain data: user, values and time.
 
 use super::super::scenario::peter;
 use super::world::REFUSED;
