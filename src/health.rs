@@ -1,8 +1,9 @@
 //! Health checks: the answers of `/healthz` (liveness) and `/readyz` (readiness) on both listeners.
 //!
 //! In: the state that the store and the workers last published. Out: JSON, and the status code of `/readyz`. Invariants: nothing here does
-//! I/O, so a flood of requests writes nothing; whether the store can be written is known from its last commit, and a probe commits every
-//! few seconds. Deliberately absent: the names of accounts, which only operators may read (`admin`).
+//! I/O, so a flood of requests writes nothing; whether the store can be written is known from its last commit (SQLite) or from the last job
+//! or connect of its connections (PostgreSQL), and a probe commits every few seconds. Deliberately absent: the names of accounts, which
+//! only operators may read (`admin`).
 
 use crate::account_signals::AccountSignals;
 use crate::domain::Timestamp;

@@ -1,8 +1,13 @@
 //! The list of all settings: for each its section, its name, the kind of its value, the parser that makes the value a `T`, and whether a
 //! change needs a restart.
 //!
-//! A setting is written once, here; all other code names its constant. A constant is named like the environment variable of the setting:
-//! the setting `n` of the section `s` is `S_N`. The list [`SETTINGS`] is made from the same lines.
+//! The name and parser of a setting are written once, here; all other code names its constant. A constant is named like the environment
+//! variable of the setting: the setting `n` of the section `s` is `S_N`. The list [`SETTINGS`] is made from the same lines.
+//!
+//! To add a setting: (1) its meaning, unit and default in `config/default.toml`; (2) its constant here; (3) its field in the section's
+//! struct, which is read in `config/sections.rs` (of an account: `config/accounts.rs`); (4) if a change takes effect without a restart, its
+//! copy in `config/changes.rs` (`reloaded`). A test fails without (1) or (2), the compiler without (3).
+//!
 //! Deliberately absent: the meaning, unit and default of a setting: `config/default.toml` has them, and tests compare the two.
 
 use super::values::{self, Parsed, choice};

@@ -1,12 +1,11 @@
 //! Coalescing: several events of one user are delivered as one, with fewer calls and the same result.
 //!
-//! In: the intents at the head of a user's lane, in log order, and what is remembered of the user. Out: one intent, and the number of
-//! events that it combines. The newest value of each attribute counts; a delete cancels the edits before it. Invariant: the result at
-//! Refersion is the same as if the events had been delivered one by one. Therefore:
-//! - only events that are certainly about the same affiliate are coalesced;
-//! - the events of an unknown user are coalesced only if the first of them may create the affiliate;
-//! - an affiliate that an event creates is created even if a delete follows;
-//! - a new e-mail is sent before a delete, because later events can lead to the affiliate by it.
+//! In: the intents at the head of a user's lane, in log order, and the [`Memory`] of the user. Out: one intent, and the number of events
+//! that it combines. The newest value of each attribute counts; a delete cancels the edits before it. Invariant: the result at Refersion is
+//! the same as if the events had been delivered one by one. Therefore: - only events that are certainly about the same affiliate are
+//! coalesced; - the events of an unknown user are coalesced only if the first of them may create the affiliate; - an affiliate that an
+//! event creates is created even if a delete follows; - a new e-mail is sent before a delete, because later events can lead to the
+//! affiliate by it.
 //!
 //! Deliberately absent: delivering a smaller part when the whole fails, which the worker does; [`Coalesced::bisect`] decides when.
 
@@ -29,7 +28,7 @@ pub struct Coalesced<'a> {
     pub cancelled: usize,
 }
 
-/// Coalesces `head` with as many of its `followers` as possible; `memory` is what is remembered of the head's user.
+/// Coalesces `head` with as many of its `followers` as possible; `memory`: the records about the head's user.
 pub fn coalesce<'a>(memory: &Memory, policy: Policy, head: &'a Intent, followers: &[Intent]) -> Coalesced<'a> {
     let alone = Coalesced { intent: Cow::Borrowed(head), events: 1, cancelled: 0 };
     match head {
@@ -75,8 +74,9 @@ impl Coalesced<'_> {
         (divides && self.events > 1).then(|| self.events / 2 - 1)
     }
 
-    /// The part of `before` that still holds when the number of events has changed: an edit that was about to be read back may have been
-    /// another one, and a target belongs to a delete. All deletes of one user are about one affiliate.
+    /// The part of the saved progress that still holds. If another number of events was coalesced before, the marks of the former calls are
+    /// dropped. An edit is not read back, because it may have had other values. The target of a delete is dropped, except by deletes, which
+    /// are all about one affiliate.
     pub fn progress(&self, mut before: Progress) -> Progress {
         let coalesced = (self.events > 1).then_some(self.events);
         if before.coalesced != coalesced {
@@ -152,7 +152,8 @@ fn leads_to(memory: &Memory, policy: Policy, intent: &Intent, user: &User) -> Pl
     PlanState::new(intent, policy, memory, Progress::default(), false)
 }
 
-/// Whether skipping an identify of `user` changes no lookup: its e-mail, if it has one, leads to `known` already.
+/// Whether the e-mail of `user` leads to `known` already, or `user` has none. Then an identify of `user` that is not delivered by itself
+/// teaches the store no new key.
 fn has_email(memory: &Memory, known: &AffiliateRecord, user: &User) -> bool {
     user.email.is_none() || memory.by_email.as_ref().is_some_and(|by_email| by_email.code == known.code)
 }

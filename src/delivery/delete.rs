@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Personal, Profile, User};
 
-/// The next step, by what is known.
+/// The next step, by the state of the plan.
 pub(super) fn decide(input: &PlanInput<'_>, user: &User, state: &mut PlanState) -> Step {
     if state.progress.target.is_none() {
         state.progress.target = state.known.as_ref().map(DeleteTarget::from);

@@ -101,8 +101,8 @@ pub enum Reply {
     Changed,
     /// `edit` or `status_change` did not change the affiliate, and gave no reason.
     NotChanged,
-    /// Rejected for good (not retryable): a retry would be rejected again. Metrics and logs call it `refused`, the name of the first
-    /// release.
+    /// Rejected for good (not retryable): the same call would be rejected again. The plan may make another call without a rejected value
+    /// (`delivery/rejection.rs`). Metrics and logs call it `refused`, the name of the first release.
     Rejected(Rejection),
     /// The API key is wrong, which is the fault of no event.
     Unauthorized,
@@ -111,8 +111,8 @@ pub enum Reply {
         /// The wait that Refersion asked for.
         retry_after: Option<Duration>,
     },
-    /// Not now (retryable): an outage, or an answer that is not Refersion's, such as a redirect or a 4xx of a proxy. The call certainly or
-    /// probably had no effect.
+    /// Not now (retryable): an outage, or an answer that is not Refersion's, such as a redirect or a 4xx of a proxy. The call had no
+    /// effect, or a repeat of it does no harm (an `edit`, a status).
     Unavailable {
         /// What happened, in words safe to show.
         what: String,

@@ -4,10 +4,11 @@
 //! status that an audience rule sets. Before a status is set, the affiliate is read, and a denied or disabled one keeps its status. Unknown
 //! affiliate: `new`. If the answer is "taken", the affiliate exists: `search`, the record in the store, else `get`, then `edit` if
 //! `DELIVERY_ON_EXISTING` permits it or an unanswered `new` created the affiliate. An affiliate that is `DISABLED` or `DENIED` when it is
-//! found is left alone and not remembered, because the merchant may change the status again. So a merchant's denial always protects the
-//! status. It protects the other fields only until the affiliate is remembered: an affiliate that is remembered with its id is edited
-//! without being read, and stays denied. Invariants: a fact that is older than the value that was sent changes nothing; an identify changes
-//! no affiliate with another owner; a value that Refersion rejects does not prevent the other values, and takes at most two more calls.
+//! found is left alone and not remembered, because the merchant may change the status again; if it is remembered already without its id, it
+//! gets the id and is left alone. So a merchant's denial always protects the status. It protects the other fields only until the affiliate
+//! is remembered: an affiliate that is remembered with its id is edited without being read, and stays denied. Invariants: a fact that is
+//! older than the value that was sent changes nothing; an identify changes no affiliate with another owner; a value that Refersion rejects
+//! does not prevent the other values, and takes at most two more calls.
 
 use super::outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success, TransientFailure};
 use super::rejection::is_optional;
@@ -19,7 +20,7 @@ use super::{existing, read_back, rejection, status};
 use crate::domain::{Attribute, Fact, FactTime, Facts, Field, NewAffiliate, SentAttributes, Timestamp};
 use crate::mapping::{Creation, Identify, MappingError, Reason};
 
-/// The next step, by what is known.
+/// The next step, by the state of the plan.
 pub(super) fn decide(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState) -> Step {
     if let AffiliateAccess::OtherOwner(code) = &state.access {
         return Step::ignored(Ignored::OtherOwner(code.clone()));

@@ -1,9 +1,8 @@
 //! The delivery of an event, from its intent to its outcome, as a pure state machine.
 //!
-//! In: an [`Intent`](crate::mapping::Intent), what is remembered of the user, the progress of the delivery, and the
-//! last [`Reply`]. Out: a [`Step`], which is the next [`Call`], or how the attempt ends. Invariant: no async, clock,
-//! randomness or HTTP, so every scenario is a script of replies. Deliberately absent: the wait before a retry, and the storage
-//! of memory and progress.
+//! In: an [`Intent`](crate::mapping::Intent), the records about the user ([`Memory`]), the progress of the delivery, and the last
+//! [`Reply`]. Out: a [`Step`], which is the next [`Call`], or how the attempt ends. Invariant: no async, clock, randomness or HTTP, so
+//! every scenario is a script of replies. Deliberately absent: the wait before a retry, and the storage of memory and progress.
 
 mod affiliate_list;
 mod coalesce;

@@ -67,7 +67,7 @@ impl Attribute {
         matches!(self, Self::Field(field) if field.is_returned_by_get())
     }
 
-    /// Its name in what is stored of an affiliate: Refersion's spelling of a field, `#` and the id of a custom field.
+    /// Its name in the record of an affiliate: Refersion's spelling of a field, `#` and the id of a custom field.
     pub fn name(&self) -> Cow<'static, str> {
         match self {
             Self::Field(field) => field.as_str().into(),

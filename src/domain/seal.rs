@@ -80,8 +80,8 @@ pub fn open_seal(seal_keys: &[SealKey], sealed: &SealedApiKey) -> Option<OpenedA
     opened.next().map(|(index, api_key)| OpenedApiKey { api_key, by_first: index == 0 })
 }
 
-/// Decrypts a blob that was sealed for `purpose`, with the first of `seal_keys` that fits; none if no seal key fits, the purpose is another, or
-/// the blob is damaged.
+/// Decrypts a blob that was sealed for `purpose`, with the first of `seal_keys` that fits; none if no seal key fits, the purpose is another,
+/// or the blob is damaged.
 pub fn open_sealed_bytes(seal_keys: &[SealKey], purpose: &str, blob: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     seal_keys.iter().find_map(|key| key.open_bytes(purpose, blob))
 }

@@ -1,11 +1,12 @@
 //! The registry of account endpoints, which selects the endpoint of a request.
 //!
 //! In: the headers of a request. Out: its [`AccountEndpoint`], or the response that refuses it. Each configured account has an endpoint of
-//! its own, `/segment/{name}`; all accounts share `/segment`, `/v1/batch` and `/v1/import`: there the API key in the Basic credentials
-//! selects the account, whether its secret half is right or wrong. If any API key is accepted, [`MerchantAccounts`] verifies an unknown key
-//! with Refersion. Every other request is for the account `main`: it may have a signature, and credentials of a gateway. Invariants: the
-//! path of an account that does not exist is answered like any other unknown path; an API key with the public half of a configured account
-//! never selects another account. Deliberately absent: whether a request is authentic ([`crate::segment::Authenticator`]).
+//! its own, `/segment/{name}`; all accounts share `/segment`, `/v1/batch` and `/v1/import`: there the public half of the API key in the
+//! Basic credentials selects the account (a wrong secret half is a failed authentication there, no other account). If any API key is
+//! accepted, [`MerchantAccounts`] verifies an unknown key with Refersion. Every other request is for the account `main`: one with a
+//! signature (`X-Signature`) and no Basic credentials, or with credentials of a gateway. Invariants: the path of an account that does not
+//! exist is answered like any other unknown path; an API key with the public half of a configured account never selects another account.
+//! Deliberately absent: whether a request is authentic ([`crate::segment::Authenticator`]).
 
 use super::AccountEndpoint;
 use super::response::ApiResponse;

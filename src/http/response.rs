@@ -18,8 +18,8 @@
 //!
 //! Each event of an array or a batch has its own result in `results`, with one of these statuses. The code of the whole is that of the
 //! first that occurs of: error, accepted, done (200), rejected, another refusal, unsupported ([`combined`]). So an array is 4xx only if
-//! none of its events was accepted or done. If its events cannot be stored, or the backlog is full, the whole is 503 or 429, and none of
-//! them is stored. `http/parse.rs` decides about each event.
+//! none of its events was accepted or done. If its events cannot be stored, the whole is 503; if the backlog is full, 429; if it has more
+//! events than the backlog may ever have, 413. None of them is stored then. `http/parse.rs` decides about each event.
 //!
 //! 429, 500 and 503 are retryable for Segment (it resends the request); all others are not. The webhook never answers 3xx, 207, 410, 423,
 //! 460 or 505. A body is JSON with `status` and `message`, and `notes` if a part of the event was left out. No body holds a secret or

@@ -13,7 +13,8 @@ use crate::domain::{AffiliateStatus, Attribute, Email, Fact, FactTime, Facts, Fi
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The longest value that is remembered, in bytes. No field of an affiliate is longer, and every user has a row in the store.
+/// The longest value that is remembered, in bytes: far more than a field of an affiliate needs. Every user has a row in the store, so the
+/// size of a row is bounded.
 const MAX_VALUE: usize = 1_024;
 
 /// The statements of an event beside its facts that matter while its user is no affiliate.

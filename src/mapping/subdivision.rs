@@ -29,7 +29,7 @@ pub(super) fn code(name: &str, country: AddressCountry) -> Option<String> {
             country.within(name)
         }
         AddressCountry::Code(_) | AddressCountry::NotAllowed => letters(name),
-        // No name is in two countries. Codes are (`WA`, `NT`), so they are passed on without a look-up.
+        // A name belongs to one country. Two countries share some codes (`WA`, `NT`), so a code is passed on without a look-up.
         AddressCountry::Absent => letters(name).or_else(|| {
             let name = normalize(name);
             COUNTRIES.iter().find_map(|country| country.by_name(&name))

@@ -4,9 +4,10 @@
 //! In: moments and replies. Out: [`Permit`]s, or the reason why there is none, and [`Transition`]s. It combines the circuit breaker, the
 //! concurrency limit and the rate limit, which do not know each other. Outages (5xx, timeouts) act on the breaker and on the concurrency
 //! limit. A 429 acts on the breaker and on the rate limit, and on the concurrency limit only while no rate is known; a 429 that is [to be
-//! expected](Unrelated429s) at any rate acts on nothing, but the wait that it asks for holds. Invariants: every permit counts as in flight
-//! until it is handed back, once; the account has one [`HealthSnapshot`]; nothing here waits, so the caller can stop at any moment.
-//! Deliberately absent: logs, metrics and the probe itself, which the worker has, and moments and chance, which are arguments.
+//! expected](Unrelated429s) at any rate changes none of them; only its `Retry-After`, if it has one, pauses the account. Invariants: every
+//! permit counts as in flight until it is handed back, once; the account has one [`HealthSnapshot`]; nothing here waits, so the caller can
+//! stop at any moment. Deliberately absent: logs, metrics and the probe itself, which the worker has, and moments and chance, which are
+//! arguments.
 
 use super::circuit_breaker::{BreakerState, Cause, CircuitBreaker, Generation, SavedPause, Transition};
 use super::rate_limit::RateLimit;
@@ -29,7 +30,7 @@ pub struct HealthLimits {
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct LearnedLimits {
-    /// The rate limit of Refersion; `None` if it never answered 429.
+    /// The rate limit of Refersion; `None` as long as no 429 has shown it, or too few requests were accepted to measure it.
     pub requests_per_second: Option<f64>,
     /// The concurrency limit; zero if unknown.
     pub concurrency: f64,

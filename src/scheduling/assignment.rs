@@ -24,7 +24,8 @@ pub struct AccountOwnership {
     pub owner: Option<ReplicaId>,
     /// The process that asked the owner for the account last.
     pub asked_by: Option<ReplicaId>,
-    /// Whether the account had no live owner the last time, either: the process that it is assigned to does not take it.
+    /// Whether the account had no live owner at the last look, too. Then the process that it is assigned to does not take it, and any other
+    /// process may.
     pub was_orphaned: bool,
 }
 

@@ -8,9 +8,9 @@
 //! never shorter than `Retry-After`. Then one trial request goes first (half-open): a success closes the breaker, a 429 or a further outage
 //! opens it again, and after any other failure another trial request goes first. A 401 halts the account until a probe succeeds or a new
 //! API key arrives. Invariants: there is one state, so the account is never open and halted at once; no request begins before a
-//! `Retry-After` is over, whatever the replies meanwhile; a request that began before the last change of the breaker neither closes nor
-//! trips it by a success or a failure. A 429 always trips it, because it is about the present. Deliberately absent: the number of requests
-//! and their rate ([`super::ConcurrencyLimit`], `RateLimit`).
+//! `Retry-After` is over, whatever the replies meanwhile; the success or failure of a request that began before the last change of the
+//! breaker does not change it. Every 429 that is passed on trips it, also one of an older request, because a 429 is about the present.
+//! Deliberately absent: the number of requests and their rate ([`super::ConcurrencyLimit`], `RateLimit`).
 
 use super::{Backoff, RetryWait};
 use crate::domain::{Seq, Timestamp};

@@ -6,9 +6,9 @@
 //! third pending event connects them.
 //!
 //! In: the names of events (their user keys, and the affiliates that these lead to) and sequence numbers. Out: heads of lanes. Invariants:
-//! a lane is never empty between two calls; its head is in the list of heads exactly while none of its events is in flight; lanes are
-//! merged, the one with fewer names into the other, and never split. Deliberately absent: attempts and followers, which the
-//! [`super::Scheduler`] has.
+//! a lane is never empty between two calls; its head is in the list of heads exactly while none of its events is in flight; two lanes are
+//! merged into the one with more names; a lane is never split. Deliberately absent: attempts and followers, which the [`super::Scheduler`]
+//! has.
 //!
 //! A name stays assigned to its lane while the last event with that name, or an earlier event of the lane, is loaded. Example: event 1 has
 //! the names A and B, event 2 has A and C, event 3 has C. When event 1 has ended, B can be dropped; A stays until event 2 has ended. So a

@@ -2,9 +2,9 @@
 //!
 //! In: log entries, ends of units, replies. Out: runnable units of work, and permits for requests. The [`Scheduler`] decides which events
 //! may run; [`AccountHealth`] whether a request may begin (circuit breaker, concurrency limit, rate limit, backoff); the [`Batcher`] which
-//! calls share a request; [`BackgroundThrottle`] when a background request may begin; [`AccountOwnership`] which of several processes owns an account.
-//! Invariant: nothing here does I/O, so every engine and every worker decides in the same way. Deliberately absent: reading the log
-//! ([`crate::store`]) and making calls ([`crate::worker`]).
+//! calls share a request; [`BackgroundThrottle`] when a background request may begin; [`AccountOwnership`] which of several processes owns
+//! an account. Invariant: nothing here does I/O, so every engine and every worker decides in the same way. Deliberately absent: reading the
+//! log ([`crate::store`]) and making calls ([`crate::worker`]).
 
 mod account_health;
 mod assignment;

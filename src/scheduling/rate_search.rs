@@ -12,11 +12,11 @@
 //!   large, gets a slower curve.
 //!
 //! Random 429s (for instance of a flaky proxy) would lower such a rate again and again, as random losses do to CUBIC. A limit sends no 429
-//! below a rate that it accepted before. So after a 429 that comes before the curve has reached its ceiling, the search tries a rate at
-//! which a limit sends none ([`super::rate_trial`]). One more 429 there proves that 429s are not about the rate. Then the former ceiling is
-//! restored, and the measured share of 429s is expected from then on and changes nothing ([`super::unrelated_429s`]). PCC makes the same
-//! experiment (it compares two rates). BBR tolerates a fixed share of losses instead: a share that is small at 1 request a second is a 429
-//! every second at 100.
+//! below a rate that it accepted before. So after a 429 that comes before the curve has reached its ceiling, the search tries 0.8 of the
+//! accepted rate, at which a limit would send no 429 ([`super::rate_trial`]). One more 429 there proves that 429s are not about the rate.
+//! Then the former ceiling is restored, and the measured share of 429s is expected from then on and changes nothing
+//! ([`super::unrelated_429s`]). PCC makes the same experiment (it compares two rates). BBR tolerates a fixed share of losses instead: a
+//! share that is small at 1 request a second is a 429 every second at 100.
 //!
 //! Invariants: the rate is never below [`MIN_RATE`]; time without a request to send is not counted; time in which no request waited for the
 //! rate does not raise it. Deliberately absent: spacing requests ([`super::rate_limit`]), pausing ([`super::circuit_breaker`]), and the

@@ -32,8 +32,8 @@ pub(super) struct RateTrial {
 }
 
 impl RateTrial {
-    /// The trial after a 429. Since the 429 before, `accepted` requests were accepted in `seconds`, pauses included: so this rate is the
-    /// lowest that the limit may allow.
+    /// The trial after a 429. Since the 429 before, `accepted` requests were accepted in `seconds`, pauses included, so the
+    /// limit allows at least this rate.
     pub(super) fn after(accepted: f64, seconds: f64) -> Self {
         let rate = (RATE * accepted / seconds.max(1.0)).max(MIN_RATE);
         Self { rate, count: 1.0, before: accepted, usual: accepted, accepted: 0.0, elapsed: 0.0 }
@@ -66,7 +66,7 @@ impl RateTrial {
         self.accepted >= REQUESTS * self.usual || self.elapsed >= PERIOD
     }
 
-    /// The measurement of unrelated 429s, if one more 429 is a proof.
+    /// The measurement of unrelated 429s, if a 429 that comes now is a proof.
     pub(super) fn proof(&self) -> Option<Unrelated429s> {
         let is_late = self.accepted >= PROOF * self.usual;
         is_late.then(|| Unrelated429s::measured(self.count + 1.0, self.before + self.accepted))

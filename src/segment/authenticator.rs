@@ -6,10 +6,11 @@
 //! API key. A valid signature suffices, also beside other Basic credentials: customers add an `Authorization` header for their own
 //! gateways. Without a signature, all Basic credentials must be the API key. `Authorization` of another scheme is ignored, and so is
 //! `X-Signature` while no shared secret is configured. `X-Signature` is the HMAC-SHA1 of the body as received; for an array Segment signs
-//! the bytes of element 0 only (recorded), so both are accepted. Comparisons of secrets take constant time, against timing attacks; the
-//! public half of an API key is no secret. Where several accounts share an endpoint, [`find_authenticator`] finds the account by the API
-//! key; [`presented_api_key`] returns a key that no configured account has. Deliberately absent: a check against a replay attack: Segment
-//! sends no timestamp for it, and deduplication makes a replayed request harmless.
+//! the bytes of element 0 only (recorded), so a signature of the whole body and one of element 0 are both accepted. The other elements of
+//! such an array are accepted without a check. Comparisons of secrets take constant time, against timing attacks; the public half of an API
+//! key is no secret. Where several accounts share an endpoint, [`find_authenticator`] finds the account by the API key;
+//! [`presented_api_key`] returns a key that no configured account has. Deliberately absent: a check against a replay attack: Segment sends
+//! no timestamp for it, and deduplication makes a replayed request harmless.
 
 use crate::domain::ApiKey;
 use base64::Engine as _;

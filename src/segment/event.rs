@@ -1,9 +1,9 @@
 //! One event of Segment: the members that this service needs, such as type, ids and traits.
 //!
 //! In: the JSON of an event. Out: its members ([`RawEvent`]), and from them an [`Event`]; or a [`Malformed`] that says what to correct and
-//! repeats no value. To accept another type, such as `track`, add it to [`EventKind`]. The compiler then names the places that must handle it:
-//! the answer (`http/parse.rs`), the mapping (`mapping/mod.rs`), and the label of the metrics (`telemetry/event_type.rs`). Deliberately
-//! absent: all other members of Segment, which may hold anything or be missing.
+//! repeats no value. To accept another type, such as `track`, add it to [`EventKind`]. The compiler then names the places that must handle
+//! it: `ids` below, `http/parse.rs`, `mapping/mod.rs`, `dry_run.rs`. By hand: its name (`kind` below) and its label in the metrics
+//! (`telemetry/event_type.rs`). Deliberately absent: all other members of Segment, which may hold anything or be missing.
 
 use super::json::RawJson;
 use super::text::stands_for_absent;

@@ -1,10 +1,11 @@
 //! The decision about events to append: each is appended, a repeat, or of an unknown user. If the backlog (the queue) of an account has
-//! reached `DELIVERY_MAX_BACKLOG`, it gets no further events (load shedding), and Segment gets 429 (backpressure).
+//! reached `DELIVERY_MAX_BACKLOG` (`1000000`), it gets no further events (load shedding), and Segment gets 429 (backpressure).
 //!
-//! In: the events of one call, a lookup for each, and the number of pending events of each account. Out: one [`AppendDecision`] per event,
-//! or [`StoreError::BacklogFull`], or [`StoreError::ExceedsBacklog`] if the call could never fit. Invariants: a call that does not fit
-//! appends none of its events; a call of repeats only is answered even if the backlog is full; an event of an unknown user is appended if
-//! an earlier event of the same call may make the user known.
+//! In: the events of one call, a lookup for each (with PostgreSQL, the `INSERT` of `store/postgres/append_rows.rs` finds the repeats that
+//! were not looked up), and the number of pending events of each account. Out: one [`AppendDecision`] per event, or
+//! [`StoreError::BacklogFull`], or [`StoreError::ExceedsBacklog`] if the call could never fit. Invariants: a call that does not fit appends
+//! none of its events; a call of repeats only is answered even if the backlog is full; an event of an unknown user is appended if an
+//! earlier event of the same call may make the user known.
 
 use super::{NewEvent, StoreError};
 use crate::domain::{AccountName, EventId, UserKey};
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, HashSet};
 /// The store's lookup for an event to append.
 #[derive(Clone, Copy, Debug)]
 pub struct EventLookup {
-    /// Whether the log has its id or its former id.
+    /// Whether the log has its id or its former id, as far as that was looked up.
     pub is_repeat: bool,
     /// Whether its user is known, or may become known by a pending event. Only for an event that applies to known users.
     pub may_be_known: bool,

@@ -114,7 +114,7 @@ pub enum Replay {
     /// Its body was erased.
     #[error("cannot be replayed: its body was erased")]
     Erased,
-    /// The store cannot read its body.
+    /// The store cannot read its body. PostgreSQL does not unpack it here: there the delivery finds the damage.
     #[error("cannot be replayed: the store cannot read its body")]
     Damaged,
     /// The same event was sent again, and is pending.

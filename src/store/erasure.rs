@@ -2,8 +2,8 @@
 //!
 //! In: keys of the user, and the findings of an engine for each key and in each portion of the log. Out: keys, affiliates and rows to
 //! erase. A search follows a key to the keys beside it, up to [`MAX_KEYS`] in all. There are two searches. A delete event searches by index
-//! only ([`ReachedKeys`]). An operator's erasure ([`ForgetSearch`]) also reads the narrow rows of the log, and begins again while they lead to
-//! new keys. Deliberately absent: bodies, which are not read.
+//! only ([`ReachedKeys`]). An operator's erasure ([`ForgetSearch`]) also reads the narrow rows of the log, and begins again while they lead
+//! to new keys. Deliberately absent: bodies, which are not read.
 
 use super::user_keys;
 use crate::domain::{Seq, UserKey};

@@ -1,4 +1,5 @@
-//! The throttle of log lines about a lasting failure: one when it begins, then one a minute.
+//! The throttle of log lines about a lasting failure of the store: one when it begins, then one a minute. Log lines that callers can cause
+//! have another throttle, `LogThrottle` (`telemetry/log_throttle.rs`).
 
 use std::time::{Duration, Instant};
 

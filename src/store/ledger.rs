@@ -1,5 +1,6 @@
 //! The ledger: the record of the result of every authentic event. Appended events are in it by their rows of the log. This module adds the
-//! events that were answered without being appended (refused, ignored, unsupported, repeats).
+//! events that were answered without being appended: refused, ignored or unsupported ones (`http/webhook.rs`), repeats, and events of
+//! unknown users ([`AnsweredEvent::not_appended`]).
 //!
 //! In: events, as they are answered. Out: rows to write beside other work, in portions. Invariants: recording waits for nothing and does no
 //! I/O; the buffer is bounded, and events that do not fit are counted; an event that was not appended is in no index of ids, so it is no

@@ -26,7 +26,7 @@
 //!    after all pending events of its user, and its event id leads to the new entry. It is not replayed while the same event, sent again,
 //!    is pending.
 //! 9. Erased content cannot be recovered: not by a replay and, with SQLite, not from the files once [`Maintenance::compact`] has run. Of rows
-//!    that have no body (keyed hashes, Refersion's identifiers, what is sealed) SQLite may leave a part where it moved them.
+//!    that have no body (keyed hashes, Refersion's identifiers, sealed blobs) SQLite may leave a part where it moved them.
 //!    PostgreSQL does not overwrite: a vacuum frees dead tuples for new rows, and until these are written the old bytes are in the
 //!    server's files, its WAL and its backups.
 //! 10. No transaction outlives a method. Reading one account costs nothing for another's backlog.
@@ -43,7 +43,10 @@
 //! 15. An event that was answered without being appended is an entry of the log once [`Ledger::write_recorded`] has returned: never
 //!     pending, without body, and never a repeat. Entries stay until the window of the ledger passes. Recording waits for nothing.
 //!
-//! Deliberately absent: parsing of bodies, any clock (moments are arguments), any timer.
+//! To add a table: for SQLite, its SQL as `TABLES_NEW_IN_N`, a row of `VERSIONS` and a higher `VERSION` in `store/sqlite/schema.rs`; for
+//! PostgreSQL, a `Migration` in `store/postgres/schema.rs`, which the previous release must be able to work with; for both, the table in
+//! `store/transfer.rs`, and, if it has data of users, what `compact`, `erase` and `forget` do with it. Deliberately absent: parsing of
+//! bodies, any clock (moments are arguments), any timer.
 
 pub mod affiliate_list;
 mod append_decision;
@@ -107,6 +110,7 @@ pub struct StoreLimits {
 }
 
 impl Default for StoreLimits {
+    /// The defaults of the manual, for a trial store and for tests; the service passes its settings.
     fn default() -> Self {
         Self { max_backlog: 1_000_000, deduplication_memory: 64 * 1024 * 1024 }
     }

@@ -1,6 +1,7 @@
 //! The throttle of log lines that callers of the service can cause, so that they cannot fill the log: one line in [`INTERVAL`].
 //!
-//! In: the time. Out: whether a line may be written. Deliberately absent: counts of the omitted lines, which the metrics have.
+//! In: the time. Out: whether a line may be written. Deliberately absent: counts of the omitted lines, which the metrics have; and lasting
+//! failures of the store (`store/failure_log_throttle.rs`).
 
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};

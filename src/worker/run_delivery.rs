@@ -95,7 +95,10 @@ async fn attempt(
 
 /// Drops a `userId` that was accepted as a key and is a placeholder by now.
 fn drop_placeholder_user_key(begun: &mut Begun, head: &Intent) {
-    let (Intent::Identify(Identify { user, .. }) | Intent::Delete { user, .. }) = head else { return };
+    let user = match head {
+        Intent::Identify(Identify { user, .. }) | Intent::Delete { user, .. } => user,
+        Intent::Nothing(_) => return,
+    };
     if user.user_id.is_none() {
         begun.user_keys.retain(|key| !matches!(key, UserKey::UserId(_)));
         begun.memory.by_user_id = None;
@@ -142,7 +145,10 @@ fn parse_followers(worker: &Worker, begun: &mut Begun) -> Vec<Intent> {
 
 /// The key of the address by which an identify finds its affiliate.
 fn email_key(worker: &Worker, head: &Intent) -> Option<UserKey> {
-    let Intent::Identify(Identify { user, .. }) = head else { return None };
+    let user = match head {
+        Intent::Identify(Identify { user, .. }) => user,
+        Intent::Delete { .. } | Intent::Nothing(_) => return None,
+    };
     let (hash, account) = (worker.0.store.hash_key(), &worker.0.settings.account);
     user.email.as_ref().map(|email| hash.email(account, email))
 }

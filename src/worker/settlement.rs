@@ -1,12 +1,13 @@
 //! The result of an attempt: a settlement of the unit (it ended, or it is retryable and goes back to its place), changes in the affiliate
 //! index, and what is logged, counted and answered.
 //!
-//! An attempt that failed and is retryable (a 5xx, a timeout) waits as `scheduling/backoff.rs` says, and its event blocks the later ones
-//! of its user meanwhile. Once it has been failing for longer than `DELIVERY_MAX_AGE` (`72h`), it is a dead letter. Time in which
-//! its wait is over and the account is paused or halted does not count.
+//! An attempt that failed and is retryable (a 5xx, a timeout) waits as `scheduling/backoff.rs` says, and its event blocks the later ones of
+//! its user meanwhile. Once it has been failing for longer than `DELIVERY_MAX_AGE` (`72h`), it is a dead letter. The time counts its waits
+//! for a retry and its requests in flight, from the first failure on; it does not count the time in which the event could run and waits for
+//! a permit, for instance while the account is paused or halted.
 //!
-//! In: how the plan ended and the state it left. Out: a [`Verdict`]. Invariants: only events that were carried out together are
-//! settled together, every other end is the head's alone; an e-mail leads to an affiliate only once Refersion has it.
+//! In: how the plan ended and the state it left. Out: a [`Verdict`]. Invariants: only events that were carried out together are settled
+//! together; every other end is the end of the head alone; an e-mail leads to an affiliate only once Refersion has it.
 
 use super::Worker;
 use crate::account_signals::WaitResult;
@@ -79,7 +80,7 @@ impl DeliveryRun<'_> {
     }
 
     /// Whether the first call is marked in the store before it is sent. After a crash, the attempt must know that a `new`, or a call for
-    /// several events together, may have had its effect. It is also marked if fewer events are left.
+    /// several events together, may have had its effect. It is also marked if fewer events are coalesced than the mark says.
     pub(super) fn needs_mark(&self, call: &Call, state: &PlanState) -> bool {
         let marked = self.marked.or(self.begun.progress.coalesced).unwrap_or(1);
         let is_saved = (self.begun.interrupted || state.progress.may_have_taken_effect)

@@ -77,7 +77,7 @@ fn width(term: &Term) -> usize {
     term.size_checked().map_or(FILE_WIDTH, |(_, width)| width.into())
 }
 
-/// Prints the lines: in place if they are watched on a terminal, otherwise below what was printed before.
+/// Prints the lines: in place if they are watched on a terminal, otherwise below the lines that were printed before.
 fn draw(lines: &[String], watched: bool, first: bool, term: &Term) {
     if !watched || !term.is_term() {
         if !first {

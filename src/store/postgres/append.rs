@@ -2,13 +2,13 @@
 //!
 //! In: the events of several calls. Out: one answer per event, or why a call was refused. The first round trip locks the rows of the
 //! accounts; calls for the same accounts that arrive while it waits join the group. The second one inserts the events that are no repeats,
-//! and commits. Other processes wait for the lock, so nothing else runs under it, except one read for some groups, before the decisions:
-//! for a group with events for known users only, for a group that may not fit into a backlog, and for every group while the tables have ids
-//! of earlier releases. If the server does not answer, or a commit hangs, the callers wait for [`ANSWER_TIMEOUT`] (3 s) and get
-//! [`StoreError::Transient`], which is a 503: Segment sends the events again. The session is given up after [`DEADLINE`] (6 s). If the
-//! commit took place nevertheless, the repeated events are duplicates. Invariants: a separate statement locks the rows, so the next
-//! statement sees everything that was committed under the lock before; seqs are drawn under the lock, so in an account they are in the
-//! order of commits. [`append_decision`] decides about each event.
+//! and commits. The `INSERT` finds most repeats by itself: it skips ids that `ids` has. Other processes wait for the lock, so nothing else
+//! runs under it, with one exception: three kinds of groups are read before the decisions, those with events for known users only, those
+//! that may not fit into a backlog, and all while the tables have ids of earlier releases. If the server does not answer, or a commit
+//! hangs, the callers wait for [`ANSWER_TIMEOUT`] (3 s) and get [`StoreError::Transient`], which is a 503: Segment sends the events again.
+//! The session is given up after [`DEADLINE`] (6 s). If the commit took place nevertheless, the repeated events are duplicates. Invariants:
+//! a separate statement locks the rows, so the next statement sees everything that was committed under the lock before; seqs are drawn
+//! under the lock, so in an account they are in the order of commits. [`append_decision`] decides about each event.
 
 use super::accounts::{self, Locked, as_str};
 use super::append_rows::{self, AppendedRows};

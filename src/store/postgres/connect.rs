@@ -58,8 +58,8 @@ impl Connector {
         Ok(Self { hosts, tls, is_pooled: url.is_pooled, listens: None })
     }
 
-    /// A connector to the same server whose sessions listen to `channel` and send the texts of notifications to `notifications`. Behind a pooler no
-    /// session can be notified.
+    /// A connector to the same server whose sessions listen to `channel` and send the texts of its notifications to `notifications`. Behind
+    /// a pooler no session can be notified.
     pub fn listening(&self, channel: String, notifications: UnboundedSender<String>) -> Self {
         let (hosts, tls, listens) =
             (self.hosts.clone(), self.tls.clone(), Some(ListenChannel { channel, notifications }));

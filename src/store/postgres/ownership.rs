@@ -181,7 +181,7 @@ impl Replica {
     }
 
     fn in_another_server(&self) {
-        tracing::info!("PostgreSQL was started again, or a standby was promoted: what is in flight is interrupted");
+        tracing::info!("PostgreSQL was started again, or a standby was promoted: deliveries in flight are interrupted");
         self.shared.backlogs.in_another_session();
         for account in self.shared.leases.held() {
             self.shared.leases.end(&account, LeaseEnd::Lost);

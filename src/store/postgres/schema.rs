@@ -78,14 +78,14 @@ CREATE TABLE replicas (replica uuid PRIMARY KEY, until timestamptz NOT NULL);
 -- Seqs are drawn while the row of the account is locked, so those of an account are in the order of their commits.
 CREATE SEQUENCE log_seq;
 
--- Every event, until the deduplication window has passed.
+-- Every event, until the deduplication window and (from version 3 on) that of the ledger have passed.
 CREATE TABLE log (
     seq         bigint   PRIMARY KEY,
     received_at bigint   NOT NULL, -- ms
     account     int      NOT NULL,
     outcome     smallint,          -- NULL: pending; else the number of an OutcomeCode
     id          bytea    NOT NULL, -- 16 bytes
-    keys        bytea    NOT NULL  -- see keys.rs; empty once its user was forgotten
+    keys        bytea    NOT NULL  -- see user_keys.rs; empty once its user was forgotten
 );
 -- Pending events.
 CREATE INDEX log_waiting ON log (account, seq) WHERE outcome IS NULL;
@@ -124,7 +124,7 @@ CREATE TABLE affiliates (
 );
 CREATE INDEX affiliates_email_conflict ON affiliates (affiliate) WHERE email_conflict;
 
--- The keys of users that lead to an affiliate: 17 bytes, see keys.rs.
+-- The keys of users that lead to an affiliate: 17 bytes, see user_keys.rs.
 CREATE TABLE links (key bytea PRIMARY KEY, affiliate bigint NOT NULL);
 CREATE INDEX links_affiliate ON links (affiliate, key);
 

@@ -1,6 +1,6 @@
 //! Rows of the affiliate index: the record of an affiliate, and the memory of an event's user.
 //!
-//! In: rows of `affiliates`, and the findings for each user key. Out: [`AffiliateRecord`] affiliates and [`Memory`]; and the columns to write.
+//! In: rows of `affiliates`, and the findings for each user key. Out: [`AffiliateRecord`]s and [`Memory`]; and the columns to write.
 //! Invariants: an affiliate has one e-mail address, so an earlier one no longer leads to it when a new one is linked; an affiliate is owned
 //! if a `userId` leads to it.
 

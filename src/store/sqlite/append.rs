@@ -1,7 +1,7 @@
 //! Appending events to the log; [`decide`] decides about each.
 //!
-//! In: a call's events. Out: one answer per event. Invariants: a call that does not fit appends none of its events; an event whose user is
-//! unknown leaves no trace, except the moment of a delete.
+//! In: a call's events. Out: one answer per event. Invariants: a call that does not fit appends none of its events; of an event whose user
+//! is unknown, only the moment of a delete is written here; [`crate::store::AnsweredEvent`] records it in the ledger.
 
 use super::bodies;
 use super::erase;

@@ -1,7 +1,7 @@
 //! Copies of a SQLite store: `backup` beside the running service, `restore` into an empty place.
 //!
 //! In: the path of a store or of a backup, the path of the copy, and a function that receives the progress. Out: the size and the damage of
-//! the [`FinishedCopy`] file. SQLite's backup API copies the pages of one snapshot. Invariants: the source is only read, its WAL stays, and no
+//! the [`FinishedCopy`]. SQLite's backup API copies the pages of one snapshot. Invariants: the source is only read, its WAL stays, and no
 //! commit waits for the copy; the copy is one file, readable only for this user, checked and synced before it gets its name; nothing is
 //! overwritten. The tables of the copy have the version of the source, so the release before an upgrade can open a backup that was made
 //! before it. `VACUUM INTO` is not used, because it fails on a damaged page: the backup API copies the damage, which is reported.

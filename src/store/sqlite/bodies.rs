@@ -3,8 +3,9 @@
 //! In: bodies, and their events. Invariants: a body is erased by overwriting it with as many zero bytes. SQLite then writes into the row in
 //! place, also in the pages of a long body, and moves nothing. A new row gets a place above all earlier ones, so it is after all others:
 //! SQLite fills the last page, then adds one. So SQLite never moves a row with a body, nor leaves a copy in the unused space of a page,
-//! which `secure_delete` does not overwrite. The place of a body is the seq of its event, until compaction writes it at a new place and
-//! erases the old one. Deliberately absent: removing blank rows ([`super::compact_bodies`]), packing ([`crate::store::body`]).
+//! which `secure_delete` does not overwrite. The place is the table's key, a number of the same sequence as seqs: the seq of the event when
+//! it is appended. Compaction may copy the body to a new, higher place (then the column `event` has the seq of the event) and erase the old
+//! one. Deliberately absent: removing blank rows ([`super::compact_bodies`]), packing ([`crate::store::body`]).
 
 use super::query::Query;
 use super::schema::{NEXT_SEQ, set_meta};

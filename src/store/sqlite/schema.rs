@@ -1,4 +1,6 @@
-//! The tables of version 10, the steps to them from those of earlier versions, and the settings of every connection.
+//! The tables of version 10, the steps to them from those of earlier versions, and the settings of every connection. [`TABLES`] has them as
+//! version 6 made them; the constants after it add what later versions changed (the table `bodies`, the columns of `dead_letters` and of
+//! `log`).
 //!
 //! Appending writes in sequence only: a row of `log`, an entry of its partial index, a row of `bodies`. Rows at random places
 //! are written when an event is settled (`links`), or for the few that fail. State derived from the log (which events share a
@@ -32,7 +34,7 @@ CREATE TABLE log (
     seq         INTEGER PRIMARY KEY,
     account     INTEGER NOT NULL,
     id          BLOB    NOT NULL, -- 16 bytes
-    keys        BLOB    NOT NULL, -- see keys.rs; empty once its user was forgotten
+    keys        BLOB    NOT NULL, -- see user_keys.rs; empty once its user was forgotten
     received_at INTEGER NOT NULL, -- ms
     outcome     INTEGER           -- NULL: pending; else the number of an OutcomeCode
 );
@@ -55,7 +57,7 @@ CREATE TABLE attempts (
     history     TEXT              -- see history.rs
 );
 
--- The keys that lead to an affiliate, one of them its own; see keys.rs.
+-- The keys that lead to an affiliate, one of them its own; see user_keys.rs.
 CREATE TABLE links (key BLOB PRIMARY KEY, affiliate INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX links_affiliate ON links (affiliate);
 

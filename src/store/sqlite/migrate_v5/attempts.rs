@@ -29,7 +29,7 @@ const FOLLOWING: &str = "
     FROM v5_events AS event LEFT JOIN v5_leases AS lease ON lease.account = event.account AND lease.seq = event.seq
     WHERE lane = ?1 AND event.account = ?2 AND event.seq > ?3 ORDER BY event.seq LIMIT ?4";
 
-/// Writes down what is known of attempts at events that wait.
+/// Writes the attempts at pending events.
 pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(ATTEMPTED)?;
     let mut rows = statement.query([])?;

@@ -33,7 +33,7 @@ struct IdRow {
     seq: i64,
 }
 
-/// Writes what is buffered to its places.
+/// Writes the buffered changes to their rows.
 pub fn flush(connection: &Connection) -> rusqlite::Result<()> {
     let (mut users, mut ids) = (BTreeMap::new(), BTreeMap::new());
     let mut statement = connection.prepare("SELECT rows FROM v5_changes ORDER BY n")?;
