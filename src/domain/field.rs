@@ -2,10 +2,11 @@
 //!
 //! To add a field, add a row with all columns. Derived from the table: the names that the Refersion client sends and reads, the fields that
 //! a read-back compares, the fields that anonymizing overwrites, the fields that the simulated Refersion takes and shows, and the values of
-//! the metrics' label `field`. [`crate::mapping`] decides what fills a field: a test there does not compile without the new field. Source:
-//! Refersion's API contract (`/affiliate/new`, `edit`, `get`). Deliberately absent: the longest length of a value. Refersion has limits
-//! (`Value exceed the char limit`) but publishes none, so a value is sent as it is. [`FieldFormat`] bounds the values of fields with a
-//! format.
+//! the metrics' label `field`. [`crate::mapping`] decides what fills a field: a test there does not compile without the new field. A test
+//! compares the README's table of traits with this one. Only the description of a trait for callers (`traits_schema` in `http/openapi.rs`)
+//! is written by hand. Source: Refersion's API contract (`/affiliate/new`, `edit`, `get`). Deliberately absent: the longest length of a
+//! value. Refersion has limits (`Value exceed the char limit`) but publishes none, so a value is sent as it is. [`FieldFormat`] bounds the
+//! values of fields with a format.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! The HTTP client for Refersion's API. The only file of this module that names reqwest.
 //!
-//! In: calls that fit in one request. Out: a [`Reply`] for each, within the timeout (`REFERSION_TIMEOUT`, `10s`), whatever happens.
-//! Invariants: TLS, unless the base URL is http (the configuration decides which may be); no redirects; no cookies; the secret half of the
-//! API key is a sensitive header; error messages have no URLs and no bodies. Deliberately absent: retries and rate limits.
+//! In: calls that fit in one request. Out: a [`Reply`] for each, within `REFERSION_TIMEOUT` (`10s`), whatever happens. Invariants: TLS,
+//! unless the base URL is http (the configuration decides which may be); no redirects; no cookies; the secret half of the API key is a
+//! sensitive header; error messages have no URLs and no bodies. Deliberately absent: retries and rate limits.
 
 use super::request;
 use super::response::{self, ApiKeyVerification};

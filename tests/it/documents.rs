@@ -6,6 +6,7 @@
 
 use crate::architecture::heads;
 use crate::support::process::binary;
+use refersion_destination::domain::Field;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,21 @@ fn the_example_of_map_shows_what_map_prints() {
     map.stdin.take().expect("piped").write_all(event.as_bytes()).expect("reads");
     let output = map.wait_with_output().expect("ends");
     assert_eq!(String::from_utf8_lossy(&output.stdout), printed);
+}
+
+/// A field that is new in the table of `src/domain/field.rs` fails this until the README says which trait fills it.
+#[test]
+fn the_readme_names_every_field_of_refersion_in_its_table_of_traits() {
+    let readme = read("README.md");
+    let (_, table) = readme.split_once("| trait | Refersion field |").expect("a table");
+    let (table, _) = table.split_once("\n\n").expect("its end");
+    let fields: Vec<&str> = table.lines().filter_map(|line| line.split('|').nth(2)).collect();
+    let names = |field: &&Field| {
+        let mut words = fields.iter().flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        words.any(|word| word == field.as_str())
+    };
+    let missing: Vec<&Field> = Field::ALL.iter().filter(|field| !names(field)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// A test that is renamed or removed takes its promise with it.
