@@ -13,7 +13,7 @@ use super::state::is_from_before;
 use super::{
     AffiliateAccess, AffiliateRecord, Ignored, Memory, OnStale, PlanState, Policy, Progress, Stage, Step, Success,
 };
-use crate::domain::{Attribute, FactTime, Facts, User};
+use crate::domain::{Attribute, Fact, FactTime, Facts, User};
 use crate::mapping::{Creation, Identify, Intent};
 use std::borrow::Cow;
 
@@ -26,11 +26,14 @@ pub struct Coalesced<'a> {
     pub events: usize,
     /// The number of events, from the head on, that a delete has cancelled.
     pub cancelled: usize,
+    /// The values of the head that a follower replaces. An earlier attempt at the head alone may have sent them: its edit is not marked in
+    /// the store before it is sent, and its answer may be lost ([`PlanState::doubt`]).
+    pub superseded: Facts,
 }
 
 /// Coalesces `head` with as many of its `followers` as possible; `memory`: the records about the head's user.
 pub fn coalesce<'a>(memory: &Memory, policy: Policy, head: &'a Intent, followers: &[Intent]) -> Coalesced<'a> {
-    let alone = Coalesced { intent: Cow::Borrowed(head), events: 1, cancelled: 0 };
+    let alone = Coalesced { intent: Cow::Borrowed(head), events: 1, cancelled: 0, superseded: Facts::default() };
     match head {
         _ if followers.is_empty() => alone,
         Intent::Identify(wanted) if can_be_head(memory, wanted) => {
@@ -133,12 +136,15 @@ fn coalesce_identifies(memory: &Memory, policy: Policy, head: &Identify, followe
                 if has_email(memory, known, &head.user)
                     && leads_to(memory, policy, deletion, user).known.is_some_and(|it| it.code == known.code) =>
             {
-                return Coalesced { intent: Cow::Owned(deletion.clone()), events: events + 1, cancelled: events };
+                let intent = Cow::Owned(deletion.clone());
+                return Coalesced { intent, events: events + 1, cancelled: events, superseded: Facts::default() };
             }
             Some(_) => {}
         }
     }
-    Coalesced { intent: Cow::Owned(Intent::Identify(whole)), events, cancelled: 0 }
+    let is_replaced = |fact: &Fact| whole.facts.get(&fact.attribute).is_some_and(|newest| newest.value != fact.value);
+    let superseded = head.facts.filtered(is_replaced);
+    Coalesced { intent: Cow::Owned(Intent::Identify(whole)), events, cancelled: 0, superseded }
 }
 
 /// The state from which the delivery of an intent about `user` starts.

@@ -5,7 +5,7 @@
 
 use super::outcome::{Step, TransientFailure};
 use super::{AffiliateRecord, Memory, OnOtherUser, OnStale, Policy, PresentStatus, Progress, Stage, UnansweredNew};
-use crate::domain::{AffiliateCode, Fingerprint, HashKey, Profile, Timestamp};
+use crate::domain::{AffiliateCode, Fact, Facts, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
 
 /// How many times Refersion has to answer that it does not find a remembered affiliate, before the affiliate counts as gone. Refersion may
@@ -118,6 +118,17 @@ impl PlanState {
             has_sent_all: false,
             progress,
             forgotten: Vec::new(),
+        }
+    }
+
+    /// Counts the values that these facts would change as unknown, so that the newer values of coalesced events are sent even if they equal
+    /// the last ones with a known answer: an attempt at the head alone may have sent these.
+    pub fn doubt(&mut self, hash: &HashKey, policy: Policy, superseded: &Facts) {
+        let Some(known) = &mut self.known else { return };
+        for Fact { attribute, time, .. } in superseded.changes(hash, &known.sent).iter() {
+            if policy.on_stale == OnStale::Apply || known.sent.accepts(attribute, *time) {
+                known.sent.doubt(attribute);
+            }
         }
     }
 

@@ -20,7 +20,8 @@ pub(super) fn left_alone(code: &AffiliateCode, status: Option<AffiliateStatus>) 
     Some(Step::ignored(Ignored::LeftAlone { code: code.clone(), status }))
 }
 
-/// The status that still has to be set: the wanted one, if it is newer than the last one, different from it, and not ruled out.
+/// The status that still has to be set: the wanted one, if it is newer than the last one, different from it, and not ruled out. Also if it
+/// equals the last one, and a call without a known answer was to set another one meanwhile.
 pub(super) fn to_set(
     input: &PlanInput<'_>,
     wanted: &Identify,
@@ -29,8 +30,9 @@ pub(super) fn to_set(
 ) -> Option<AffiliateStatus> {
     let fact = wanted.status?;
     let is_newer = input.policy.on_stale == OnStale::Apply || known.sent.accepts_status(fact.time);
-    let is_open = state.progress.present_status.kept().is_none() && !known.sent.has_status(input.hash, fact.status);
-    (is_newer && is_open).then_some(fact.status)
+    let is_in_doubt = state.progress.status_in_flight.is_some_and(|other| other != fact.status);
+    let differs = is_in_doubt || !known.sent.has_status(input.hash, fact.status);
+    (is_newer && differs && state.progress.present_status.kept().is_none()).then_some(fact.status)
 }
 
 /// The call that sets the status. The present one is read first, unless this event has created the affiliate.
@@ -86,12 +88,15 @@ pub(super) fn on_read_back(
     None
 }
 
-/// Handles the present status in the reply to `get`: one that the merchant decided stays.
+/// Handles the present status in the reply to `get`: one that the merchant decided stays. It is not the merchant's if this service set it,
+/// or was to set it by a call without a known answer.
 pub(super) fn on_present_status(input: &PlanInput<'_>, state: &mut PlanState, shown: Option<AffiliateStatus>) {
     if let (Some(known), Some(status)) = (&mut state.known, shown) {
         known.sent.record_status_seen(input.hash, status);
     }
-    let is_ours = |status| state.known.as_ref().is_some_and(|known| known.sent.explains_status(input.hash, status));
+    let is_explained =
+        |status| state.known.as_ref().is_some_and(|known| known.sent.explains_status(input.hash, status));
+    let is_ours = |status| is_explained(status) || state.progress.status_in_flight == Some(status);
     let kept = shown.filter(|status| is_final(*status) && !is_ours(*status));
     state.progress.present_status = kept.map_or(PresentStatus::Open, PresentStatus::Kept);
 }

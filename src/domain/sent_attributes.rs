@@ -25,6 +25,9 @@ struct SentValue {
     at: i64,
 }
 
+/// Stands for the hash of a value that is not known. A keyed hash of a value is not expected to be this.
+const UNKNOWN: [u8; 8] = [0; 8];
+
 /// The name under which the status is recorded.
 const STATUS: &str = "status";
 /// The name under which is recorded that somebody else has changed the status since; not an attribute.
@@ -49,6 +52,13 @@ impl SentAttributes {
         if *attribute == Attribute::Field(Field::Email) {
             self.taken_email = None;
         }
+    }
+
+    /// Records that the value of `attribute` is not known: a call that was to change it has no answer. No value equals it, and its time
+    /// stays.
+    pub fn doubt(&mut self, attribute: &Attribute) {
+        let at = self.get(&attribute.name()).map_or(Timestamp::OLDEST.0, |sent| sent.at);
+        self.set(attribute.name(), SentValue { hash: UNKNOWN, at });
     }
 
     /// Records that the affiliate was given `status`.

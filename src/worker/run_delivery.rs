@@ -169,7 +169,10 @@ async fn deliver(
     let email = email_key(worker, head);
     let mut coalesced = delivery::coalesce(&begun.memory, policy, head, &followers);
     let started = |coalesced: &Coalesced<'_>, progress, interrupted| {
-        PlanState::new(&coalesced.intent, policy, begun.memory.clone(), coalesced.progress(progress), interrupted)
+        let progress = coalesced.progress(progress);
+        let mut state = PlanState::new(&coalesced.intent, policy, begun.memory.clone(), progress, interrupted);
+        state.doubt(hash, policy, &coalesced.superseded);
+        state
     };
     let mut state = started(&coalesced, begun.progress.clone(), begun.interrupted);
     state.progress.may_have_taken_effect |= begun.interrupted || begun.failures > 0;

@@ -6,7 +6,7 @@ use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{identify, within};
 use refersion_destination::sandbox::{Fault, Operation};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn each_edit_is_sent_by_itself_after_a_failed_request_for_many() {
@@ -49,6 +49,73 @@ async fn events_that_were_coalesced_in_a_failed_attempt_are_coalesced_again() {
             .collect();
         assert_eq!(edits, ["City 2", "City 2", "City 5"]);
     }
+}
+
+/// The edit before has no answer and may have had its effect, so the last answered one does not say what Refersion has.
+#[tokio::test]
+async fn a_value_that_returns_while_an_edit_is_unanswered_is_sent() {
+    let street = |lines: &str| json!({ "street": lines });
+    for (first, unanswered, last) in [
+        (city("Oslo"), city("Bern"), city("Oslo")),
+        (street("1 Main St"), street("1 Main St\nApt 4"), street("1 Main St, rear")),
+    ] {
+        let (service, _) = knowing(Refersion::start().await, 1, &[("REFERSION_TIMEOUT", "1s")]).await;
+        let sandbox = &service.refersion.sandbox;
+        let event = |name: &str, traits: &Value| vec![identify(name, "u0", traits)];
+        send_all(&service, event("first", &first)).await;
+        service.until_drained().await;
+        sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }]);
+        send_all(&service, event("unanswered", &unanswered)).await;
+        service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
+        send_all(&service, event("last", &last)).await;
+        service.until_drained().await;
+        let affiliate = &sandbox.affiliates()[0];
+        let expected = last.as_object().expect("traits").values().next().expect("one");
+        let shown = [affiliate.field("city"), affiliate.field("address1")].concat();
+        assert_eq!((shown.as_str(), affiliate.field("address2")), (expected.as_str().expect("a text"), ""));
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_returns_while_its_change_is_unanswered_is_set() {
+    const VIP: &str = r#"[{ trait = "vip", on_true = { status = "ACTIVE" }, on_false = { status = "DENIED" } }]"#;
+    for (is_vip, status, effect) in [(true, "ACTIVE", true), (true, "ACTIVE", false), (false, "DENIED", true)] {
+        let settings = [("REFERSION_TIMEOUT", "1s"), ("MAPPING_AUDIENCES", VIP)];
+        let (service, _) = knowing(Refersion::start().await, 1, &settings).await;
+        let sandbox = &service.refersion.sandbox;
+        let event = |name: &str, vip: bool| vec![identify(name, "u0", &json!({ "vip": vip }))];
+        send_all(&service, event("first", is_vip)).await;
+        service.until_drained().await;
+        sandbox.script_for(Operation::StatusChange, [Fault::Hang { effect }]);
+        send_all(&service, event("unanswered", !is_vip)).await;
+        service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
+        send_all(&service, event("last", is_vip)).await;
+        service.until_drained().await;
+        assert_eq!(sandbox.affiliates()[0].status.as_str(), status, "effect: {effect}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_returns_while_an_edit_is_interrupted_is_sent() {
+    let refersion = Refersion::start().await;
+    let (sandbox, folder) = (&refersion.sandbox, tempfile::tempdir().expect("a folder"));
+    let start = || Process::start(&refersion.base_url, folder.path(), &[AT_ONCE]);
+    let process = start();
+    let send = async |process: &Process, name: &str| {
+        let events = Value::from(vec![identify(&format!("to-{name}-{}", sandbox.calls().len()), "u0", &city(name))]);
+        assert_eq!(within(process.send(&events)).await.expect("answered").status, 202);
+    };
+    send(&process, "Oslo").await;
+    within(process.drained()).await;
+    sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }]);
+    send(&process, "Bern").await;
+    refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
+    send(&process, "Oslo").await;
+    process.kill();
+    let process = start();
+    within(process.drained()).await;
+    process.kill();
+    assert_eq!(sandbox.affiliates()[0].field("city"), "Oslo");
 }
 
 /// Had it had its effect, an older value would follow a newer one.

@@ -26,7 +26,7 @@ fn coalesced(line: &[Scenario]) -> Coalesced<'_> {
 }
 
 /// `3: city=Rome, as ACTIVE, created with city=Rome`; `2 (1 cancelled): delete u1`.
-fn described(Coalesced { intent, events, cancelled }: &Coalesced) -> String {
+fn described(Coalesced { intent, events, cancelled, .. }: &Coalesced) -> String {
     let cancelled = if *cancelled > 0 { format!(" ({cancelled} cancelled)") } else { String::new() };
     let what = match &**intent {
         Intent::Nothing(_) => "nothing".to_owned(),
