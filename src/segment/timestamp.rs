@@ -1,22 +1,33 @@
 //! The `timestamp` of an event: since when its facts are true, corrected by Segment for the sender's clock.
 //!
 //! In: a JSON value. Out: a point in time, or nothing if it is unreadable. It reads ISO 8601 as senders write it: with any offset, without
-//! one (UTC), with a blank instead of `T`, with up to nine decimals, and a date alone. Deliberately absent: numbers, which may be seconds
-//! or milliseconds, and the formats of programming languages, such as Go's.
+//! one (UTC), with a blank instead of `T`, with up to nine decimals, and a date alone; and as data warehouses export it, with ` UTC` at its
+//! end or a blank before the offset. Deliberately absent: numbers, which may be seconds or milliseconds, and other formats of programming
+//! languages.
 
 use super::json::RawJson;
 use crate::domain::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use std::borrow::Cow;
 
 /// The point in time in `value`.
 pub(super) fn timestamp(value: RawJson<'_>) -> Option<Timestamp> {
     // A text with an escape in it is unreadable in any case, so nothing is decoded.
-    let text = value.source().strip_prefix('"')?.strip_suffix('"')?.trim();
+    let text = &*as_iso_8601(value.source().strip_prefix('"')?.strip_suffix('"')?.trim());
     let with_offset = text.parse::<jiff::Timestamp>().ok();
     let moment =
         with_offset.or_else(|| Some(text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp()))?;
     Some(Timestamp(moment.as_millisecond()))
+}
+
+/// The text without a blank before its offset, and without ` UTC` at its end, which stands for no offset or repeats `+0000`.
+fn as_iso_8601(text: &str) -> Cow<'_, str> {
+    let text = text.strip_suffix(" UTC").unwrap_or(text);
+    match text.rsplit_once(' ') {
+        Some((moment, offset)) if offset.starts_with(['+', '-']) => Cow::Owned([moment, offset].concat()),
+        _ => Cow::Borrowed(text),
+    }
 }
 
 #[cfg(test)]
@@ -37,6 +48,11 @@ mod tests {
             ("2026-01-01T00:00:00", 1_767_225_600_000),
             ("2026-01-01 00:00:00.5", 1_767_225_600_500),
             ("2026-01-01", 1_767_225_600_000),
+            ("2026-01-01 00:00:00 UTC", 1_767_225_600_000),
+            ("2026-01-01 00:00:00.123 UTC", 1_767_225_600_123),
+            ("2026-01-01 02:00:00.000 +0200", 1_767_225_600_000),
+            ("2025-12-31 19:00:00 -05:00", 1_767_225_600_000),
+            ("2026-01-01 00:00:00.123456789 +0000 UTC", 1_767_225_600_123),
             ("1969-12-31T23:59:59Z", -1000),
         ] {
             let json = format!("\"{text}\"");
@@ -51,6 +67,9 @@ mod tests {
             r#""2020-05-09 23:54:49.209808489 +0000 UTC m=+70366.298768264""#,
             r#""2026-02-30T00:00:00Z""#,
             r#""01/02/2026""#,
+            r#""UTC""#,
+            r#""2026-01-01 02:00:00 CEST""#,
+            r#""2026-01-01 00:00:00Z UTC +01:00""#,
             r#""1767225600""#,
             r#""soon""#,
             r#""""#,
