@@ -61,7 +61,8 @@ fn street(parts: &mut AddressParts, profile: &mut Profile) {
 fn zip(parts: &mut AddressParts, country: AddressCountry) -> String {
     let is_number = parts.all(Part::Zip).next().is_some_and(|zip| zip.is_number);
     let zip = parts.take_first(Part::Zip);
-    let lacks_zeros = is_number && country == AddressCountry::Code("US") && matches!(zip.len(), 3 | 4);
+    let is_short = matches!(zip.len(), 3 | 4) && zip.bytes().all(|digit| digit.is_ascii_digit());
+    let lacks_zeros = is_number && is_short && country == AddressCountry::Code("US");
     if lacks_zeros { format!("{zip:0>5}") } else { zip }
 }
 
@@ -171,6 +172,7 @@ mod tests {
             (r#"{"zip":94103,"country":"US"}"#, "94103"),
             (r#"{"zip":"2110","country":"US"}"#, "2110"),
             (r#"{"zip":21,"country":"US"}"#, "21"),
+            (r#"{"zip":1.5,"country":"US"}"#, "1.5"),
             (r#"{"zip":2110,"country":"AU"}"#, "2110"),
             (r#"{"zip":2110}"#, "2110"),
         ] {
