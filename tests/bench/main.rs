@@ -102,7 +102,11 @@ fn bench(arguments: &[String]) -> ExitCode {
     let pinned = Duration::from_secs(number(pinned).unwrap_or(if quick { 6 } else { 60 }));
     let events = number(events).unwrap_or(if quick { 100_000 } else { 1_000_000 });
     // These need no service.
-    let builds = if matches!(names[..], ["instructions" | "postgres_space"]) { Vec::new() } else { builds::all() };
+    let builds = if matches!(names[..], ["instructions" | "postgres_space" | "postgres_utilisation"]) {
+        Vec::new()
+    } else {
+        builds::all()
+    };
     let report =
         Report::new(std::iter::once(builds::THIS).chain(builds.iter().skip(1).map(|build| build.name.as_str())));
     let mut bench = Bench { round, rounds, quick, long, pinned, events, builds, report, graphs: Vec::new() };

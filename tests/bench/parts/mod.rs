@@ -21,7 +21,7 @@ use super::Bench;
 type Part = fn(&mut Bench) -> bool;
 
 /// All parts by their names, in the order in which they run.
-pub const ALL: [(&str, Part); 12] = [
+pub const ALL: [(&str, Part); 13] = [
     ("accept", accept::run),
     ("deliver", deliver::run),
     ("sustained", sustained::run),
@@ -33,5 +33,6 @@ pub const ALL: [(&str, Part); 12] = [
     ("isolation", isolation::run),
     ("postgres", postgres::run),
     ("postgres_space", postgres::space::run),
+    ("postgres_utilisation", postgres::utilisation::run),
     ("instructions", instructions::run),
 ];

@@ -10,7 +10,7 @@ mod engine;
 mod pinned;
 mod replicas;
 pub mod space;
-mod utilisation;
+pub mod utilisation;
 
 use crate::Bench;
 use crate::postgres_server::{Durability, Server, schema_of};
@@ -69,7 +69,6 @@ pub fn run(bench: &mut Bench) -> bool {
         runtime.block_on(measure(bench.round, &url, &mut rows));
     }
     report(bench, rows);
-    runtime.block_on(utilisation::run(bench, &server));
     accept::run(bench, &server);
     replicas::run(bench, &server);
     let rows = runtime.block_on(with_many(bench, &server));
