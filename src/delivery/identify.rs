@@ -224,8 +224,8 @@ fn mark_updated(state: &mut PlanState) {
     }
 }
 
-/// Refersion does not find the affiliate. An affiliate that was only remembered is forgotten, once Refersion has said so several times. An
-/// affiliate that this event created or found exists, and Refersion needs time to return it: creating another one would not help.
+/// Refersion does not find the affiliate. An affiliate that was only remembered is forgotten ([`PlanState::on_not_found`]). An affiliate that
+/// this event created or found exists, and Refersion needs time to return it: creating another one would not help.
 fn on_not_found(state: &mut PlanState) -> Option<Step> {
     if state.progress.affiliate_seen || matches!(state.progress.stage, Stage::FoundUnknown(_)) {
         state.progress.stage = Stage::Start;

@@ -125,7 +125,7 @@ pub struct Progress {
     /// edit with fewer of them would undo later values.
     #[serde(default, alias = "folded")]
     pub coalesced: Option<usize>,
-    /// Whether their call may have had its effect, because an attempt was interrupted or failed. A pause of the account does not count.
+    /// Whether a call may have had its effect, because an attempt was interrupted or failed. A pause of the account does not count.
     #[serde(default, rename = "unsure")]
     pub may_have_taken_effect: bool,
     /// The number of rejections of all of them together since then.

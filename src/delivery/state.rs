@@ -8,9 +8,9 @@ use super::{AffiliateRecord, Memory, OnOtherUser, OnStale, Policy, PresentStatus
 use crate::domain::{AffiliateCode, Fact, Facts, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
 
-/// How many times Refersion has to answer that it does not find a remembered affiliate, before the affiliate counts as gone. Refersion may
-/// need time to return an affiliate that was created or changed a moment ago; if that affiliate were forgotten, another user's event could
-/// change it. With the default waits, the six attempts take half a minute on average.
+/// How many times Refersion has to answer that it does not find a remembered affiliate, before the affiliate counts as gone, if an earlier
+/// call of the event may have changed it: Refersion may need time to return what was changed a moment ago, and if that affiliate were
+/// forgotten, another user's event could change it. With the default waits, the six attempts take half a minute on average.
 const NOT_FOUND_TIMES: u32 = 6;
 
 /// The input of a plan, which does not change during a delivery.
@@ -149,11 +149,11 @@ impl PlanState {
         }
     }
 
-    /// Handles the reply that Refersion does not find the remembered affiliate: the event is retried. `None`: the reply has come so often that
-    /// the affiliate is gone.
+    /// Handles the reply that Refersion does not find the remembered affiliate: the event is retried if a call of it may have changed the
+    /// affiliate a moment ago. `None`: it is gone, because no such call was made, or the reply has come so often.
     pub(super) fn on_not_found(&mut self) -> Option<Step> {
         self.progress.not_found = self.progress.not_found.saturating_add(1);
-        if self.progress.not_found >= NOT_FOUND_TIMES {
+        if !self.progress.may_have_taken_effect || self.progress.not_found >= NOT_FOUND_TIMES {
             return None;
         }
         self.progress.stage = Stage::Start;

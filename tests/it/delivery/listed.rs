@@ -150,7 +150,7 @@ fn outdated() -> Vec<Row> {
         ),
         row(
             "it is gone",
-            listed(identify("city=Paris")).not_found_before(),
+            listed(identify("city=Paris")),
             "gone, created b2b2 9",
             "get a3y7, new → created b2b2 | created b2b2/9, forgot a3y7",
         ),

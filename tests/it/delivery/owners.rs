@@ -49,7 +49,7 @@ fn by_email() -> Vec<Row> {
         ),
         row(
             "the userId's affiliate is gone: the e-mail's stays another's",
-            owned(identify("city=Paris")).by_user_id("created b2b2/9", "email=old@x.io").not_found_before(),
+            owned(identify("city=Paris")).by_user_id("created b2b2/9", "email=old@x.io"),
             "gone, gone",
             "edit 9 {email, city}, get 9 → other owner a3y7 | created a3y7/7 by email, forgot b2b2",
         ),

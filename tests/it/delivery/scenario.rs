@@ -115,10 +115,16 @@ impl Scenario {
         self
     }
 
+    /// An earlier attempt failed, so a call of it may have had its effect.
+    pub fn retried(mut self) -> Self {
+        self.progress.may_have_taken_effect = true;
+        self
+    }
+
     /// Earlier attempts did not find the affiliate, either.
     pub fn not_found_before(mut self) -> Self {
         self.progress.not_found = u32::MAX - 1;
-        self
+        self.retried()
     }
 
     /// The affiliate of the e-mail is owned by another `userId`.
@@ -229,7 +235,7 @@ impl Scenario {
     /// The process died during an earlier attempt.
     pub fn interrupted(mut self) -> Self {
         self.interrupted = true;
-        self
+        self.retried()
     }
 
     fn wanted(&mut self) -> &mut Identify {

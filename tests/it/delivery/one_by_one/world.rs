@@ -57,9 +57,7 @@ impl World {
         let (memory, hash) = (self.memory(&user), hash());
         let mut followers = if coalescing { followers } else { &[] };
         let mut coalesced = coalesce(&memory, policy, head, followers);
-        // An affiliate that is gone has been gone for long.
-        let progress = Progress { not_found: u32::MAX - 1, ..Progress::default() };
-        let mut state = PlanState::new(&coalesced.intent, policy, memory.clone(), progress, false);
+        let mut state = PlanState::new(&coalesced.intent, policy, memory.clone(), Progress::default(), false);
         loop {
             let (intent, events) = (&*coalesced.intent, coalesced.events);
             let input = PlanInput { intent, policy, hash: &hash, custom_fields: &[], events };
