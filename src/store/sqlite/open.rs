@@ -82,9 +82,8 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, Sqli
     let had_wal = file_beside(path, "-wal").exists();
     make_private(path)?;
     warn_if_others_can_read(path);
-    let create_error = |source| SqliteOpenError::Create(path.to_owned(), source);
-    let mut files = OpenFiles::hold(path).map_err(create_error)?;
-    if !files.lock().map_err(create_error)? {
+    let mut files = OpenFiles::hold(path).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
+    if !files.lock() {
         return Err(SqliteOpenError::InUse(path.to_owned()));
     }
     let opened = Connection::open(path).and_then(|mut connection| {

@@ -22,18 +22,21 @@ impl OpenFiles {
 
     /// Locks the database file until the end of the process. False: another process has it. The lock of [`super::open::lock`] is found by
     /// its name, so it does not meet a process that opens the file by another name (a link), or after the lock's file was removed.
-    pub fn lock(&self) -> std::io::Result<bool> {
+    pub fn lock(&self) -> bool {
         // Elsewhere this kind of lock and SQLite's own locks on the file are not independent of each other.
         if cfg!(target_os = "linux") {
             for file in &self.0 {
                 match file.try_lock() {
                     Ok(()) => {}
-                    Err(TryLockError::WouldBlock) => return Ok(false),
-                    Err(TryLockError::Error(source)) => return Err(source),
+                    Err(TryLockError::WouldBlock) => return false,
+                    // A file system may refuse this lock, such as NFS for a file that is open for reading. The lock file still holds.
+                    Err(TryLockError::Error(error)) => {
+                        tracing::debug!(%error, "cannot lock the file of the store itself");
+                    }
                 }
             }
         }
-        Ok(true)
+        true
     }
 
     /// Holds the write-ahead log, too.
