@@ -148,7 +148,8 @@ impl EventLog for PostgresStore {
 
     async fn read(&self, account: &AccountName, after: Seq, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let (token, name, shared) = (self.token(account)?, account.clone(), Arc::clone(&self.shared));
-        let after = after.max(Seq(self.shared.backlogs.first(account).0 - 1));
+        // The read fails on any other server than that of the token, whose seqs may be those of other events.
+        let after = after.max(Seq(self.shared.backlogs.first_on(token.server, account).0 - 1));
         let read = self.owner.run(move |session| {
             Box::pin(async move {
                 let entries = read::read(session, token, after, limit).await?;
