@@ -194,7 +194,7 @@ fn warn_if_others_can_read(path: &Path) {
 
 /// Makes the present tables: of an empty file (0), or of those of `version`. It is one transaction, so a file whose migration was
 /// interrupted still has its version, and is migrated at the next start.
-fn make_tables(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
+pub(super) fn make_tables(connection: &mut Connection, version: i64) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     match version {
         0 => {
@@ -237,4 +237,29 @@ fn read_accounts(connection: &Connection) -> rusqlite::Result<Vec<StoredAccount>
         Ok(StoredAccount { number: row.get(0)?, name, pending, last: Seq(row.get(3)?) })
     })?;
     accounts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// So an interruption leaves the file as it was. A file of version 5 has a test beside its migration.
+    #[test]
+    fn the_tables_of_a_new_file_and_of_every_later_version_are_made_in_one_commit() {
+        for version in std::iter::once(0).chain(6..VERSION) {
+            let mut connection = Connection::open_in_memory().expect("opened");
+            schema::make_tables(&connection, ..=version).expect("made");
+            let commits = Arc::new(AtomicU32::new(0));
+            let counted = Arc::clone(&commits);
+            let count = move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                false // it is committed
+            };
+            connection.commit_hook(Some(count)).expect("set");
+            make_tables(&mut connection, version).expect("made");
+            assert_eq!(commits.load(Ordering::Relaxed), 1, "{version}");
+        }
+    }
 }

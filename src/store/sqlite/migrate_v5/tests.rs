@@ -2,9 +2,12 @@
 //! `tests/it/store`.
 
 use super::*;
+use crate::store::sqlite::open::make_tables;
 use rusqlite::Connection;
 use rusqlite::types::FromSql;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
 /// See its head for what is in it.
@@ -26,16 +29,10 @@ fn version_5(folder: &TempDir) -> Connection {
     connection
 }
 
-fn migrate_file(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    migrate(&transaction)?;
-    transaction.commit()
-}
-
 /// The same file, migrated.
 fn migrated() -> Connection {
     let mut connection = version_5(&TempDir::new().expect("a folder"));
-    migrate_file(&mut connection).expect("migrated");
+    make_tables(&mut connection, 5).expect("migrated");
     assert_eq!(version(&connection), schema::VERSION);
     connection
 }
@@ -112,12 +109,11 @@ fn nothing_of_version_5_is_left() {
     assert_eq!(column::<String>(&migrated, "PRAGMA integrity_check"), ["ok"]);
 }
 
-/// The process ends just before the commit, with most of what it wrote in the WAL already.
+/// The process ends just before the commit, which is the only one.
 #[test]
 fn an_interrupted_migration_leaves_the_file_at_version_5() {
     let folder = TempDir::new().expect("a folder");
     let mut connection = version_5(&folder);
-    connection.pragma_update(None, "cache_size", 1).expect("a small cache, so that pages are written early");
     let before = |connection: &Connection| {
         (
             version(connection),
@@ -127,17 +123,22 @@ fn an_interrupted_migration_leaves_the_file_at_version_5() {
     };
     let expected = before(&connection);
     assert_eq!((expected.0, expected.1), (5, 33));
-    let transaction = connection.transaction().expect("begun");
-    migrate(&transaction).expect("migrated");
-    for file in ["store.db", "store.db-wal"] {
-        let to = file.replace("store", "copy");
-        std::fs::copy(folder.path().join(file), folder.path().join(to)).expect("copied");
-    }
-    drop(transaction);
-    let copy = open(&folder.path().join("copy.db"));
-    for mut connection in [connection, copy] {
-        assert_eq!(before(&connection), expected);
-        migrate_file(&mut connection).expect("migrated at the next start");
+    let (path, commits) = (folder.path().to_owned(), Arc::new(AtomicU32::new(0)));
+    let counted = Arc::clone(&commits);
+    let copy_before_commit = move || {
+        for file in ["store.db", "store.db-wal"] {
+            std::fs::copy(path.join(file), path.join(file.replace("store", "copy"))).expect("copied");
+        }
+        counted.fetch_add(1, Ordering::Relaxed);
+        false // it is committed
+    };
+    connection.commit_hook(Some(copy_before_commit)).expect("set");
+    make_tables(&mut connection, 5).expect("migrated");
+    assert_eq!(commits.load(Ordering::Relaxed), 1);
+    let mut copy = open(&folder.path().join("copy.db"));
+    assert_eq!(before(&copy), expected);
+    make_tables(&mut copy, 5).expect("migrated at the next start");
+    for connection in [connection, copy] {
         assert_eq!((version(&connection), one(&connection, "SELECT count(*) FROM bodies")), (schema::VERSION, 37));
     }
 }
@@ -147,6 +148,6 @@ fn a_buffer_that_cannot_be_read_leaves_the_file_as_it_is() {
     let folder = TempDir::new().expect("a folder");
     let mut connection = version_5(&folder);
     connection.execute("UPDATE changes SET rows = x'ff' WHERE n = (SELECT max(n) FROM changes)", []).expect("broken");
-    migrate_file(&mut connection).expect_err("refused");
+    make_tables(&mut connection, 5).expect_err("refused");
     assert_eq!((version(&connection), one(&connection, "SELECT count(*) FROM events")), (5, 33));
 }
