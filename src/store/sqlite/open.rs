@@ -79,7 +79,7 @@ fn last_opened_by(release: Option<&str>) -> String {
 /// Opens `path` for this process only. The deduplication index uses at most `deduplication_memory` bytes.
 pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, SqliteOpenError> {
     let lock = lock(path)?;
-    let had_wal = file_beside(path, "-wal").exists();
+    let had_wal = has_wal(path);
     make_private(path)?;
     warn_if_others_can_read(path);
     let mut files = OpenFiles::hold(path).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
@@ -133,8 +133,12 @@ fn version(path: &Path, connection: &Connection) -> rusqlite::Result<Result<i64,
 /// Whether [`open`] would migrate the file, which must exist. Does not change its tables; an error if it cannot be opened.
 pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
     let _lock = lock(path)?;
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
-    let found = connection.and_then(|connection| version(path, &connection));
+    let had_wal = has_wal(path);
+    let found = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
+        // The WAL of a crashed process stays, and none stays where there was none: the start examines that.
+        schema::keep_wal_on_close(&connection, had_wal)?;
+        version(path, &connection)
+    });
     let found = found.map_err(|source| open_error(path, source))??;
     Ok(found != 0 && found < VERSION)
 }
@@ -176,6 +180,12 @@ pub fn file_beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// Whether the store has a write-ahead log. SQLite names it by the file to which a symbolic link leads.
+fn has_wal(path: &Path) -> bool {
+    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned()); // Err: there is no file yet
+    file_beside(&file, "-wal").exists()
 }
 
 /// Warns about each file of the store that other users of the system can read: it was copied, or its mode was changed.

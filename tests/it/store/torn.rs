@@ -4,7 +4,7 @@
 //! never damaged.
 
 use super::engine::{Sqlite, TestStore, accepted, done, known, progress, remember, unit};
-use refersion_destination::store::NewEvent;
+use refersion_destination::store::{NewEvent, SqliteStore};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -63,6 +63,23 @@ async fn a_copy_of_an_open_store_holds_all_that_was_appended() {
     for suffixes in [&FILES[..], &FILES[..2]] {
         let names = names_in(&copy(&outside, suffixes)).await;
         assert_eq!(names, (0..50).map(|n| format!("e{n}")).collect::<Vec<_>>());
+    }
+}
+
+/// Else the next start would warn of a loss that did not happen, or not warn of one that did.
+#[tokio::test]
+async fn whether_a_crashed_store_needs_a_migration_is_found_out_without_removing_or_making_a_wal() {
+    let (store, outside) = TestStore::sqlite();
+    append_one_by_one(&store, 3).await;
+    outside.connection().pragma_update(None, "user_version", 9).expect("written");
+    for suffixes in [&FILES[..2], &FILES[..1]] {
+        let crashed = copy(&outside, suffixes);
+        let wal = || std::fs::read(file(&crashed.path(), "-wal")).ok();
+        let before = wal();
+        assert_eq!(before.is_some(), suffixes.len() == 2);
+        let needs_migration = SqliteStore::needs_migration(&crashed.path()).expect("read");
+        assert!(wal() == before, "{suffixes:?}");
+        assert_eq!(needs_migration, before.is_some(), "the version was written after the last checkpoint");
     }
 }
 
