@@ -120,11 +120,15 @@ pub async fn look_at_store(config: &Config) -> Result<StoreState, StoreOpenError
         return Ok(StoreState::Absent { location, trial: Arc::new(trial), folder });
     }
     let free = SqliteStore::free_space(path);
-    match SqliteStore::needs_migration(path) {
-        Err(SqliteOpenError::InUse(_)) => Ok(StoreState::InUse { location, free }),
-        Ok(true) => Ok(StoreState::BeforeMigration { location, free }),
-        Ok(false) => Ok(StoreState::Present { location, store: open_store(config).await? }),
+    let opened = match SqliteStore::needs_migration(path) {
+        Ok(true) => return Ok(StoreState::BeforeMigration { location, free }),
+        Ok(false) => open_store(config).await,
         Err(error) => Err(error.into()),
+    };
+    match opened {
+        Ok(store) => Ok(StoreState::Present { location, store }),
+        Err(error) if error.is_in_use() => Ok(StoreState::InUse { location, free }),
+        Err(error) => Err(error),
     }
 }
 

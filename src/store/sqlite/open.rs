@@ -82,10 +82,7 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, Sqli
     let had_wal = has_wal(path);
     make_private(path)?;
     warn_if_others_can_read(path);
-    let mut files = OpenFiles::hold(path).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
-    if !files.lock() {
-        return Err(SqliteOpenError::InUse(path.to_owned()));
-    }
+    let mut files = lock_itself(path)?;
     let opened = Connection::open(path).and_then(|mut connection| {
         schema::keep_wal_on_close(&connection, true)?; // until the orderly end, also if the next steps fail
         if schema::is_of_another_program(&connection)? {
@@ -132,7 +129,7 @@ fn version(path: &Path, connection: &Connection) -> rusqlite::Result<Result<i64,
 
 /// Whether [`open`] would migrate the file, which must exist. Does not change its tables; an error if it cannot be opened.
 pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
-    let _lock = lock(path)?;
+    let _locks = (lock(path)?, lock_itself(path)?);
     let had_wal = has_wal(path);
     let found = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
         // The WAL of a crashed process stays, and none stays where there was none: the start examines that.
@@ -164,6 +161,12 @@ pub fn lock(path: &Path) -> Result<File, SqliteOpenError> {
         }
     }
     Err(SqliteOpenError::InUse(path.to_owned()))
+}
+
+/// Takes the lock on the database file itself, which must exist. Must be called before SQLite opens it.
+fn lock_itself(path: &Path) -> Result<OpenFiles, SqliteOpenError> {
+    let files = OpenFiles::hold(path).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
+    if files.lock() { Ok(files) } else { Err(SqliteOpenError::InUse(path.to_owned())) }
 }
 
 /// Makes the file readable for this user only: bodies are personal data. SQLite gives its other files the same mode.

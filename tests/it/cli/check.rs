@@ -287,6 +287,30 @@ async fn a_store_that_exists_is_opened_and_one_in_use_is_left_alone() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_store_in_use_is_left_alone_by_whatever_name_it_is_checked() {
+    let service = Service::start(&[]).await;
+    let store = service.folder.path().join("store.db");
+    let links = tempfile::tempdir_in(service.folder.path()).expect("a folder");
+    let [symbolic, hard] = ["symbolic.db", "hard.db"].map(|name| links.path().join(name));
+    std::os::unix::fs::symlink(&store, &symbolic).expect("linked");
+    std::fs::hard_link(&store, &hard).expect("linked");
+    for name in [symbolic, hard] {
+        let url = format!("sqlite://{}", name.display());
+        let base_url = service.refersion.base_url.as_str();
+        let settings = [("REFERSION_BASE_URL", base_url), ("REFERSION_API_KEY", API_KEY), ("STORE_URL", &*url)];
+        let ran = run(&["check"], &settings, "").await;
+        assert_eq!((ran.code, &*ran.err), (Some(0), ""));
+        let expected = format!("{} is in use by a running service, so it is not opened", name.display());
+        assert!(ran.out.contains(&expected), "{}", ran.out);
+        for suffix in ["-wal", "-shm"] {
+            assert!(!std::path::Path::new(&format!("{}{suffix}", name.display())).exists(), "SQLite did not open it");
+        }
+    }
+    service.stop().await;
+}
+
 /// The tables of a schema, and all rows of `meta`: what a start that migrates would change.
 async fn tables(url: &str) -> Vec<String> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connected");
