@@ -13,7 +13,7 @@ use super::state::is_from_before;
 use super::{
     AffiliateAccess, AffiliateRecord, Ignored, Memory, OnStale, PlanState, Policy, Progress, Stage, Step, Success,
 };
-use crate::domain::{Attribute, Fact, FactTime, Facts, User};
+use crate::domain::{Attribute, Fact, FactTime, Facts, Field, User};
 use crate::mapping::{Creation, Identify, Intent};
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub struct Coalesced<'a> {
     /// The number of events, from the head on, that a delete has cancelled.
     pub cancelled: usize,
     /// The values of the head that a follower replaces. An earlier attempt at the head alone may have sent them: its edit is not marked in
-    /// the store before it is sent, and its answer may be lost ([`PlanState::doubt`]).
+    /// the store before it is sent, and its answer may be lost ([`PlanState::doubt_superseded`]).
     pub superseded: Facts,
 }
 
@@ -142,7 +142,11 @@ fn coalesce_identifies(memory: &Memory, policy: Policy, head: &Identify, followe
             Some(_) => {}
         }
     }
-    let is_replaced = |fact: &Fact| whole.facts.get(&fact.attribute).is_some_and(|newest| newest.value != fact.value);
+    // The events have one e-mail: another spelling of it replaces nothing.
+    let is_replaced = |fact: &Fact| {
+        fact.attribute != Field::Email.into()
+            && whole.facts.get(&fact.attribute).is_some_and(|newest| newest.value != fact.value)
+    };
     let superseded = head.facts.filtered(is_replaced);
     Coalesced { intent: Cow::Owned(Intent::Identify(whole)), events, cancelled: 0, superseded }
 }

@@ -122,14 +122,11 @@ fn finish(input: &PlanInput<'_>, state: &mut PlanState) -> Step {
     deleted(state, action, code)
 }
 
-/// Refersion does not find the affiliate. An affiliate that was only remembered is forgotten ([`PlanState::on_not_found`]), and the plan
-/// continues with the e-mail, which another affiliate may have. An affiliate that a search has just named exists, so the delete is retried.
+/// Refersion does not find the affiliate. An affiliate that was only remembered is forgotten, and the plan continues with the e-mail, which
+/// another affiliate may have. An affiliate that a search has just named exists, so the delete is retried.
 fn on_not_found(state: &mut PlanState) -> Option<Step> {
     if let Stage::Found(_) = std::mem::take(&mut state.progress.stage) {
         return Some(Step::Retry(TransientFailure::new("Refersion does not find an affiliate that its search named")));
-    }
-    if let Some(step) = state.on_not_found() {
-        return Some(step);
     }
     state.progress.done = Done::Nothing;
     let target = state.progress.target.take();

@@ -98,8 +98,8 @@ pub(super) fn on_details(
     if let Some(step) = status::left_alone(code, affiliate.status) {
         return Some(step);
     }
-    let unanswered = state.progress.unanswered_new.as_ref();
-    let origin = if unanswered.is_some_and(|new| new.created(input.hash, &affiliate.profile)) {
+    let unanswered = state.progress.unanswered_new.take();
+    let origin = if unanswered.as_ref().is_some_and(|new| new.created(input.hash, &affiliate.profile)) {
         state.progress.done = Done::Created;
         Origin::Created
     } else {
@@ -107,6 +107,9 @@ pub(super) fn on_details(
     };
     let sent = read_back::sent_already(input, wanted, affiliate);
     state.record_affiliate(AffiliateRecord { code: code.clone(), id: Some(affiliate.id), origin, sent });
+    if unanswered.is_some() {
+        state.doubt_superseded(input.hash, input.policy); // it may have sent them
+    }
     None
 }
 

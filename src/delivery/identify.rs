@@ -224,8 +224,8 @@ fn mark_updated(state: &mut PlanState) {
     }
 }
 
-/// Refersion does not find the affiliate. An affiliate that was only remembered is forgotten ([`PlanState::on_not_found`]). An affiliate that
-/// this event created or found exists, and Refersion needs time to return it: creating another one would not help.
+/// Refersion does not find the affiliate. An affiliate that was only remembered is forgotten. An affiliate that this event created or found
+/// exists, and Refersion needs time to return it: creating another one would not help.
 fn on_not_found(state: &mut PlanState) -> Option<Step> {
     if state.progress.affiliate_seen || matches!(state.progress.stage, Stage::FoundUnknown(_)) {
         state.progress.stage = Stage::Start;
@@ -233,11 +233,8 @@ fn on_not_found(state: &mut PlanState) -> Option<Step> {
             "Refersion does not find an affiliate that it named a moment ago",
         )));
     }
-    let step = state.on_not_found();
-    if step.is_none() {
-        state.forget();
-    }
-    step
+    state.forget();
+    None
 }
 
 /// Handles the read-back after "not changed", which may mean that the affiliate had the wanted values already, that it does not exist, or

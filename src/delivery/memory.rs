@@ -115,9 +115,6 @@ pub struct Progress {
     /// Whether this event created or found the affiliate. If Refersion does not find it then, Refersion needs time.
     #[serde(default, rename = "met")]
     pub affiliate_seen: bool,
-    /// How many times in a row Refersion did not find the affiliate that is remembered.
-    #[serde(default)]
-    pub not_found: u32,
     /// The action so far.
     #[serde(default)]
     pub done: Done,
@@ -125,7 +122,7 @@ pub struct Progress {
     /// edit with fewer of them would undo later values.
     #[serde(default, alias = "folded")]
     pub coalesced: Option<usize>,
-    /// Whether a call may have had its effect, because an attempt was interrupted or failed. A pause of the account does not count.
+    /// Whether their call may have had its effect, because an attempt was interrupted or failed. A pause of the account does not count.
     #[serde(default, rename = "unsure")]
     pub may_have_taken_effect: bool,
     /// The number of rejections of all of them together since then.

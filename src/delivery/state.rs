@@ -3,15 +3,9 @@
 //! The input does not change. The state changes with every reply, and is saved between two calls. Invariant: an affiliate that the event
 //! created or found is marked in its progress, and the event never forgets it.
 
-use super::outcome::{Step, TransientFailure};
 use super::{AffiliateRecord, Memory, OnOtherUser, OnStale, Policy, PresentStatus, Progress, Stage, UnansweredNew};
 use crate::domain::{AffiliateCode, Fact, Facts, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
-
-/// How many times Refersion has to answer that it does not find a remembered affiliate, before the affiliate counts as gone, if an earlier
-/// call of the event may have changed it: Refersion may need time to return what was changed a moment ago, and if that affiliate were
-/// forgotten, another user's event could change it. With the default waits, the six attempts take half a minute on average.
-const NOT_FOUND_TIMES: u32 = 6;
 
 /// The input of a plan, which does not change during a delivery.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +41,8 @@ pub struct PlanState {
     pub other_affiliate: Option<AffiliateCode>,
     /// The `new` that has just created the affiliate said all that the event states: nothing of it is left to send.
     pub(super) has_sent_all: bool,
+    /// The values of the head that a follower replaces; see [`Coalesced::superseded`](super::Coalesced::superseded).
+    pub superseded: Facts,
     /// The progress of the delivery.
     pub progress: Progress,
     /// Affiliates to forget: deleted ones, and ones that Refersion no longer has.
@@ -116,16 +112,17 @@ impl PlanState {
             deleted_since,
             other_affiliate,
             has_sent_all: false,
+            superseded: Facts::default(),
             progress,
             forgotten: Vec::new(),
         }
     }
 
-    /// Counts the values that these facts would change as unknown, so that the newer values of coalesced events are sent even if they equal
-    /// the last ones with a known answer: an attempt at the head alone may have sent these.
-    pub fn doubt(&mut self, hash: &HashKey, policy: Policy, superseded: &Facts) {
+    /// Counts the superseded values as unknown where they differ from the last ones with a known answer, so that the newer values of
+    /// coalesced events are sent even if they equal these: an attempt at the head alone may have sent the superseded ones.
+    pub fn doubt_superseded(&mut self, hash: &HashKey, policy: Policy) {
         let Some(known) = &mut self.known else { return };
-        for Fact { attribute, time, .. } in superseded.changes(hash, &known.sent).iter() {
+        for Fact { attribute, time, .. } in self.superseded.changes(hash, &known.sent).iter() {
             if policy.on_stale == OnStale::Apply || known.sent.accepts(attribute, *time) {
                 known.sent.doubt(attribute);
             }
@@ -149,20 +146,8 @@ impl PlanState {
         }
     }
 
-    /// Handles the reply that Refersion does not find the remembered affiliate: the event is retried if a call of it may have changed the
-    /// affiliate a moment ago. `None`: it is gone, because no such call was made, or the reply has come so often.
-    pub(super) fn on_not_found(&mut self) -> Option<Step> {
-        self.progress.not_found = self.progress.not_found.saturating_add(1);
-        if !self.progress.may_have_taken_effect || self.progress.not_found >= NOT_FOUND_TIMES {
-            return None;
-        }
-        self.progress.stage = Stage::Start;
-        Some(Step::Retry(TransientFailure::new("Refersion does not find an affiliate that it had before")))
-    }
-
     /// Forgets an affiliate that Refersion no longer has. The other user key may still lead to one.
     pub(super) fn forget(&mut self) {
-        self.progress.not_found = 0;
         let gone = std::mem::replace(&mut self.known, self.fallback.take());
         self.is_known_by_email = true;
         let listed = if let Stage::Listed(code) = &self.progress.stage { Some(code.clone()) } else { None };

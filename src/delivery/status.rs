@@ -2,7 +2,7 @@
 //!
 //! In: the wanted status, the record of the affiliate, and its present status. Out: whether to set the wanted one. Invariant: a status that
 //! the merchant decided, `DENIED` or `DISABLED`, stays; a status that this service has set may change again, unless another one was seen
-//! since: then the merchant set it anew. A change that no call has shown between the two cannot be told from none.
+//! since: then the merchant set it anew. A change between the two that no call has shown cannot be distinguished from none.
 
 use super::outcome::{Ignored, Step, TransientFailure};
 use super::{AffiliateRecord, Call, Done, Identifier, OnStale, PlanInput, PlanState, PresentStatus, Stage};
@@ -58,7 +58,7 @@ pub(super) fn confirm(input: &PlanInput<'_>, wanted: &Identify, known: &mut Affi
         && known.sent.has_status(input.hash, fact.status)
         && known.sent.accepts_status(fact.time)
     {
-        known.sent.record_status(input.hash, fact.status, fact.time.at());
+        known.sent.confirm_status(fact.time.at());
     }
 }
 
@@ -91,12 +91,17 @@ pub(super) fn on_read_back(
 /// Handles the present status in the reply to `get`: one that the merchant decided stays. It is not the merchant's if this service set it,
 /// or was to set it by a call without a known answer.
 pub(super) fn on_present_status(input: &PlanInput<'_>, state: &mut PlanState, shown: Option<AffiliateStatus>) {
+    let is_unanswered = |status| state.progress.status_in_flight == Some(status);
     if let (Some(known), Some(status)) = (&mut state.known, shown) {
-        known.sent.record_status_seen(input.hash, status);
+        if is_unanswered(status) {
+            known.sent.record_status_given(input.hash, status);
+        } else {
+            known.sent.record_status_seen(input.hash, status);
+        }
     }
     let is_explained =
         |status| state.known.as_ref().is_some_and(|known| known.sent.explains_status(input.hash, status));
-    let is_ours = |status| is_explained(status) || state.progress.status_in_flight == Some(status);
+    let is_ours = |status| is_explained(status) || is_unanswered(status);
     let kept = shown.filter(|status| is_final(*status) && !is_ours(*status));
     state.progress.present_status = kept.map_or(PresentStatus::Open, PresentStatus::Kept);
 }

@@ -67,6 +67,19 @@ impl SentAttributes {
         self.set(STATUS.into(), SentValue { hash: key.status(status), at: at.0 });
     }
 
+    /// Records that the last given status was still wanted at `at`.
+    pub fn confirm_status(&mut self, at: Timestamp) {
+        if let Ok(index) = self.position(STATUS) {
+            self.attributes[index].1.at = at.0;
+        }
+    }
+
+    /// Records that a call without a known answer gave the affiliate `status`. The time of the last status stays.
+    pub fn record_status_given(&mut self, key: &HashKey, status: AffiliateStatus) {
+        let at = self.get(STATUS).map_or(Timestamp::OLDEST.0, |sent| sent.at);
+        self.record_status(key, status, Timestamp(at));
+    }
+
     /// Records that Refersion has `status`. If another one was given last, somebody else has changed it: the given one no longer explains
     /// what Refersion has, although an event that states it again does not change it.
     pub fn record_status_seen(&mut self, key: &HashKey, status: AffiliateStatus) {

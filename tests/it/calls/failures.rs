@@ -3,7 +3,7 @@
 use super::{AT_ONCE, FULL, assert_each_was_sent, cities, city, each_identify, knowing, send_all, since, sizes};
 use crate::support::affiliate_updates::values;
 use crate::support::process::Process;
-use crate::support::service::Refersion;
+use crate::support::service::{Refersion, Service};
 use crate::support::{identify, within};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
@@ -76,10 +76,30 @@ async fn a_value_that_returns_while_an_edit_is_unanswered_is_sent() {
     }
 }
 
+/// The affiliate is found by its e-mail, so no value was recorded as sent.
+#[tokio::test]
+async fn a_value_that_is_cleared_while_a_new_is_unanswered_is_cleared() {
+    let service = Service::on(Refersion::start().await, &[AT_ONCE, ("REFERSION_TIMEOUT", "1s")]).await;
+    let sandbox = &service.refersion.sandbox;
+    let event = |name: &str, traits: &Value| vec![identify(name, "u0", traits)];
+    sandbox.script_for(Operation::New, [Fault::Hang { effect: true }]);
+    send_all(&service, event("unanswered", &json!({ "country": "AU", "state": "NSW" }))).await;
+    service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
+    send_all(&service, event("last", &json!({ "country": "DE" }))).await;
+    service.until_drained().await;
+    let affiliate = &sandbox.affiliates()[0];
+    assert_eq!((affiliate.field("country"), affiliate.field("state")), ("DE", ""));
+}
+
 #[tokio::test]
 async fn a_status_that_returns_while_its_change_is_unanswered_is_set() {
     const VIP: &str = r#"[{ trait = "vip", on_true = { status = "ACTIVE" }, on_false = { status = "DENIED" } }]"#;
-    for (is_vip, status, effect) in [(true, "ACTIVE", true), (true, "ACTIVE", false), (false, "DENIED", true)] {
+    for (is_vip, status, effect, fails_again) in [
+        (true, "ACTIVE", true, false),
+        (true, "ACTIVE", true, true),
+        (true, "ACTIVE", false, false),
+        (false, "DENIED", true, false),
+    ] {
         let settings = [("REFERSION_TIMEOUT", "1s"), ("MAPPING_AUDIENCES", VIP)];
         let (service, _) = knowing(Refersion::start().await, 1, &settings).await;
         let sandbox = &service.refersion.sandbox;
@@ -89,9 +109,13 @@ async fn a_status_that_returns_while_its_change_is_unanswered_is_set() {
         sandbox.script_for(Operation::StatusChange, [Fault::Hang { effect }]);
         send_all(&service, event("unanswered", !is_vip)).await;
         service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
+        if fails_again {
+            sandbox.script_for(Operation::StatusChange, [Fault::status(500)]);
+        }
         send_all(&service, event("last", is_vip)).await;
         service.until_drained().await;
-        assert_eq!(sandbox.affiliates()[0].status.as_str(), status, "effect: {effect}");
+        let found = sandbox.affiliates()[0].status.as_str();
+        assert_eq!(found, status, "effect: {effect}, fails again: {fails_again}");
     }
 }
 

@@ -330,7 +330,13 @@ async fn an_idle_account_holds_no_task_and_an_event_by_itself_costs_one_read() {
     within(tracker.wait()).await;
     assert_eq!(refersion.operations(), ["new"]);
     assert_eq!(store.status().pending, 0);
-    assert!(signals.scheduler().is_empty(), "idle again, with an empty scheduler");
+    let scheduler = signals.scheduler();
+    assert_eq!(
+        (scheduler.is_empty(), scheduler.position()),
+        (true, Seq::default()),
+        "idle again, with a new scheduler"
+    );
+    drop(scheduler);
     assert_eq!((store.reads.load(Ordering::Relaxed), store.begins.load(Ordering::Relaxed)), (1, 1));
 }
 

@@ -304,3 +304,10 @@ fn only_progress_that_still_holds_is_kept_with_more_events_coalesced_or_fewer() 
         Progress { coalesced: None, may_have_taken_effect: false, coalesced_rejections: 0, ..far(Stage::CheckEdit) };
     assert_eq!(of(&edits[..1], Stage::CheckEdit), alone, "one alone goes on where it was");
 }
+
+#[test]
+fn values_that_a_follower_replaces_are_superseded_but_no_spelling_of_the_email() {
+    let line = ["email=New@x.io city=Oslo zip=1", "email=new@x.io city=Rome zip=1"]
+        .map(|facts| identify(facts).knowing("created a3y7/7", ""));
+    assert_eq!(beyond(&coalesced(&line).superseded.profile()), "city=Oslo");
+}

@@ -133,18 +133,6 @@ fn gone() -> Vec<Row> {
             "status 7 DISABLED, get 7, search p1, get b2b2, status 9 DISABLED → disabled b2b2 | forgot a3y7, forgot b2b2",
         ),
         row(
-            "not found, but a lost call may have changed it a moment ago: again",
-            delete("u1").by_user_id("created a3y7/7", "").retried(),
-            "gone, gone",
-            "status 7 DISABLED, get 7 → retry | created a3y7/7 by userId",
-        ),
-        row(
-            "not found so often that it is gone",
-            delete("u1").by_user_id("created a3y7/7", "").not_found_before(),
-            "gone, gone",
-            "status 7 DISABLED, get 7 → not_found | forgot a3y7",
-        ),
-        row(
             "gone by both keys: asked once",
             delete("u1 peter@x.io").knowing("created a3y7/7", ""),
             "gone, gone, gone",

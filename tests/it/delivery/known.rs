@@ -189,18 +189,6 @@ fn stale() -> Vec<Row> {
             "edit 7 {city}, get 7, new → created b2b2 | created b2b2/9, forgot a3y7",
         ),
         row(
-            "not found, but a lost call may have changed it a moment ago: again",
-            identify("city=Paris").knowing("created a3y7/7", "").retried(),
-            "unchanged, gone",
-            "edit 7 {city}, get 7 → retry | created a3y7/7, owing {city}",
-        ),
-        row(
-            "not found so often that it is gone",
-            identify("city=Paris").knowing("created a3y7/7", "").not_found_before(),
-            "unchanged, gone, created b2b2 9",
-            "edit 7 {city}, get 7, new → created b2b2 | created b2b2/9, forgot a3y7",
-        ),
-        row(
             "gone, where only `get` tells",
             identify("city=Paris").knowing("found a3y7/7", ""),
             "unchanged, gone, created b2b2 9",

@@ -84,7 +84,11 @@ fn a_status_that_the_merchant_was_seen_to_change_and_then_set_again_is_theirs() 
     ] {
         let changed = run_script(&first, replies, Restarts::Never);
         assert!(changed.to_string().starts_with(seen), "{changed}");
-        let again = later(&activating, &changed, false).with_no_progress();
+        // An event that repeats the status changes nothing, and does not make a later one this service's own.
+        let repeating = identify("").demanding(AffiliateStatus::Denied);
+        let repeated = run_script(&later(&repeating, &changed, false).with_no_progress(), "", Restarts::Never);
+        assert!(repeated.calls.is_empty(), "{repeated}");
+        let again = later(&activating, &repeated, false).with_no_progress();
         let kept = run_script(&again, "affiliate 7 DENIED", Restarts::Never);
         assert_eq!(kept.to_string(), "get 7 → left alone a3y7 DENIED | created a3y7/7");
     }

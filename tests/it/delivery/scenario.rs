@@ -115,18 +115,6 @@ impl Scenario {
         self
     }
 
-    /// An earlier attempt failed, so a call of it may have had its effect.
-    pub fn retried(mut self) -> Self {
-        self.progress.may_have_taken_effect = true;
-        self
-    }
-
-    /// Earlier attempts did not find the affiliate, either.
-    pub fn not_found_before(mut self) -> Self {
-        self.progress.not_found = u32::MAX - 1;
-        self.retried()
-    }
-
     /// The affiliate of the e-mail is owned by another `userId`.
     pub fn with_other_owner(mut self) -> Self {
         self.memory.email_has_other_owner = true;
@@ -235,7 +223,7 @@ impl Scenario {
     /// The process died during an earlier attempt.
     pub fn interrupted(mut self) -> Self {
         self.interrupted = true;
-        self.retried()
+        self
     }
 
     fn wanted(&mut self) -> &mut Identify {

@@ -155,7 +155,7 @@ fn our_own_work() -> Vec<Row> {
         ),
         row(
             "a crash while asking about somebody remembered created nobody",
-            identify("city=Paris").interrupted().ignoring().knowing("created b2b2", "").not_found_before(),
+            identify("city=Paris").interrupted().ignoring().knowing("created b2b2", ""),
             "affiliate 9 ACTIVE, gone, gone, taken, found a3y7",
             "get b2b2, edit 9 {city}, get 9, new, search p1 → existed a3y7 \
              | found a3y7, owing {first_name, last_name, city}, forgot b2b2",
