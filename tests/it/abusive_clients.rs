@@ -110,16 +110,21 @@ async fn beyond_the_limit_of_connections_the_oldest_one_without_a_request_is_clo
 }
 
 #[tokio::test]
-async fn the_next_connection_waits_while_all_have_a_request() {
+async fn further_connections_wait_while_all_have_a_request_and_each_is_served() {
     let listening = listening(ListenerLimits { max_connections: 2, ..ListenerLimits::default() }).await;
     let mut first = connect(listening.address, LATER).await;
     let _second = connect(listening.address, LATER).await;
-    let mut third = connect(listening.address, GET).await;
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        waiting.push(connect(listening.address, GET).await);
+    }
     // That nothing comes can only be seen by waiting for a while.
-    assert!(tokio::time::timeout(Duration::from_millis(200), third.readable()).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(200), waiting[0].readable()).await.is_err());
     listening.later.notify_one();
     assert!(read(&mut first, "at last").await.starts_with("HTTP/1.1 200 "));
-    assert!(read(&mut third, "here").await.starts_with("HTTP/1.1 200 "));
+    for waiting in &mut waiting {
+        assert!(read(waiting, "here").await.starts_with("HTTP/1.1 200 "));
+    }
 }
 
 #[tokio::test]
