@@ -15,7 +15,7 @@ use std::time::Duration;
 const LONG: i64 = 1_000_000;
 
 #[derive(Clone, Debug)]
-enum Action {
+enum HistoryStep {
     Append(Vec<UserKey>),
     Read(usize),
     /// Feeds the entries that were read before, and links again the keys that were linked since.
@@ -64,27 +64,27 @@ struct World {
 }
 
 impl World {
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Append(keys) => {
+    fn act(&mut self, step: HistoryStep) {
+        match step {
+            HistoryStep::Append(keys) => {
                 self.last += 1;
                 self.log.insert(Seq(self.last), Row { keys, ..Row::default() });
             }
-            Action::Read(limit) => self.read(limit),
-            Action::Feed => self.feed(),
-            Action::Next(max_followers) => {
+            HistoryStep::Read(limit) => self.read(limit),
+            HistoryStep::Feed => self.feed(),
+            HistoryStep::Next(max_followers) => {
                 self.next(max_followers);
             }
-            Action::Mark(which, bits) => self.mark(which, bits),
-            Action::End(which, ending) => {
+            HistoryStep::Mark(which, bits) => self.mark(which, bits),
+            HistoryStep::End(which, ending) => {
                 if let Some(unit) = self.pick(which) {
                     self.end(&unit, ending);
                 }
             }
-            Action::Link(keys, affiliate) => self.link(&keys, affiliate),
-            Action::Forget(which) => self.forget(&which),
-            Action::Tick(wait) => self.now.0 += wait,
-            Action::Crash => {
+            HistoryStep::Link(keys, affiliate) => self.link(&keys, affiliate),
+            HistoryStep::Forget(which) => self.forget(&which),
+            HistoryStep::Tick(wait) => self.now.0 += wait,
+            HistoryStep::Crash => {
                 (self.scheduler, self.model) = (Scheduler::default(), Model::default());
                 (self.in_flight, self.read) = (BTreeMap::new(), Vec::new());
             }
@@ -292,19 +292,19 @@ fn ending() -> impl Strategy<Value = Ending> {
     ]
 }
 
-fn action() -> impl Strategy<Value = Action> {
+fn step() -> impl Strategy<Value = HistoryStep> {
     let code = prop::sample::select(vec![affiliate("x"), affiliate("y")]);
     prop_oneof![
-        8 => one_user().prop_map(Action::Append),
-        4 => (1..6usize).prop_map(Action::Read),
-        4 => Just(Action::Feed),
-        8 => (0..4usize).prop_map(Action::Next),
-        3 => (any::<usize>(), any::<u8>()).prop_map(|(which, bits)| Action::Mark(which, bits)),
-        5 => (any::<usize>(), ending()).prop_map(|(which, ending)| Action::End(which, ending)),
-        1 => (one_user(), code).prop_map(|(keys, code)| Action::Link(keys, code)),
-        1 => prop::collection::vec(any::<usize>(), 1..3).prop_map(Action::Forget),
-        3 => (1..30i64).prop_map(Action::Tick),
-        1 => Just(Action::Crash),
+        8 => one_user().prop_map(HistoryStep::Append),
+        4 => (1..6usize).prop_map(HistoryStep::Read),
+        4 => Just(HistoryStep::Feed),
+        8 => (0..4usize).prop_map(HistoryStep::Next),
+        3 => (any::<usize>(), any::<u8>()).prop_map(|(which, bits)| HistoryStep::Mark(which, bits)),
+        5 => (any::<usize>(), ending()).prop_map(|(which, ending)| HistoryStep::End(which, ending)),
+        1 => (one_user(), code).prop_map(|(keys, code)| HistoryStep::Link(keys, code)),
+        1 => prop::collection::vec(any::<usize>(), 1..3).prop_map(HistoryStep::Forget),
+        3 => (1..30i64).prop_map(HistoryStep::Tick),
+        1 => Just(HistoryStep::Crash),
     ]
 }
 
@@ -312,10 +312,10 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_scheduler_agrees_with_the_model_and_loses_nothing(actions in prop::collection::vec(action(), 1..120)) {
+    fn the_scheduler_agrees_with_the_model_and_loses_nothing(steps in prop::collection::vec(step(), 1..120)) {
         let mut world = World::default();
-        for action in actions {
-            world.act(action);
+        for step in steps {
+            world.act(step);
             world.compare();
         }
         world.drain();
