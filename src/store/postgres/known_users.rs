@@ -112,9 +112,42 @@ impl<'a> KnownUsers<'a> {
         let is_theirs = |stored: &[u8]| {
             user_keys::from_blob(stored).is_none_or(|keys| keys.iter().any(|key| event.user_keys.contains(key)))
         };
-        let last_read = pending.events.last().map_or(Seq::default(), |(seq, _)| *seq);
-        let may_be_later =
-            pending.more && none_up_to.is_none_or(|none_up_to| none_up_to > last_read || is_later(last_read));
-        may_be_later || pending.events.iter().any(|(seq, stored)| is_later(*seq) && is_theirs(stored))
+        pending.more || pending.events.iter().any(|(seq, stored)| is_later(*seq) && is_theirs(stored))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::OutcomeCode;
+    use crate::domain::{EventId, Timestamp};
+    use crate::store::ReadUpTo;
+
+    #[test]
+    fn a_user_counts_as_known_while_more_events_are_pending_than_were_read() {
+        let account = AccountName::main();
+        let event = NewEvent {
+            account: account.clone(),
+            id: EventId([1; 16]),
+            former_id: None,
+            user_keys: vec![UserKey::UserId([1; 16])],
+            known_users_only: None,
+            source: None,
+            body: Vec::new(),
+            received_at: Timestamp(1),
+        };
+        for (more, read_up_to, may_be_known) in
+            [(true, 10, true), (true, 1_010, true), (true, 2_000, true), (false, 1_010, false)]
+        {
+            let last = (Seq(1_010), user_keys::to_blob(&[UserKey::UserId([2; 16])]));
+            let page = PendingPage { lease: Some(1), events: vec![last], more, ..PendingPage::default() };
+            let known = KnownUsers { pending: HashMap::from([(&account, page)]), ..KnownUsers::default() };
+            let only = KnownUsersOnly {
+                none_pending_up_to: Some(ReadUpTo { lease: 1, seq: Seq(read_up_to) }),
+                deleted_at: None,
+                if_unknown: OutcomeCode::UnknownUser,
+            };
+            assert_eq!(known.may_be_known(&event, only), may_be_known, "more: {more}, read up to {read_up_to}");
+        }
     }
 }
