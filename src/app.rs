@@ -148,7 +148,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// How long sending the last traces may take.
 pub const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a stop may take beyond `SERVER_DRAIN`. A supervisor that kills the process earlier loses no event.
-pub const AFTER_DRAIN: Duration = Duration::from_secs(CLOSE_WITHIN.as_secs() + LAST_SPANS_TIMEOUT.as_secs());
+pub const AFTER_DRAIN: Duration = CLOSE_WITHIN.saturating_add(LAST_SPANS_TIMEOUT);
 
 /// How often the store frees the space of settled events and drops event ids older than the deduplication window (their TTL).
 const COMPACT_EVERY: Duration = Duration::from_secs(10);

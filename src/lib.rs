@@ -1,11 +1,12 @@
 //! A Segment webhook destination for Refersion: identify and delete events become calls to Refersion's affiliate API.
 //!
-//! # The flow The HTTP server ([`http`]) authenticates a request, parses it ([`segment`]), maps its events ([`mapping`]), **appends** them
-//! to the event log of the [`store`], and only then answers. The delivery worker of the account ([`worker`]) reads the log in order and
-//! feeds it to the scheduler ([`scheduling`]), which says which events may run: the heads of their users' lanes. For each the worker makes
-//! a **plan** of calls ([`delivery`]), **dispatches** them (batched, limited, retried) through [`refersion`], and **settles** the outcome
-//! in the store. Order, limits and health are in the worker's memory, and rebuilt from the store after a restart. Deliberately absent:
-//! pages that change the configuration, which is in files and the environment.
+//! # The flow
+//! The HTTP server ([`http`]) authenticates a request, parses it ([`segment`]), maps its events ([`mapping`]), **appends** them to the
+//! event log of the [`store`], and only then answers. The delivery worker of the account ([`worker`]) reads the log in order and feeds it
+//! to the scheduler ([`scheduling`]), which says which events may run: the heads of their users' lanes. For each the worker makes a
+//! **plan** of calls ([`delivery`]), **dispatches** them (batched, limited, retried) through [`refersion`], and **settles** the outcome in
+//! the store. Order, limits and health are in the worker's memory, and rebuilt from the store after a restart. Deliberately absent: pages
+//! that change the configuration, which is in files and the environment.
 //!
 //! # The layers
 //! A module imports only from layers above it in this list; of one layer, only modules of layer 1 import those to their left.
@@ -49,7 +50,7 @@
 //! | who owns an account; who settles | `scheduling/assignment.rs`, `store/ownership.rs`, `store/postgres/ownership.rs`; `store/postgres/settle.rs` |
 //! | start, what refuses a start, stop; reload (SIGHUP), a changed API key; what needs a restart | `app.rs`, `app/open_store.rs`; `app/reload.rs`; `config/settings.rs`, `config/changes.rs` |
 //! | clocks; log lines that are throttled; how to add a setting, a table | `clock.rs`; `telemetry/log_throttle.rs`, `store/failure_log_throttle.rs`; `config/settings.rs`; `store/mod.rs` |
-//! | event types; fields of Refersion; names of traits; which trait fills which field | `segment/event.rs`; `domain/field.rs`; `segment/traits.rs`; `mapping/name.rs`, `mapping/email.rs`, `mapping/address.rs`, `mapping/contact.rs`, `mapping/engage.rs` |
+//! | event types; fields of Refersion; comparing names of traits; which trait fills which field | `segment/event.rs`; `domain/field.rs`; `segment/traits.rs`; `mapping/name.rs`, `mapping/email.rs`, `mapping/address.rs`, `mapping/contact.rs`, `mapping/engage.rs` |
 //! | who may send, with which key; limits of size; who may operate | `segment/authenticator.rs`, `http/account_registry.rs`, `app/api_key_verification.rs`; `http/limits.rs`; `admin/access.rs` |
 
 pub mod account_signals;

@@ -76,8 +76,8 @@ impl AppContext {
         meter: Meter,
     ) -> Worker {
         let delivery = ArcSwap::from_pointee(self.delivery_settings(account));
-        let settings = worker::WorkerContext { account: account.name.clone(), client, delivery, meter };
-        Worker::new(settings, self.runtime.clone(), Arc::clone(&self.store), signals, self.clock)
+        let context = worker::WorkerContext { account: account.name.clone(), client, delivery, meter };
+        Worker::new(context, self.runtime.clone(), Arc::clone(&self.store), signals, self.clock)
     }
 
     /// An endpoint for `account` that wakes `worker`.

@@ -90,16 +90,16 @@ pub enum StoreState {
     },
     /// There is no store yet.
     Absent {
-        /// The place at which a start would make it.
+        /// The location at which a start would make it.
         location: String,
-        /// A trial store that was made beside that place.
+        /// A trial store that was made beside that location.
         trial: Arc<dyn Store>,
         /// The folder of the trial store, which is removed when this is dropped.
         folder: TempDir,
     },
     /// A store, opened.
     Present {
-        /// The place of the store.
+        /// The location of the store.
         location: String,
         /// The store.
         store: Arc<dyn Store>,

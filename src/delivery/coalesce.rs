@@ -2,10 +2,11 @@
 //!
 //! In: the intents at the head of a user's lane, in log order, and the [`Memory`] of the user. Out: one intent, and the number of events
 //! that it combines. The newest value of each attribute counts; a delete cancels the edits before it. Invariant: the result at Refersion is
-//! the same as if the events had been delivered one by one. Therefore: - only events that are certainly about the same affiliate are
-//! coalesced; - the events of an unknown user are coalesced only if the first of them may create the affiliate; - an affiliate that an
-//! event creates is created even if a delete follows; - a new e-mail is sent before a delete, because later events can lead to the
-//! affiliate by it.
+//! the same as if the events had been delivered one by one. Therefore:
+//! - only events that are certainly about the same affiliate are coalesced;
+//! - the events of an unknown user are coalesced only if the first of them may create the affiliate;
+//! - an affiliate that an event creates is created even if a delete follows;
+//! - a new e-mail is sent before a delete, because later events can lead to the affiliate by it.
 //!
 //! Deliberately absent: delivering a smaller part when the whole fails, which the worker does; [`Coalesced::bisect`] decides when.
 

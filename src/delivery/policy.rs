@@ -6,7 +6,7 @@ pub enum OnExisting {
     /// It is updated, now and later.
     #[default]
     Update,
-    /// It is left alone, now and later.
+    /// No identify changes it, now or later; a delete disables it.
     Ignore,
 }
 

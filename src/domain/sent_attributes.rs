@@ -57,8 +57,8 @@ impl SentAttributes {
     /// Records that the value of `attribute` is not known: a call that was to change it has no answer. No value equals it, and its time
     /// stays.
     pub fn doubt(&mut self, attribute: &Attribute) {
-        let at = self.get(&attribute.name()).map_or(Timestamp::OLDEST.0, |sent| sent.at);
-        self.set(attribute.name(), SentValue { hash: UNKNOWN, at });
+        let at = self.recorded_at(&attribute.name());
+        self.set(attribute.name(), SentValue { hash: UNKNOWN, at: at.0 });
     }
 
     /// Records that the affiliate was given `status`.
@@ -76,15 +76,14 @@ impl SentAttributes {
 
     /// Records that a call without a known answer gave the affiliate `status`. The time of the last status stays.
     pub fn record_status_given(&mut self, key: &HashKey, status: AffiliateStatus) {
-        let at = self.get(STATUS).map_or(Timestamp::OLDEST.0, |sent| sent.at);
-        self.record_status(key, status, Timestamp(at));
+        self.record_status(key, status, self.recorded_at(STATUS));
     }
 
     /// Records that Refersion has `status`. If another one was given last, somebody else has changed it: the given one no longer explains
     /// what Refersion has, although an event that states it again does not change it.
     pub fn record_status_seen(&mut self, key: &HashKey, status: AffiliateStatus) {
         if self.get(STATUS).is_some_and(|sent| sent.hash != key.status(status)) {
-            self.set(STATUS_CHANGED.into(), SentValue { hash: [0; 8], at: Timestamp::OLDEST.0 });
+            self.set(STATUS_CHANGED.into(), SentValue { hash: UNKNOWN, at: Timestamp::OLDEST.0 });
         }
     }
 
@@ -164,6 +163,11 @@ impl SentAttributes {
 
     fn get(&self, name: &str) -> Option<&SentValue> {
         self.position(name).ok().map(|index| &self.attributes[index].1)
+    }
+
+    /// The time of the record with this name; the oldest one if there is none.
+    fn recorded_at(&self, name: &str) -> Timestamp {
+        self.get(name).map_or(Timestamp::OLDEST, |sent| Timestamp(sent.at))
     }
 
     fn set(&mut self, name: Cow<'static, str>, sent: SentValue) {

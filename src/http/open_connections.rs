@@ -6,6 +6,7 @@
 //! before its connection is closed, and the client has a second to read the response.
 //! Deliberately absent: sockets and HTTP ([`mod@super::listen`]).
 
+use crate::telemetry::LogThrottle;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,8 +18,8 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection that is to close may take if it has no request in flight. The rest of a request header, or of the last response, may
-/// be on its way.
+/// How long a connection that is to close may take if it has no request in flight. The rest of a request header, or of the last response,
+/// may be on its way.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 /// How long a new connection has for its first request before it counts as idle: the request may have arrived with it.
 const FIRST_REQUEST_WITHIN: Duration = Duration::from_millis(100);
@@ -57,6 +58,7 @@ struct SharedConnections {
     open: Mutex<Open>,
     /// A connection has ended.
     ended: Notify,
+    warnings: LogThrottle,
 }
 
 #[derive(Default)]
@@ -64,14 +66,14 @@ struct Open {
     /// By the order in which they were accepted.
     connections: BTreeMap<u64, Arc<OpenConnectionState>>,
     accepted: u64,
-    warned_at: Option<Instant>,
 }
 
 impl OpenConnections {
     /// At most `max` connections of this listener.
     pub(super) fn new(max: usize, listener: SocketAddr) -> Self {
         let (closing, open, ended) = Default::default();
-        Self(Arc::new(SharedConnections { max, listener, closing, open, ended }))
+        let warnings = LogThrottle::every(WARN_EVERY);
+        Self(Arc::new(SharedConnections { max, listener, closing, open, ended, warnings }))
     }
 
     /// Waits until a further connection may be open. One caller at a time.
@@ -116,15 +118,14 @@ impl OpenConnections {
 impl SharedConnections {
     /// Requests the oldest connection without a request in flight to close, if there is one.
     fn close_oldest(&self) {
-        let mut open = self.open.lock();
-        if open.warned_at.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
-            open.warned_at = Some(Instant::now());
+        if self.warnings.may_log(Instant::now()) {
             tracing::warn!(
                 listener = %self.listener,
                 connections = self.max,
                 "all connections of a listener are taken: for each further one, the oldest one without a request is closed"
             );
         }
+        let open = self.open.lock();
         let is_idle = |state: &&Arc<OpenConnectionState>| state.is_idle() && !state.close.is_cancelled();
         if let Some(oldest) = open.connections.values().find(is_idle) {
             oldest.close.cancel();

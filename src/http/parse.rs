@@ -200,8 +200,10 @@ impl ReceivedEvent<'_> {
         event.known_users_only = only.map(|only| {
             // Only the owner knows which events are pending.
             let lease = store.lease(account).map(|lease| lease.number());
-            let seq = lease.and_then(|_| signals.none_pending_up_to(&event.user_keys));
-            let none_pending_up_to = lease.zip(seq).map(|(lease, seq)| ReadUpTo { lease, seq });
+            let none_pending_up_to = lease.and_then(|lease| {
+                let seq = signals.none_pending_up_to(&event.user_keys)?;
+                Some(ReadUpTo { lease, seq })
+            });
             KnownUsersOnly { none_pending_up_to, ..only }
         });
         event

@@ -1,7 +1,7 @@
 //! The redaction of Refersion's error messages, which repeat rejected values: personal data.
 //!
 //! In: a message and the body that was sent. Out: the message on one line, without control characters, cut to 300 characters. Every sent
-//! value, in any case and with any blanks, and every e-mail address is replaced by `…`. Invariant: no sent value is left as a word of its
+//! text, in any case and with any blanks, and every e-mail address is replaced by `…`. Invariant: no sent value is left as a word of its
 //! own. This is own code because values are compared without case and white space, and replaced only as words.
 
 use crate::segment::clean_text;

@@ -37,7 +37,7 @@ pub struct Batch<T> {
 
 /// The largest batch size, in affiliates (API contract: the longest `status_change`; the contract states nothing for `edit`).
 pub const MAX_BATCH: usize = 50;
-/// The most batches in flight that are not full. With these in flight, only a full one goes out.
+/// With so many batches in flight, only a full one goes out.
 const MAX_PARTIAL: usize = 2;
 
 impl<T> Default for Batcher<T> {

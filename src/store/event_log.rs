@@ -266,7 +266,7 @@ pub struct StoreStatus {
     pub pending: u64,
     /// Dead letters.
     pub dead: u64,
-    /// The error of the last commit, if it failed.
+    /// Why the store cannot be written at present: the error of its last commit or, with PostgreSQL, of its connections.
     pub write_error: Option<String>,
 }
 

@@ -247,7 +247,7 @@ pub trait ApiKeyVault: Send + Sync {
 /// Status, account health, compaction and the end of a store.
 #[async_trait]
 pub trait Maintenance: Send + Sync {
-    /// The counts of the store, and whether it can be written, as of the last commit. No I/O.
+    /// The counts of the store, and whether it can be written, as of the last write. No I/O.
     fn status(&self) -> StoreStatus;
 
     /// Commits a small change, so that [`Maintenance::status`] is up to date.

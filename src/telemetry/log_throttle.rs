@@ -1,4 +1,4 @@
-//! The throttle of log lines that callers of the service can cause, so that they cannot fill the log: one line in [`INTERVAL`].
+//! The throttle of log lines that callers of the service can cause, so that they cannot fill the log: one line in an interval.
 //!
 //! In: the time. Out: whether a line may be written. Deliberately absent: counts of the omitted lines, which the metrics have; and lasting
 //! failures of the store (`store/failure_log_throttle.rs`).
@@ -6,23 +6,37 @@
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
-/// The time between two lines. The throttled log lines say "10 s".
+/// The usual time between two lines. The throttled log lines say "10 s".
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// A throttle of one kind of log line.
-#[derive(Debug, Default)]
-pub struct LogThrottle(Mutex<Option<Instant>>);
+#[derive(Debug)]
+pub struct LogThrottle {
+    interval: Duration,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Default for LogThrottle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl LogThrottle {
-    /// A throttle that lets the first line through.
+    /// A throttle that lets the first line through, then one in ten seconds.
     pub const fn new() -> Self {
-        Self(Mutex::new(None))
+        Self::every(INTERVAL)
     }
 
-    /// Whether a line may be written at `now`; if so, the next one may be written ten seconds later.
+    /// A throttle that lets the first line through, then one in each `interval`.
+    pub const fn every(interval: Duration) -> Self {
+        Self { interval, last: Mutex::new(None) }
+    }
+
+    /// Whether a line may be written at `now`; if so, the next one may be written an interval later.
     pub fn may_log(&self, now: Instant) -> bool {
-        let mut last = self.0.lock();
-        let may = last.is_none_or(|last| now.saturating_duration_since(last) >= INTERVAL);
+        let mut last = self.last.lock();
+        let may = last.is_none_or(|last| now.saturating_duration_since(last) >= self.interval);
         if may {
             *last = Some(now);
         }

@@ -55,7 +55,7 @@ pub(super) struct PageRequest {
 }
 
 impl Learning {
-    /// Continues from `progress` under the lease with this number, unless it does already.
+    /// Continues from `progress` under `lease`, unless it was restored under this lease already.
     fn restore(&mut self, lease: &Lease, progress: ListProgress) {
         let restored = Some(lease.number());
         if self.restored != restored {

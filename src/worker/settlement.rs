@@ -2,7 +2,7 @@
 //! index, and what is logged, counted and answered.
 //!
 //! An attempt that failed and is retryable (a 5xx, a timeout) waits as `scheduling/backoff.rs` says, and its event blocks the later ones of
-//! its user meanwhile. Once it has been failing for longer than `DELIVERY_MAX_AGE` (`72h`), it is a dead letter. The time counts its waits
+//! its user meanwhile. Once it has been failing for longer than `DELIVERY_MAX_AGE` (`72h`), and not for a reason that pauses the account, it is a dead letter. The time counts its waits
 //! for a retry and its requests in flight, from the first failure on; it does not count the time in which the event could run and waits for
 //! a permit, for instance while the account is paused or halted.
 //!

@@ -27,10 +27,10 @@ const SINCE: [(&str, &str, Duration); 3] = [
     ("week", "the last week", HOUR.saturating_mul(24 * 7)),
 ];
 
-/// The filter of the page. An empty text is no filter, because a form sends it for a field without a choice.
+/// The query of the page. An empty text is no filter, because a form sends it for a field without a choice.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct DeadLettersFilter {
+pub(super) struct DeadLettersPageQuery {
     #[serde(default)]
     account: String,
     #[serde(default)]
@@ -46,40 +46,40 @@ pub(super) struct DeadLettersFilter {
 
 pub(super) async fn list(
     State(pages): State<PagesContext>,
-    ApiQuery(shows): ApiQuery<DeadLettersFilter>,
+    ApiQuery(query): ApiQuery<DeadLettersPageQuery>,
 ) -> PageResult {
     let (admin, now) = (&pages.admin, pages.admin.clock.now());
     let filter =
-        dead_letters::filter(admin, given(&shows.account), given(&shows.reason).map(str::to_owned), shows.since(now)?);
-    let before = shows.before.unwrap_or(i64::MAX);
+        dead_letters::filter(admin, given(&query.account), given(&query.reason).map(str::to_owned), query.since(now)?);
+    let before = query.before.unwrap_or(i64::MAX);
     let page = admin.store.newest_dead_letters(&filter.await?, before, PAGE_SIZE).await?;
     let all = admin.store.status().dead;
     Ok(HtmlPage::new("Dead letters").at("/dead-letters").at_moment(now).render(html! {
         h1 { "Dead letters" }
         p { "Events that Refersion rejected for good, or that failed for too long. There are " (format::count(all)) "." }
-        div.card { (filter_form(&shows)) }
+        div.card { (filter_form(&query)) }
         @if page.letters.is_empty() {
             p { "No dead letter fits." }
         } @else {
-            (selection(&shows, pages.can_change, page.letters.iter().any(|letter| letter.code == OutcomeCode::AccountGone.as_str())))
-            div.card { (parts::dead_letters(&page.letters, pages.can_change.then_some((FORM, shows.select == "all")))) }
+            (selection(&query, pages.can_change, page.letters.iter().any(|letter| letter.code == OutcomeCode::AccountGone.as_str())))
+            div.card { (parts::dead_letters(&page.letters, pages.can_change.then_some((FORM, query.select == "all")))) }
         }
         @if let Some(next) = page.next {
-            p { a href=(shows.address(Some(next), false)) { "Older ones" } }
+            p { a href=(query.address(Some(next), false)) { "Older ones" } }
         }
     }))
 }
 
-fn filter_form(shows: &DeadLettersFilter) -> Markup {
+fn filter_form(query: &DeadLettersPageQuery) -> Markup {
     html! {
         form.bar action="/dead-letters" {
-            div.field { label for="account" { "Account" } input type="text" id="account" name="account" value=(shows.account) autocomplete="off"; }
+            div.field { label for="account" { "Account" } input type="text" id="account" name="account" value=(query.account) autocomplete="off"; }
             div.field {
                 label for="reason" { "Reason" }
                 select id="reason" name="reason" {
                     option value="" { "any" }
                     @for code in OutcomeCode::failures().map(OutcomeCode::as_str) {
-                        option value=(code) selected[code == shows.reason] { (reason_in_words(code)) }
+                        option value=(code) selected[code == query.reason] { (reason_in_words(code)) }
                     }
                 }
             }
@@ -87,7 +87,7 @@ fn filter_form(shows: &DeadLettersFilter) -> Markup {
                 label for="since" { "Since" }
                 select id="since" name="since" {
                     option value="" { "any time" }
-                    @for (word, name, _) in SINCE { option value=(word) selected[word == shows.since] { (name) } }
+                    @for (word, name, _) in SINCE { option value=(word) selected[word == query.since] { (name) } }
                 }
             }
             button type="submit" { "Filter" }
@@ -97,7 +97,7 @@ fn filter_form(shows: &DeadLettersFilter) -> Markup {
 }
 
 /// The form that the boxes of the list belong to. `of_gone`: a dead letter is of an account that is gone, so it can go to another one.
-fn selection(shows: &DeadLettersFilter, can_change: bool, of_gone: bool) -> Markup {
+fn selection(query: &DeadLettersPageQuery, can_change: bool, of_gone: bool) -> Markup {
     html! {
         @if can_change {
             form.bar id=(FORM) method="post" action="/dead-letters/replay" {
@@ -106,8 +106,8 @@ fn selection(shows: &DeadLettersFilter, can_change: bool, of_gone: bool) -> Mark
                 }
                 button.primary type="submit" { "Replay the selected" }
                 button.danger type="submit" formaction="/dead-letters/discard" { "Discard the selected…" }
-                @if shows.select == "all" { a href=(shows.address(shows.before, false)) { "Select none" } }
-                @else { a href=(shows.address(shows.before, true)) { "Select all on this page" } }
+                @if query.select == "all" { a href=(query.address(query.before, false)) { "Select none" } }
+                @else { a href=(query.address(query.before, true)) { "Select all on this page" } }
             }
         } @else {
             (no_token())
@@ -120,7 +120,7 @@ pub(super) fn no_token() -> Markup {
     html! { p.soft { "To replay, discard or reveal, set " code { "OPS_TOKEN" } " and restart the service." } }
 }
 
-impl DeadLettersFilter {
+impl DeadLettersPageQuery {
     fn since(&self, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
         let Some(word) = given(&self.since) else { return Ok(None) };
         let found = SINCE.iter().find(|(known, ..)| *known == word);
@@ -129,7 +129,7 @@ impl DeadLettersFilter {
         Ok(Some(now.before(*ago)))
     }
 
-    /// This filter, beginning at another place, with every box ticked or none.
+    /// The address of the page with this filter, beginning at another place, with every box ticked or none.
     fn address(&self, before: Option<i64>, select_all: bool) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in [("account", &self.account), ("reason", &self.reason), ("since", &self.since)] {

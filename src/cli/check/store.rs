@@ -75,7 +75,7 @@ fn stored_api_keys(kept: &[SealedApiKey], seal_keys: &[SealKey]) -> Option<Findi
     if opened == kept.len() {
         return Some(Finding::good("stored API keys", message));
     }
-    let what = "the others were sealed with a key that it does not hold; add it behind the first";
+    let what = "the others were sealed with a key that it does not hold; add it after the first";
     Some(Finding::bad("stored API keys", format!("{message}: {what}")))
 }
 

@@ -34,9 +34,13 @@ impl FileArgs {
         &self.file
     }
 
+    fn is_standard_input(&self) -> bool {
+        self.file.as_os_str() == "-"
+    }
+
     /// The name of the file for a message.
     pub(super) fn name(&self) -> Cow<'_, str> {
-        if self.file.as_os_str() == "-" { "standard input".into() } else { self.file.to_string_lossy() }
+        if self.is_standard_input() { "standard input".into() } else { self.file.to_string_lossy() }
     }
 }
 
@@ -65,7 +69,7 @@ const HEAD: u64 = 1024 * 1024;
 
 /// Reads the file, and calls `on_item` with every event. With `label`, the progress is shown on a terminal.
 pub(super) fn read(args: &FileArgs, label: Option<&'static str>, on_item: OnItem<'_>) -> io::Result<()> {
-    let (input, size): (Box<dyn Read>, _) = if args.file.as_os_str() == "-" {
+    let (input, size): (Box<dyn Read>, _) = if args.is_standard_input() {
         (Box::new(io::stdin()), None)
     } else {
         let file = File::open(&args.file)?;

@@ -4,7 +4,7 @@
 //! takes from, so no process takes the account over or appends to it meanwhile; it locks dead letters after that row, as a replay does.
 //! Deliberately absent: mapping an event for another account, which the caller does.
 
-use super::accounts::{self, AccountNumber, Locked, as_str};
+use super::accounts::{self, AccountNumber, Locked};
 use super::append::Repeats;
 use super::append_rows;
 use super::dead_letters::discard;
@@ -19,7 +19,7 @@ use crate::store::append_decision::check_backlog;
 use crate::store::rows::attempts::AttemptRecord;
 use crate::store::rows::dead_letters::ACCOUNT_GONE;
 use crate::store::{MovedDeadLetter, NewEvent, Replay, ReplayResult};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Whether a live process owns the account.
@@ -85,7 +85,7 @@ pub async fn move_dead_letters(
 ) -> Result<(Vec<ReplayResult>, Locked), JobError> {
     let (ids, events): (Vec<i64>, Vec<NewEvent>) = moved.into_iter().map(|moved| (moved.id, moved.event)).unzip();
     let group = [events];
-    let names = as_str(group[0].iter().map(|event| &event.account).collect::<BTreeSet<_>>());
+    let names = accounts::distinct(group[0].iter().map(|event| &event.account));
     accounts::add(session, &names).await?;
     let work = async {
         let locked = session.lock(&names).await?;

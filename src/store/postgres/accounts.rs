@@ -8,7 +8,7 @@
 use super::leases::LeaseToken;
 use super::session::Session;
 use crate::domain::AccountName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
@@ -46,11 +46,6 @@ impl LockedAccount {
     pub fn lease_token(&self, token: Uuid) -> LeaseToken {
         LeaseToken { account: self.number, token, server: self.server }
     }
-
-    /// Whether the account is held by this token, and this server confirmed that.
-    pub fn is_held_by(&self, lease: LeaseToken) -> bool {
-        self.token.is_some_and(|token| lease == self.lease_token(token))
-    }
 }
 
 impl Locked {
@@ -68,6 +63,11 @@ impl Locked {
     /// The number of an account.
     pub fn number(&self, name: &AccountName) -> Option<AccountNumber> {
         self.get(name).map(|account| account.number)
+    }
+
+    /// Whether the account is held by this token, and this server confirmed that.
+    pub fn is_held_by(&self, name: &AccountName, lease: LeaseToken) -> bool {
+        self.get(name).is_some_and(|row| row.token.is_some_and(|token| lease == row.lease_token(token)))
     }
 
     /// The accounts with their numbers.
@@ -94,4 +94,9 @@ pub async fn number(session: &Session, name: &AccountName) -> Result<Option<Acco
 /// The names of these accounts.
 pub fn as_str<'a>(accounts: impl IntoIterator<Item = &'a AccountName>) -> Vec<&'a str> {
     accounts.into_iter().map(AccountName::as_str).collect()
+}
+
+/// The names of these accounts, each once.
+pub fn distinct<'a>(accounts: impl IntoIterator<Item = &'a AccountName>) -> Vec<&'a str> {
+    as_str(accounts.into_iter().collect::<BTreeSet<_>>())
 }

@@ -10,7 +10,7 @@
 //! a separate statement locks the rows, so the next statement sees everything that was committed under the lock before; seqs are drawn
 //! under the lock, so in an account they are in the order of commits. [`append_decision`] decides about each event.
 
-use super::accounts::{self, Locked, as_str};
+use super::accounts::{self, Locked};
 use super::append_rows::{self, AppendedRows};
 use super::committer::Committer;
 use super::known_users::KnownUsers;
@@ -22,7 +22,7 @@ use crate::failpoint;
 use crate::store::append_decision::{self, EventLookup};
 use crate::store::{AnsweredEvent, Appended, CommitObserver, NewEvent, StoreError, user_keys};
 use async_trait::async_trait;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::{Error, Row};
@@ -77,7 +77,7 @@ impl Committer for Appender {
 
     async fn begin(&self, session: &Session, group: &[Vec<NewEvent>]) -> Result<Locked, Error> {
         session.prepare(&[append_rows::INSERT]).await?;
-        let names = as_str(group.iter().flatten().map(|event| &event.account).collect::<BTreeSet<_>>());
+        let names = accounts::distinct(group.iter().flatten().map(|event| &event.account));
         loop {
             let locked = session.begin_locked(&names).await?;
             if locked.has_all(&names) {

@@ -160,8 +160,8 @@ impl Backlogs {
         self.published.commit(changed.into_iter(), dead, 0);
     }
 
-    /// The tables were counted from `bounds` on, as of one moment. Accounts without pending events are
-    /// left out. A count is ignored if it was begun in an earlier session, or if `server`, on which it was made, is not that of the bounds.
+    /// The tables were counted from `bounds` on, as of one moment. Accounts without pending events are left out. A count is ignored if it
+    /// was begun in an earlier session, or if `server`, on which it was made, is not that of the bounds.
     pub fn counted(&self, bounds: &Bounds, counts: &BTreeMap<AccountName, Count>, sums: Sums) {
         let mut state = self.state.lock();
         let Sums { server, last, dead } = sums;

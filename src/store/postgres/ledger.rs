@@ -11,7 +11,6 @@ use super::session::Session;
 use crate::domain::SourceId;
 use crate::store::{AnsweredEvent, Ledger, LedgerBuffer, StoreError, user_keys};
 use async_trait::async_trait;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_postgres::Error;
 
@@ -48,7 +47,7 @@ impl Ledger for PostgresStore {
 
 async fn write(session: &Session, events: &[AnsweredEvent]) -> Result<(), Error> {
     let accounts = as_str(events.iter().map(|event| &event.account));
-    accounts::add(session, &as_str(events.iter().map(|event| &event.account).collect::<BTreeSet<_>>())).await?;
+    accounts::add(session, &accounts::distinct(events.iter().map(|event| &event.account))).await?;
     let ids: Vec<&[u8]> = events.iter().map(|event| event.id.0.as_slice()).collect();
     let keys: Vec<Vec<u8>> = events.iter().map(|event| user_keys::to_blob(&event.user_keys)).collect();
     let received: Vec<i64> = events.iter().map(|event| event.received_at.0).collect();

@@ -61,7 +61,7 @@ async fn remember(
     let number = token.account;
     let work = async {
         let locked = session.lock(&[page.account.as_str()]).await?;
-        if !locked.get(&page.account).is_some_and(|account| account.is_held_by(token)) {
+        if !locked.is_held_by(&page.account, token) {
             return Err(StoreError::NotOwner.into());
         }
         let unknown = unknown(session, &shared, &page).await?;

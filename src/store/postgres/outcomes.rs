@@ -10,6 +10,7 @@ use super::listen::ListenConnection;
 use super::session::Session;
 use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, EventId, Seq};
+use crate::store::rows::event_id;
 use crate::store::{DoneElsewhere, StoreError};
 use futures_util::future::try_join;
 use parking_lot::Mutex;
@@ -121,7 +122,7 @@ async fn read(
     });
     let (outcomes, health) = rows.await?;
     let outcome = |row: &Row| {
-        let id = EventId(row.get::<_, &[u8]>(1).try_into().ok()?);
+        let id = event_id(row, 1, "log.id").ok()?;
         let code = OutcomeCode::from_number(i64::from(row.get::<_, i16>(2)))?;
         Some(((Seq(row.get(0)), id), DoneElsewhere::Settled(code, row.get(3))))
     };

@@ -49,7 +49,7 @@ const TIME: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigin
 #[derive(Clone, Debug)]
 pub struct AccountRow {
     /// Its number.
-    pub number: AccountNumber,
+    number: AccountNumber,
     /// Its name.
     pub name: AccountName,
     token: Option<Uuid>,
@@ -139,9 +139,11 @@ pub async fn take(
     let locked = session.lock(accounts).await?;
     let taken = session.query(TAKE, &[&me, &token, &accounts, &dead]).await?;
     let taken = taken.iter().map(|row| AccountName::from(row.get::<_, String>(0)));
-    Ok(taken
-        .filter_map(|name| locked.get(&name).map(|row| row.lease_token(token)).map(|token| (name, token)))
-        .collect())
+    let held = taken.filter_map(|name| {
+        let lease = locked.get(&name)?.lease_token(token);
+        Some((name, lease))
+    });
+    Ok(held.collect())
 }
 
 /// Asks the owners of these accounts to give them up; returns how many still own theirs.

@@ -6,7 +6,7 @@
 //! its row does not have the token of this process's lease, or if another server confirmed this token; a unit is not changed if its head is
 //! not pending; changes of the affiliate index are written in the same transaction. [`crate::store::rows`] decides what is written.
 
-use super::accounts::{AccountNumber, Locked, as_str};
+use super::accounts::{self, AccountNumber, Locked};
 use super::affiliates::{self, ToRemember};
 use super::committer::Committer;
 use super::leases::LeaseToken;
@@ -106,7 +106,7 @@ impl Committer for Settler {
         session.prepare(&[EVENTS, ATTEMPTS]).await?;
         session.prepare(affiliates::STATEMENTS).await?;
         session.prepare(settle_rows::STATEMENTS).await?;
-        session.begin_locked(&as_str(group.iter().map(|settle| &settle.account).collect::<BTreeSet<_>>())).await
+        session.begin_locked(&accounts::distinct(group.iter().map(|settle| &settle.account))).await
     }
 
     fn joins_begun(&self, locked: &Locked, group: &[Settle], next: &Settle) -> bool {
@@ -175,7 +175,7 @@ impl SettleReading {
     }
 
     fn check(&self, locked: &Locked, settle: &Settle) -> Result<(), StoreError> {
-        if !locked.get(&settle.account).is_some_and(|account| account.is_held_by(settle.token)) {
+        if !locked.is_held_by(&settle.account, settle.token) {
             return Err(StoreError::NotOwner);
         }
         if self.is_pending(settle.unit.head, settle.token.account) { Ok(()) } else { Err(StoreError::NotPending) }

@@ -1,9 +1,9 @@
 //! The files of the open store: the check whether one of them was removed or replaced, and the lock on the database file.
 //!
 //! The system keeps a removed file until its last user closes it, and SQLite continues to write into it: such commits are lost when the
-//! process ends. In: the path of the store. Out: an error if a file has no name any more, and whether another process has the lock. Invariant: each file is held open longer than
-//! SQLite has it open, because SQLite's locks on a file end when any handle of the process to it is closed. Deliberately absent: a moved
-//! file, which keeps all commits.
+//! process ends. In: the path of the store. Out: an error if a file has no name any more, and whether another process has the lock.
+//! Invariant: each file is held open longer than SQLite has it open, because SQLite's locks on a file end when any handle of the process to
+//! it is closed. Deliberately absent: a moved file, which keeps all commits.
 
 use super::open::file_beside;
 use crate::store::StoreError;

@@ -1,12 +1,11 @@
 //! A merchant changes its secret: the account stays the same and continues with the new secret.
 
-use super::{ANN, Partner};
+use super::{ANN, ANN_2, Partner};
 use crate::support::{identify, within};
 use refersion_destination::domain::AffiliateStatus;
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 
-const ANN_2: &str = "pub_ann.sec_ann_2";
 /// A halt that is not probed while the test runs.
 const LONG: [(&str, &str); 2] = [("DELIVERY_RETRY_MIN", "1h"), ("DELIVERY_RETRY_MAX", "1h")];
 

@@ -22,6 +22,8 @@ use tempfile::TempDir;
 /// Two merchants' keys.
 pub const ANN: &str = "pub_ann.sec_ann";
 const BOB: &str = "pub_bob.sec_bob";
+/// [`ANN`] with another secret.
+pub const ANN_2: &str = "pub_ann.sec_ann_2";
 /// Three seal keys: two as base64, one as hex.
 const SEAL: &str = "c2VhbC1rZXktb25lLW9mLXRoaXJ0eS10d28tYnl0ZXM=";
 const OTHER_SEAL: &str = "6f746865722d7365616c2d6b65792d7769746820666f72747920647562626c65";

@@ -8,6 +8,16 @@ use crate::support::{identify, within};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
+/// Sends an identify of the user `u0`.
+async fn send(service: &Service, name: &str, traits: &Value) {
+    send_all(service, vec![identify(name, "u0", traits)]).await;
+}
+
+/// Sends events to a process whose answers come at once.
+async fn send_to(process: &Process, events: Vec<Value>) {
+    assert_eq!(within(process.send(&events.into())).await.expect("answered").status, 202);
+}
+
 #[tokio::test]
 async fn each_edit_is_sent_by_itself_after_a_failed_request_for_many() {
     for (fault, reads) in [
@@ -61,13 +71,12 @@ async fn a_value_that_returns_while_an_edit_is_unanswered_is_sent() {
     ] {
         let (service, _) = knowing(Refersion::start().await, 1, &[("REFERSION_TIMEOUT", "1s")]).await;
         let sandbox = &service.refersion.sandbox;
-        let event = |name: &str, traits: &Value| vec![identify(name, "u0", traits)];
-        send_all(&service, event("first", &first)).await;
+        send(&service, "first", &first).await;
         service.until_drained().await;
         sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }]);
-        send_all(&service, event("unanswered", &unanswered)).await;
+        send(&service, "unanswered", &unanswered).await;
         service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
-        send_all(&service, event("last", &last)).await;
+        send(&service, "last", &last).await;
         service.until_drained().await;
         let affiliate = &sandbox.affiliates()[0];
         let expected = last.as_object().expect("traits").values().next().expect("one");
@@ -81,11 +90,10 @@ async fn a_value_that_returns_while_an_edit_is_unanswered_is_sent() {
 async fn a_value_that_is_cleared_while_a_new_is_unanswered_is_cleared() {
     let service = Service::on(Refersion::start().await, &[AT_ONCE, ("REFERSION_TIMEOUT", "1s")]).await;
     let sandbox = &service.refersion.sandbox;
-    let event = |name: &str, traits: &Value| vec![identify(name, "u0", traits)];
     sandbox.script_for(Operation::New, [Fault::Hang { effect: true }]);
-    send_all(&service, event("unanswered", &json!({ "country": "AU", "state": "NSW" }))).await;
+    send(&service, "unanswered", &json!({ "country": "AU", "state": "NSW" })).await;
     service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
-    send_all(&service, event("last", &json!({ "country": "DE" }))).await;
+    send(&service, "last", &json!({ "country": "DE" })).await;
     service.until_drained().await;
     let affiliate = &sandbox.affiliates()[0];
     assert_eq!((affiliate.field("country"), affiliate.field("state")), ("DE", ""));
@@ -103,16 +111,16 @@ async fn a_status_that_returns_while_its_change_is_unanswered_is_set() {
         let settings = [("REFERSION_TIMEOUT", "1s"), ("MAPPING_AUDIENCES", VIP)];
         let (service, _) = knowing(Refersion::start().await, 1, &settings).await;
         let sandbox = &service.refersion.sandbox;
-        let event = |name: &str, vip: bool| vec![identify(name, "u0", &json!({ "vip": vip }))];
-        send_all(&service, event("first", is_vip)).await;
+        let vip = |is_vip: bool| json!({ "vip": is_vip });
+        send(&service, "first", &vip(is_vip)).await;
         service.until_drained().await;
         sandbox.script_for(Operation::StatusChange, [Fault::Hang { effect }]);
-        send_all(&service, event("unanswered", !is_vip)).await;
+        send(&service, "unanswered", &vip(!is_vip)).await;
         service.refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
         if fails_again {
             sandbox.script_for(Operation::StatusChange, [Fault::status(500)]);
         }
-        send_all(&service, event("last", is_vip)).await;
+        send(&service, "last", &vip(is_vip)).await;
         service.until_drained().await;
         let found = sandbox.affiliates()[0].status.as_str();
         assert_eq!(found, status, "effect: {effect}, fails again: {fails_again}");
@@ -125,16 +133,13 @@ async fn a_value_that_returns_while_an_edit_is_interrupted_is_sent() {
     let (sandbox, folder) = (&refersion.sandbox, tempfile::tempdir().expect("a folder"));
     let start = || Process::start(&refersion.base_url, folder.path(), &[AT_ONCE]);
     let process = start();
-    let send = async |process: &Process, name: &str| {
-        let events = Value::from(vec![identify(&format!("to-{name}-{}", sandbox.calls().len()), "u0", &city(name))]);
-        assert_eq!(within(process.send(&events)).await.expect("answered").status, 202);
-    };
-    send(&process, "Oslo").await;
+    let event = |name: &str, to: &str| vec![identify(name, "u0", &city(to))];
+    send_to(&process, event("first", "Oslo")).await;
     within(process.drained()).await;
     sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }]);
-    send(&process, "Bern").await;
+    send_to(&process, event("interrupted", "Bern")).await;
     refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
-    send(&process, "Oslo").await;
+    send_to(&process, event("last", "Oslo")).await;
     process.kill();
     let process = start();
     within(process.drained()).await;
@@ -169,13 +174,11 @@ async fn coalesced_events_that_were_interrupted_and_handed_back_are_not_bisected
         let waits = [AT_ONCE, ("DELIVERY_RETRY_MIN", "1ms"), ("DELIVERY_RETRY_MAX", "5ms")];
         let start = || Process::start(&refersion.base_url, folder.path(), &waits);
         let process = start();
-        let send = async |events: Value| {
-            assert_eq!(within(process.send(&events)).await.expect("answered").status, 202);
-        };
-        send(each_identify(1, "made", &Value::Null).into()).await;
+        send_to(&process, each_identify(1, "made", &Value::Null)).await;
         within(process.drained()).await;
         sandbox.script_for(Operation::Edit, [Fault::Hang { effect: true }, pause, Fault::unprocessable("Chaos")]);
-        send((0..4).map(|n| identify(&format!("m{n}"), "u0", &city(&format!("City {n}")))).collect()).await;
+        let events = (0..4).map(|n| identify(&format!("m{n}"), "u0", &city(&format!("City {n}"))));
+        send_to(&process, events.collect()).await;
         refersion.until(|sandbox| sandbox.pending_faults() == 2).await;
         process.kill();
         let process = start();
@@ -224,16 +227,13 @@ async fn each_edit_is_sent_again_and_has_its_effect_once_after_a_kill_while_a_re
         let folder = tempfile::tempdir().expect("a folder");
         let start = || Process::start(&refersion.base_url, folder.path(), &[AT_ONCE]);
         let process = start();
-        let send = async |process: &Process, events: Vec<Value>| {
-            assert_eq!(within(process.send(&events.into())).await.expect("answered").status, 202);
-        };
-        send(&process, each_identify(FULL, "made", &Value::Null)).await;
+        send_to(&process, each_identify(FULL, "made", &Value::Null)).await;
         within(process.drained()).await;
         let before = refersion.sandbox.calls().len();
         refersion.sandbox.script_for(Operation::Edit, [Fault::Hang { effect }]);
-        send(&process, each_identify(FULL, "first", &city("Oslo"))).await;
+        send_to(&process, each_identify(FULL, "first", &city("Oslo"))).await;
         refersion.until(|sandbox| sandbox.pending_faults() == 0).await;
-        send(&process, each_identify(FULL, "second", &city("Bern"))).await;
+        send_to(&process, each_identify(FULL, "second", &city("Bern"))).await;
         process.kill();
         let process = start();
         within(process.drained()).await;

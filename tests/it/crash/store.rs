@@ -15,7 +15,7 @@ async fn a_second_process_is_refused_and_the_first_goes_on() {
     let first = Process::start(&refersion.base_url, folder.path(), &[]);
 
     let store = folder.path().join("store.db");
-    is_refused(&store, &refersion.base_url);
+    assert_is_refused(&store, &refersion.base_url);
 
     let sent = within(first.send(&identify("m1", "u1", &Value::Null))).await.expect("answered");
     assert_eq!(sent.brief(), "200 delivered");
@@ -42,13 +42,13 @@ async fn a_second_process_is_refused_by_whatever_name_it_opens_the_file() {
     std::fs::hard_link(&store, &hard).expect("linked");
     std::fs::remove_file(folder.path().join("store.db.lock")).expect("removed");
     for name in [symbolic, hard, store] {
-        is_refused(&name, &refersion.base_url);
+        assert_is_refused(&name, &refersion.base_url);
     }
     first.kill();
 }
 
 /// A second process on the store `path` says that it is in use, and ends.
-fn is_refused(path: &Path, base_url: &str) {
+fn assert_is_refused(path: &Path, base_url: &str) {
     let mut second = binary()
         .arg("serve")
         .env("REFERSION_API_KEY", API_KEY)

@@ -23,7 +23,7 @@ pub fn said(text: &str) -> Vec<(Attribute, String)> {
     pairs.map(|(name, value)| (attribute(name), value.to_owned())).collect()
 }
 
-/// Reads `created a3y7/7` or `found a3y7`, sent [`peter`] `and` more; `status=ACTIVE` in `and` is the status scenario.
+/// Reads `created a3y7/7` or `found a3y7`, sent [`peter`] `and` more; `status=ACTIVE` in `and` is the status that was set.
 pub fn known(affiliate: &str, and: &str) -> AffiliateRecord {
     let (origin, name) = affiliate.split_once(' ').expect(affiliate);
     let (code, id) = name.split_once('/').map_or((name, None), |(code, id)| (code, Some(id)));

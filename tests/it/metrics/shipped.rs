@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// By the name of a series, the values of each of its labels.
-type AffiliateRecord = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+type KnownSeries = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -19,9 +19,9 @@ fn read(name: &str) -> String {
 }
 
 /// The series of a new service.
-async fn known() -> AffiliateRecord {
+async fn known() -> KnownSeries {
     let text = scrape(&Service::start(&[]).await).await.text;
-    let mut known = AffiliateRecord::new();
+    let mut known = KnownSeries::new();
     for series in series(&text) {
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
         let known = known.entry(name.to_owned()).or_default();
@@ -59,7 +59,7 @@ fn asked(query: &str) -> Vec<(String, Vec<(String, String)>)> {
 }
 
 /// Why the query asks for something that does not exist.
-fn unknown(known: &AffiliateRecord, query: &str) -> Vec<String> {
+fn unknown(known: &KnownSeries, query: &str) -> Vec<String> {
     let asked = asked(query);
     let mut unknown = Vec::new();
     for (name, labels) in &asked {

@@ -1,24 +1,18 @@
 //! A merchant changes its secret: the owner of the account, which halted it, learns that from the process at which the new secret arrived.
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, post_with};
 use super::handover::until_saved;
+use super::waiting::LONG;
 use crate::any_key::multi_account_refersion::MultiAccountRefersion;
-use crate::any_key::{ANN, ANY};
+use crate::any_key::{ANN, ANN_2, ANY};
 use crate::support::process::Process;
-use crate::support::{Answer, basic, client, identify, poll_until, within};
+use crate::support::{identify, poll_until, within};
 use serde_json::Value;
 
-const ANN_2: &str = "pub_ann.sec_ann_2";
-/// A key that was rejected is not probed while the test runs.
-const LONG: [(&str, &str); 2] = [("DELIVERY_RETRY_MIN", "1h"), ("DELIVERY_RETRY_MAX", "1h")];
-
 async fn send(process: &Process, key: &str, number: u8) {
-    let event = identify(&format!("m{number}"), &format!("u{number}"), &Value::Null).to_string();
-    let answer = || async {
-        let request = client().build().expect("a client").post(format!("{}/segment", process.server));
-        Answer::to(request.header("Authorization", basic(key)).body(event.clone())).await.status
-    };
+    let event = identify(&format!("m{number}"), &format!("u{number}"), &Value::Null);
     // Under load, the verification of a key can take too long.
+    let answer = || async { post_with(&process.server, key, &event).await.expect("answered").status };
     within(poll_until(answer, |status| matches!(status, 200 | 202))).await;
 }
 

@@ -198,7 +198,12 @@ pub async fn until_owned(processes: &[Process]) -> usize {
 
 /// Posts `event` to this server; `None` if it did not answer.
 pub async fn post(server: &str, event: &Value) -> Option<Answer> {
+    post_with(server, API_KEY, event).await
+}
+
+/// The same with another key.
+pub async fn post_with(server: &str, key: &str, event: &Value) -> Option<Answer> {
     let client = client().pool_max_idle_per_host(0).build().expect("a client");
-    let request = client.post(format!("{server}/segment")).header("Authorization", basic(API_KEY));
+    let request = client.post(format!("{server}/segment")).header("Authorization", basic(key));
     Answer::read(request.body(event.to_string()).send().await.ok()?).await
 }

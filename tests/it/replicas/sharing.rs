@@ -1,6 +1,7 @@
 //! Shared by the processes: deduplication, order, outcomes of events that another one delivers, and API keys.
 
 use super::cluster::{Cluster, post, until_owned};
+use crate::any_key::ANY;
 use crate::support::process::Process;
 use crate::support::{Answer, OPS_TOKEN, http, identify, poll_until, within};
 use refersion_destination::sandbox::{Fault, Operation, SandboxSettings};
@@ -100,12 +101,7 @@ async fn metrics_and_readiness_say_which_accounts_a_process_owns() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_arrived_at_one_process_is_known_to_all_and_one_that_is_removed_at_one_is_used_by_none() {
     let Some(cluster) = Cluster::start().await else { return };
-    let any_key = [
-        ("SEGMENT_ACCEPT_ANY_API_KEY", "true"),
-        ("STORE_SEAL_KEY", "c2VhbC1rZXktb25lLW9mLXRoaXJ0eS10d28tYnl0ZXM="),
-        ("REFERSION_API_KEY", ""),
-    ];
-    let processes = [cluster.process(&any_key), cluster.process(&any_key)];
+    let processes = [cluster.process(&ANY), cluster.process(&ANY)];
     // Under load, the verification of a key can take too long.
     let send = async |process: usize, event: &str| {
         let event = identify(event, "u1", &Value::Null);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Waits of an hour: what is paused or halted stays so.
-const LONG: [(&str, &str); 2] = [("DELIVERY_RETRY_MIN", "1h"), ("DELIVERY_RETRY_MAX", "1h")];
+pub const LONG: [(&str, &str); 2] = [("DELIVERY_RETRY_MIN", "1h"), ("DELIVERY_RETRY_MAX", "1h")];
 
 /// On a server of its own, on which no process can send a hint.
 async fn without_hints() -> Option<Cluster> {

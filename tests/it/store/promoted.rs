@@ -3,6 +3,7 @@
 //! PostgreSQL draws seqs ahead for a standby, so one that lags may draw seqs again that were drawn for events which it never received.
 
 use super::engine::{Engine, Postgres, TestStore, accepted, done};
+use super::several_processes::connect;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{Durability, Server, give_away, url_of};
 use crate::support::{poll_until, within};
@@ -15,7 +16,6 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use tempfile::TempDir;
-use tokio_postgres::{Client, NoTls};
 
 /// More than are drawn ahead, which are 32.
 const LOST: usize = 40;
@@ -40,21 +40,16 @@ impl Place {
     }
 }
 
-async fn connect(server: &Server) -> Client {
-    let (client, connection) = within(tokio_postgres::connect(&server.url(), NoTls)).await.expect("connected");
-    tokio::spawn(connection);
-    client
-}
-
 /// The names of the accounts, by their numbers.
 async fn accounts(server: &Server) -> BTreeMap<i32, AccountName> {
-    let rows = connect(server).await.query("SELECT account, name FROM accounts", &[]).await.expect("read");
+    let client = connect(&Postgres::at(server.url())).await;
+    let rows = client.query("SELECT account, name FROM accounts", &[]).await.expect("read");
     rows.iter().map(|row| (row.get(0), AccountName::from(row.get::<_, String>(1)))).collect()
 }
 
 /// Waits until the standby has everything, and ends its connection to the primary for good.
 async fn falls_behind(primary: &Server, standby: &mut Server) {
-    let client = connect(primary).await;
+    let client = connect(&Postgres::at(primary.url())).await;
     let sql = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()";
     let received = || async { client.query_one(sql, &[]).await.expect("read").get::<_, i64>(0) };
     within(poll_until(received, |standbys| *standbys == 1)).await;

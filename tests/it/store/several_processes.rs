@@ -105,13 +105,13 @@ async fn an_account_is_taken_over_only_by_a_process_that_can_deliver_for_it() {
         other.renew(&accounts).await.expect("renewed");
         (other.is_owner(&main), other.is_owner(&another))
     };
-    let [of_another, of_both] =
-        [vec![&another], vec![&another, &main]].map(|accounts| accounts.into_iter().cloned().collect());
-    within(poll_until(|| renew(BTreeSet::clone(&of_another)), |(_, owned)| *owned)).await;
+    let of_another = BTreeSet::from([another.clone()]);
+    let of_both = BTreeSet::from([another.clone(), main.clone()]);
+    within(poll_until(|| renew(of_another.clone()), |(_, owned)| *owned)).await;
     for _ in 0..20 {
         assert_eq!(renew(of_another.clone()).await, (false, true));
     }
-    within(poll_until(|| renew(BTreeSet::clone(&of_both)), |owned| *owned == (true, true))).await;
+    within(poll_until(|| renew(of_both.clone()), |owned| *owned == (true, true))).await;
 }
 
 #[tokio::test]

@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const PART: &str = "postgres_utilisation";
 
-/// The name, the replicas, whether they share an account, and the callers.
-const LOADS: [(&str, usize, bool, usize); 5] = [
-    ("one replica, 16 callers", 1, true, 16),
-    ("one replica, 64 callers", 1, true, 64),
-    ("two replicas on an account, 64 callers in all", 2, true, 64),
-    ("four replicas on an account, 64 callers in all", 4, true, 64),
-    ("two replicas on two accounts, 64 callers in all", 2, false, 64),
+/// The name, and the numbers of replicas, accounts and callers.
+const LOADS: [(&str, usize, usize, usize); 5] = [
+    ("one replica, 16 callers", 1, 1, 16),
+    ("one replica, 64 callers", 1, 1, 64),
+    ("two replicas on an account, 64 callers in all", 2, 1, 64),
+    ("four replicas on an account, 64 callers in all", 4, 1, 64),
+    ("two replicas on two accounts, 64 callers in all", 2, 2, 64),
 ];
 
 const FIGURES: [(&str, &str); 5] = [
@@ -55,10 +55,10 @@ async fn measure(bench: &Bench, server: &Server) -> [[Series; FIGURES.len()]; LO
             replica.on_commit(Box::new(move |_| _ = transactions.fetch_add(1, Ordering::Relaxed)));
         }
         let [first, second] = ["first", "second"].map(engine::account);
-        for ((_, number, shared, callers), series) in LOADS.iter().zip(&mut rows) {
-            let accounts = if *shared { vec![&first] } else { vec![&first, &second] };
+        let both = [&first, &second];
+        for ((_, number, accounts, callers), series) in LOADS.iter().zip(&mut rows) {
             let before = Used::read(server, &transactions);
-            let rate = append(&replicas[..*number], &accounts, *callers, 1, bench.round).await;
+            let rate = append(&replicas[..*number], &both[..*accounts], *callers, 1, bench.round).await;
             let used = Used::read(server, &transactions).since(&before);
             let events = rate * bench.round.as_secs_f64();
             let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
