@@ -226,13 +226,18 @@ pub async fn serve(
         tracing::warn!("the deadline passed; events in flight are delivered after the next start");
     }
     leases.stop();
+    close(store.as_ref()).await;
+    tracing::info!("stopped");
+    failure.map_or(Ok(()), Err)
+}
+
+/// Closes the store, unless the database or the disk takes too long.
+async fn close(store: &dyn Store) {
     if tokio::time::timeout(CLOSE_WITHIN, store.close()).await.is_err() {
         tracing::warn!(
             "the store could not be closed in time; nothing is lost, and the next start reads it as after a crash"
         );
     }
-    tracing::info!("stopped");
-    failure.map_or(Ok(()), Err)
 }
 
 /// The registry of all accounts: a worker and an endpoint for each configured account, and the registry of merchants' accounts
