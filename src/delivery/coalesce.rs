@@ -28,7 +28,7 @@ pub struct Coalesced<'a> {
     /// The number of events, from the head on, that a delete has cancelled.
     pub cancelled: usize,
     /// The values of the head that a follower replaces. An earlier attempt at the head alone may have sent them: its edit is not marked in
-    /// the store before it is sent, and its answer may be lost ([`PlanState::doubt_superseded`]).
+    /// the store before it is sent, and its answer may be lost ([`PlanState::supersede`]).
     pub superseded: Facts,
 }
 

@@ -42,7 +42,7 @@ pub struct PlanState {
     /// The `new` that has just created the affiliate said all that the event states: nothing of it is left to send.
     pub(super) has_sent_all: bool,
     /// The values of the head that a follower replaces; see [`Coalesced::superseded`](super::Coalesced::superseded).
-    pub superseded: Facts,
+    superseded: Facts,
     /// The progress of the delivery.
     pub progress: Progress,
     /// Affiliates to forget: deleted ones, and ones that Refersion no longer has.
@@ -118,9 +118,15 @@ impl PlanState {
         }
     }
 
+    /// Begins with these superseded values of the head, which an attempt at the head alone may have sent.
+    pub fn supersede(&mut self, hash: &HashKey, policy: Policy, superseded: &Facts) {
+        self.superseded.clone_from(superseded);
+        self.doubt_superseded(hash, policy);
+    }
+
     /// Counts the superseded values as unknown where they differ from the last ones with a known answer, so that the newer values of
-    /// coalesced events are sent even if they equal these: an attempt at the head alone may have sent the superseded ones.
-    pub fn doubt_superseded(&mut self, hash: &HashKey, policy: Policy) {
+    /// coalesced events are sent even if they equal these.
+    pub(super) fn doubt_superseded(&mut self, hash: &HashKey, policy: Policy) {
         let Some(known) = &mut self.known else { return };
         for Fact { attribute, time, .. } in self.superseded.changes(hash, &known.sent).iter() {
             if policy.on_stale == OnStale::Apply || known.sent.accepts(attribute, *time) {

@@ -171,8 +171,7 @@ async fn deliver(
     let started = |coalesced: &Coalesced<'_>, progress, interrupted| {
         let progress = coalesced.progress(progress);
         let mut state = PlanState::new(&coalesced.intent, policy, begun.memory.clone(), progress, interrupted);
-        state.superseded.clone_from(&coalesced.superseded);
-        state.doubt_superseded(hash, policy);
+        state.supersede(hash, policy, &coalesced.superseded);
         state
     };
     let mut state = started(&coalesced, begun.progress.clone(), begun.interrupted);

@@ -58,8 +58,7 @@ impl World {
         let mut followers = if coalescing { followers } else { &[] };
         let mut coalesced = coalesce(&memory, policy, head, followers);
         let mut state = PlanState::new(&coalesced.intent, policy, memory.clone(), Progress::default(), false);
-        state.superseded.clone_from(&coalesced.superseded);
-        state.doubt_superseded(&hash, policy);
+        state.supersede(&hash, policy, &coalesced.superseded);
         loop {
             let (intent, events) = (&*coalesced.intent, coalesced.events);
             let input = PlanInput { intent, policy, hash: &hash, custom_fields: &[], events };
