@@ -35,12 +35,12 @@ mod measure;
 mod migrate_v5;
 mod older_ids;
 mod open;
+mod open_files;
 mod operators;
 mod query;
 mod read;
 mod reader;
 mod remembered;
-mod removed;
 mod schema;
 mod settle;
 #[cfg(test)]

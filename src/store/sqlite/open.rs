@@ -9,7 +9,7 @@ use super::clean_shutdown;
 use super::log_state::{LogState, StoredAccount};
 use super::migrate_v5;
 use super::older_ids;
-use super::removed::OpenFiles;
+use super::open_files::OpenFiles;
 use super::schema::{self, NEXT_SEQ, RELEASE, VERSION};
 use super::write_tx::WriterState;
 use super::writer::SqliteFile;

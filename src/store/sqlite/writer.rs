@@ -9,8 +9,8 @@
 use super::checkpoint::Checkpoints;
 use super::clean_shutdown;
 use super::job::{ClosureJob, Job};
+use super::open_files::OpenFiles;
 use super::query::Query;
-use super::removed::OpenFiles;
 use super::schema::keep_wal_on_close;
 use super::write_tx::{WriteTx, WriterState};
 use crate::store::{Commit, StoreError};
