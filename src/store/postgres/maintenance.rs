@@ -23,9 +23,11 @@ use tokio_postgres::Error;
 /// How long a silent server can delay the end of the process: for less time than the service waits (`app.rs`).
 const CLOSE_WITHIN: Duration = Duration::from_secs(4);
 
-/// The settings of the session: it waits for no lock, and its statements have no timeout. A vacuum pauses like PostgreSQL's own, so that
-/// other work gets the disk. Behind a pooler no setting is possible, and PostgreSQL's own vacuum does the work.
-const SETTINGS: &str = "SET lock_timeout = '100ms'; SET statement_timeout = 0; SET vacuum_cost_delay = '2ms'";
+/// The settings of the session: it waits for no lock, and its statements have no timeout. A vacuum pauses, so that other work gets the disk,
+/// but five times more rarely than PostgreSQL's own, which 16,000 events a second outrun. Behind a pooler no setting is possible, and
+/// PostgreSQL's own vacuum does the work.
+const SETTINGS: &str = "SET lock_timeout = '100ms'; SET statement_timeout = 0;
+    SET vacuum_cost_delay = '2ms'; SET vacuum_cost_limit = 1000";
 
 #[async_trait]
 impl Maintenance for PostgresStore {

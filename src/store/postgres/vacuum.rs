@@ -4,13 +4,14 @@
 //! PostgreSQL itself vacuums a table when a fifth of it is outdated. Every event leaves an outdated row of `log`, a deleted row of `bodies`
 //! and entries of indexes, nearly all within seconds. In: the counts that PostgreSQL keeps of each table. Out: the vacuum of tables that
 //! are due. Invariants: a vacuum waits for no lock, and delays no other work; while an old transaction (for instance a dump) prevents the
-//! removal of outdated rows, a table is vacuumed again only when it has twice as many of them. Deliberately absent: `VACUUM FULL`, which
+//! removal of outdated rows, a table is vacuumed again only when it has twice as many of them; a table that another vacuum had locked is
+//! vacuumed the next time. Deliberately absent: `VACUUM FULL`, which
 //! locks a table, and returning space to the system.
 
 use super::schema::tables;
 use super::session::Session;
 use std::collections::HashMap;
-use tokio_postgres::Error;
+use tokio_postgres::{Error, Row};
 
 /// The outdated rows from which a table that grows with the events is due; a fiftieth of its live rows is added.
 const OF_EVENTS: i64 = 5_000;
@@ -25,7 +26,7 @@ const LIVE_PER_OUTDATED: i64 = 50;
 /// The vacuum of the tables that are due.
 #[derive(Debug, Default)]
 pub struct Vacuum {
-    /// The outdated rows of each table after its last vacuum.
+    /// The outdated rows that the last vacuum of each table could not remove.
     left: HashMap<&'static str, i64>,
 }
 
@@ -42,7 +43,11 @@ impl Vacuum {
         }
         let after = outdated(session).await?;
         for table in due {
-            self.left.insert(table, after.get(table).map_or(0, |rows| rows.outdated));
+            if let (Some(before), Some(after)) = (before.get(table), after.get(table))
+                && after.vacuums > before.vacuums
+            {
+                self.left.insert(table, after.outdated);
+            }
         }
         Ok(())
     }
@@ -59,13 +64,16 @@ impl Vacuum {
 struct RowCounts {
     live: i64,
     outdated: i64,
+    /// The number of its vacuums, without those that PostgreSQL began itself.
+    vacuums: i64,
 }
 
 async fn outdated(session: &Session) -> Result<HashMap<String, RowCounts>, Error> {
-    let sql =
-        "SELECT relname::text, n_live_tup, n_dead_tup FROM pg_stat_user_tables WHERE schemaname = current_schema()";
+    let sql = "SELECT relname::text, n_live_tup, n_dead_tup, vacuum_count FROM pg_stat_user_tables
+               WHERE schemaname = current_schema()";
     let rows = session.query(sql, &[]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), RowCounts { live: row.get(1), outdated: row.get(2) })).collect())
+    let counts = |row: &Row| RowCounts { live: row.get(1), outdated: row.get(2), vacuums: row.get(3) };
+    Ok(rows.iter().map(|row| (row.get(0), counts(row))).collect())
 }
 
 #[cfg(test)]
@@ -75,7 +83,9 @@ mod tests {
     #[test]
     fn a_table_is_due_once_a_fiftieth_is_outdated_and_twice_what_no_vacuum_could_remove() {
         let mut vacuum = Vacuum::default();
-        let due = |vacuum: &Vacuum, table, (live, outdated)| vacuum.is_due(table, Some(&RowCounts { live, outdated }));
+        let due = |vacuum: &Vacuum, table, (live, outdated)| {
+            vacuum.is_due(table, Some(&RowCounts { live, outdated, vacuums: 0 }))
+        };
         let is_due = |vacuum: &Vacuum, live, outdated| due(vacuum, "log", (live, outdated));
         for (live, outdated, expected) in
             [(0, 4_999, false), (0, 5_000, true), (1_000_000, 24_999, false), (1_000_000, 25_000, true)]

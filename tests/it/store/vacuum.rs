@@ -1,4 +1,4 @@
-//! The tables of the PostgreSQL engine do not grow with the number of events that went through them.
+//! The tables of the PostgreSQL engine do not grow with the number of events that went through them, whatever else vacuums them.
 
 use super::engine::{Postgres, TestStore, accepted, done};
 use crate::support::postgres::{Durability, Server};
@@ -57,4 +57,28 @@ async fn the_tables_do_not_grow_with_the_number_of_events() {
     eprintln!("{EVENTS} events a round, bytes after each: {sizes:?}");
     // Without a vacuum each round adds as much as the first; it comes when some of a round's rows are outdated, or all.
     assert!(sizes[ROUNDS - 1] <= sizes[FIRST_ROUNDS - 1] * 5 / 4, "they grow: {sizes:?}");
+}
+
+/// PostgreSQL's own vacuum takes minutes where the table has become large, because it pauses.
+#[tokio::test]
+async fn a_table_that_another_vacuum_has_locked_is_vacuumed_as_soon_as_it_is_unlocked() {
+    let Some(server) = Server::start(Durability::None) else { return };
+    let store = TestStore::start(Box::new(Postgres::at(server.url())), 1_000_000).await;
+    let client = connect(&server.url()).await;
+    let mut other_vacuum = connect(&server.url()).await;
+    let rows = "ALTER TABLE bodies SET (autovacuum_enabled = false);
+                INSERT INTO bodies SELECT -n, '' FROM generate_series(1, 6000) AS n; DELETE FROM bodies WHERE seq < 0";
+    within(client.batch_execute(rows)).await.expect("deleted");
+    let compacted = async |sql: &str| {
+        let all = Retention::new(Timestamp(1_000_000), Duration::ZERO, Duration::ZERO);
+        store.store().compact(all).await.expect("compacted");
+        number(&client, sql).await
+    };
+    let counted = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'bodies'";
+    within(poll_until(|| number(&client, counted), |dead| *dead >= 6_000)).await;
+    let locked = other_vacuum.transaction().await.expect("begun");
+    locked.batch_execute("LOCK TABLE bodies IN SHARE UPDATE EXCLUSIVE MODE").await.expect("locked as a vacuum does");
+    assert!(within(compacted(counted)).await >= 6_000, "it waits for no lock");
+    locked.rollback().await.expect("unlocked");
+    within(poll_until(|| compacted(counted), |dead| *dead < 6_000)).await;
 }
