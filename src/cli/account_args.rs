@@ -4,7 +4,7 @@
 //! accounts in if none is named.
 
 use super::admin_backend::BackendArgs;
-use super::{CommandResult, fail};
+use super::{CommandResult, fail, parse_text};
 use crate::config::Config;
 use crate::domain::AccountName;
 use clap::Args;
@@ -14,7 +14,7 @@ use clap::Args;
 pub(super) struct AccountArgs {
     /// The account. If not given: the first configured account, which is `main` if there is one. Required if no account is
     /// configured and any API key is accepted
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_text)]
     account: Option<String>,
     /// Print JSON
     #[arg(long)]

@@ -4,7 +4,7 @@
 //! store is damaged. Deliberately absent: backups of PostgreSQL, which has its own tools.
 
 use super::progress::bytes_bar;
-use super::{CommandResult, ConfigArgs, eprint, fail, format_time, now, print};
+use super::{CommandResult, ConfigArgs, eprint, fail, file_parser, format_time, now, print};
 use crate::config::{Mode, StoreUrl};
 use crate::domain::Timestamp;
 use crate::store::{CopyError, FinishedCopy, back_up};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
     /// The file to make, or a folder for it. If not given, a file named after the store and the time, beside the store
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = file_parser())]
     file: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,

@@ -6,7 +6,7 @@
 use super::account_args::AccountArgs;
 use super::admin_backend::AdminBackend;
 use super::forget::{parse_email, parse_user_id};
-use super::{CommandResult, format_time, print};
+use super::{CommandResult, format_time, parse_text, print};
 use crate::admin::{LookupRequest, LookupResult};
 use crate::domain::{Email, UserId};
 use crate::store::{EventRecord, EventState, FoundAffiliate, FoundBy, FoundTraits};
@@ -24,10 +24,10 @@ pub(super) struct LookupArgs {
     #[arg(long, value_name = "ID", value_parser = parse_user_id)]
     user_id: Option<UserId>,
     /// Segment's messageId of an event: only this event. For a delete, name its user, too
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = parse_text)]
     message_id: Option<String>,
     /// The code of an affiliate at Refersion
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = parse_text)]
     code: Option<String>,
     #[command(flatten)]
     on: AccountArgs,

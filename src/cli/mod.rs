@@ -36,12 +36,13 @@ use crate::app::reachable;
 use crate::clock::Clock;
 use crate::config::{Config, Mode, Problems, Warning};
 use crate::domain::Timestamp;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use std::fmt::Display;
 use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -186,6 +187,18 @@ fn local_url(address: SocketAddr, path: &str) -> Result<Url, String> {
 fn traces_are_wanted() -> bool {
     let names = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
     names.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// Parses the name of a file that is neither standard input nor standard output.
+fn file_parser() -> impl TypedValueParser<Value = PathBuf> {
+    let parse =
+        |path: PathBuf| if path == Path::new("-") { Err("name a file; a stream does not do here") } else { Ok(path) };
+    PathBufValueParser::new().try_map(parse)
+}
+
+/// Parses a text that is not blank.
+fn parse_text(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("expected a text that is not blank") } else { Ok(text.to_owned()) }
 }
 
 /// The current time.

@@ -4,7 +4,7 @@
 //! is no backup. The tables keep the version of the backup: the next start migrates them.
 
 use super::backup::{copy, finish, store_file};
-use super::{CommandResult, ConfigArgs};
+use super::{CommandResult, ConfigArgs, file_parser};
 use crate::store::restore;
 use clap::Args;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
     /// The file that `backup` made
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = file_parser())]
     file: PathBuf,
     #[command(flatten)]
     config: ConfigArgs,

@@ -11,7 +11,7 @@ mod plan;
 mod secret;
 mod sources;
 
-use super::{CommandResult, block_on, environment, eprint, print};
+use super::{CommandResult, block_on, environment, eprint, file_parser, print};
 use crate::domain::is_loopback;
 use crate::segment_api::{Destination, DestinationChange, PublicApi, PublicApiError, Source, Subscription, Webhook};
 use crate::telemetry;
@@ -46,7 +46,7 @@ pub(super) struct ConnectArgs {
     dry_run: bool,
     /// The file of the shared secret: read if it exists, else written with a new secret, readable by its owner alone. Without it,
     /// a new secret is printed once
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["list", "remove"])]
+    #[arg(long, value_name = "FILE", value_parser = file_parser(), conflicts_with_all = ["list", "remove"])]
     secret_file: Option<PathBuf>,
     /// Show the destinations that are set up, with Segment's counts
     #[arg(long, conflicts_with_all = ["remove", "dry_run"])]

@@ -8,6 +8,7 @@ mod map;
 mod migrate_store;
 mod serve;
 mod status;
+mod usage;
 
 use crate::support::leaks;
 use crate::support::process::binary;
