@@ -8,6 +8,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::header::CONTENT_ENCODING;
 use axum::http::request::Parts;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
@@ -49,6 +50,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        refuse_compressed(&request)?;
         let read = tokio::time::timeout(BODY_TIMEOUT, Json::<T>::from_request(request, state)).await;
         match read {
             Ok(Ok(Json(value))) => Ok(Self(value)),
@@ -62,12 +64,18 @@ impl<S: Send + Sync> FromRequest<S> for FormFields {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        refuse_compressed(&request)?;
         match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
             Ok(Ok(body)) => Ok(Self(url::form_urlencoded::parse(&body).into_owned().collect())),
             Ok(Err(rejection)) => Err(JsonRejection::from(rejection).into()),
             Err(_) => Err(Problem::BodyTimeout),
         }
     }
+}
+
+fn refuse_compressed(request: &Request) -> Result<(), Problem> {
+    let mut encodings = request.headers().get_all(CONTENT_ENCODING).iter();
+    if encodings.all(|encoding| encoding == "identity") { Ok(()) } else { Err(Problem::UnsupportedEncoding) }
 }
 
 impl From<JsonRejection> for Problem {

@@ -12,7 +12,7 @@
 //! | account in use: its events are not set aside, because they are delivered or can be | 409 |
 //! | cannot learn: the account makes no calls here now, so its list cannot be read | 409 |
 //! | body too large | 413 |
-//! | unsupported media type | 415 |
+//! | unsupported media type, unsupported encoding: a compressed body | 415 |
 //! | configuration refused: a reload of a configuration with problems | 422 |
 //! | too many wrong tokens | 429 |
 //! | internal error: a bug | 500 |
@@ -23,7 +23,7 @@
 
 use crate::store::StoreError;
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,7 @@ pub(super) enum Problem {
     CannotLearn(String),
     BodyTooLarge,
     UnsupportedMediaType,
+    UnsupportedEncoding,
     /// With every problem of the configuration.
     ConfigurationRefused(Vec<String>),
     TooManyWrongTokens,
@@ -95,7 +96,7 @@ impl Problem {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BacklogFull(_) | Self::AccountInUse(_) | Self::CannotLearn(_) => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ConfigurationRefused(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyWrongTokens => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -120,6 +121,7 @@ impl Problem {
             Self::CannotLearn(_) => "cannot-learn",
             Self::BodyTooLarge => "body-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::UnsupportedEncoding => "unsupported-encoding",
             Self::ConfigurationRefused(_) => "configuration-refused",
             Self::TooManyWrongTokens => "too-many-wrong-tokens",
             Self::ShuttingDown => "shutting-down",
@@ -143,6 +145,7 @@ impl Problem {
             Self::CannotLearn(_) => "Refersion's list of affiliates cannot be read now",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body is not JSON",
+            Self::UnsupportedEncoding => "The body is compressed",
             Self::ConfigurationRefused(_) => "The configuration is refused",
             Self::TooManyWrongTokens => "Too many wrong tokens",
             Self::ShuttingDown => "The service is shutting down",
@@ -182,6 +185,7 @@ impl Problem {
             }
             Self::BodyTooLarge => "at most 64 KiB",
             Self::UnsupportedMediaType => "send JSON, with the header `Content-Type: application/json`",
+            Self::UnsupportedEncoding => "send the body as it is, without the header `Content-Encoding`",
             Self::ConfigurationRefused(problems) => {
                 return format!("the former configuration stays in force; the problems: {}", problems.join("; "));
             }
@@ -219,6 +223,7 @@ impl IntoResponse for Problem {
                     r#"Basic realm="refersion-destination", charset="UTF-8", Bearer realm="refersion-destination""#;
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(schemes));
             }
+            Self::UnsupportedEncoding => _ = headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity")),
             Self::TooManyWrongTokens => _ = headers.insert(RETRY_AFTER, HeaderValue::from(1)),
             Self::StoreFailed(_) => _ = headers.insert(RETRY_AFTER, HeaderValue::from(5)),
             _ => {}
