@@ -2,11 +2,11 @@
 //!
 //! In: a session. Out: the tables, and the store's hash key. Invariants: one process migrates at a time, under a lock that is tried
 //! repeatedly instead of waited for, so no statement hangs; each migration is one transaction together with its version; newer tables are
-//! used unchanged, unless they state that this release is too old. If there is nothing to migrate, nothing is written, and no right to
-//! create tables is needed.
+//! used unchanged, unless they state that this release is too old; tables of another program are left alone. If there is nothing to
+//! migrate, nothing is written, and no right to create tables is needed.
 
 use super::error::text;
-use super::schema::{META, migrations, version};
+use super::schema::{META, migrations, tables_after, version};
 use super::session::Session;
 use futures_util::future::BoxFuture;
 use rand::Rng;
@@ -49,6 +49,13 @@ pub enum MigrateError {
     /// The database cannot hold every text.
     #[error("the database has the encoding {0}; it must be UTF8")]
     Encoding(String),
+    /// Another program uses the schema.
+    #[error(
+        "its schema has tables of another program by the names that a start would make ({}); use another database, or another schema, \
+         which the URL names by `options=-c%20search_path%3DNAME`",
+        .0.join(", ")
+    )]
+    NamesTaken(Vec<String>),
     /// A row of `meta` cannot be read.
     #[error("the row {0} of its table meta is damaged")]
     Damaged(&'static str),
@@ -57,7 +64,7 @@ pub enum MigrateError {
 /// Brings the tables to this release's version; returns the store's hash key.
 pub async fn migrate(session: &Session) -> Result<[u8; 32], MigrateError> {
     check_server(session).await?;
-    for _ in 0..TRIES {
+    for attempt in 0..TRIES {
         let found = found(session).await?;
         check(&found)?;
         if found.version >= version() {
@@ -69,6 +76,9 @@ pub async fn migrate(session: &Session) -> Result<[u8; 32], MigrateError> {
         let migrated = under_lock(session).await;
         session.run_statements(if matches!(migrated, Ok(true)) { "COMMIT" } else { "ROLLBACK" }).await?;
         if !migrated? {
+            if attempt == 0 {
+                tracing::info!("another process is migrating the tables; waiting for it");
+            }
             sleep(BETWEEN_TRIES).await;
         }
     }
@@ -91,6 +101,7 @@ pub async fn tables(session: &Session) -> Result<Tables, MigrateError> {
     check_server(session).await?;
     let found = found(session).await?;
     check(&found)?;
+    check_names(session, &found).await?;
     Ok(match found.version {
         0 => Tables::Absent,
         older if older < version() => Tables::Older,
@@ -122,9 +133,12 @@ struct MetaTable {
     hash_key: Option<[u8; 32]>,
 }
 
+/// Reads `meta`; empty if there is none, or if it has not its columns.
 async fn found(session: &Session) -> Result<MetaTable, Error> {
     let mut found = MetaTable::default();
-    if session.query_one("SELECT to_regclass('meta') IS NULL", &[]).await?.get(0) {
+    let sql = "SELECT count(*) = 2 FROM pg_attribute WHERE attrelid = to_regclass('meta')
+               AND (attname, atttypid) IN (('name', 'text'::regtype), ('value', 'bytea'::regtype))";
+    if !session.query_one(sql, &[]).await?.get::<_, bool>(0) {
         return Ok(found);
     }
     let sql = "SELECT name, value FROM meta WHERE name IN ('version', 'oldest_reader', 'hash_key')";
@@ -146,6 +160,14 @@ fn check(found: &MetaTable) -> Result<(), MigrateError> {
     if too_new { Err(MigrateError::Newer { found: found.version }) } else { Ok(()) }
 }
 
+/// Checks that nothing has the name of a table that a migration would make.
+async fn check_names(session: &Session, found: &MetaTable) -> Result<(), MigrateError> {
+    let sql = "SELECT relname::text FROM pg_class
+               WHERE relnamespace = current_schema()::regnamespace AND relname = ANY ($1) ORDER BY relname";
+    let taken = session.query(sql, &[&tables_after(found.version)]).await?;
+    if taken.is_empty() { Ok(()) } else { Err(MigrateError::NamesTaken(taken.iter().map(|row| row.get(0)).collect())) }
+}
+
 /// Migrates, within the caller's transaction. `false`: another process holds the lock.
 fn under_lock(session: &Session) -> BoxFuture<'_, Result<bool, MigrateError>> {
     Box::pin(async move {
@@ -154,9 +176,10 @@ fn under_lock(session: &Session) -> BoxFuture<'_, Result<bool, MigrateError>> {
         if !locked.get::<_, bool>(0) {
             return Ok(false);
         }
-        session.run_statements(META).await?;
         let before = found(session).await?;
         check(&before)?;
+        check_names(session, &before).await?;
+        session.run_statements(META).await?;
         for migration in migrations().iter().filter(|migration| migration.version > before.version) {
             session.run_statements(migration.sql).await?;
             set_meta(session, "version", &migration.version.to_be_bytes()).await?;

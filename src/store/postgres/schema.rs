@@ -48,9 +48,15 @@ pub fn version() -> i64 {
     migrations().last().map_or(0, |last| last.version)
 }
 
-/// The names of all tables, as the migrations make them.
+/// The names of all tables.
 pub fn tables() -> Vec<&'static str> {
-    let made = [META].into_iter().chain(MIGRATIONS.iter().map(|migration| migration.sql));
+    tables_after(0)
+}
+
+/// The names of the tables that the migrations from `version` on make; from version 0 on they make all.
+pub fn tables_after(version: i64) -> Vec<&'static str> {
+    let later = MIGRATIONS.iter().filter(|migration| migration.version > version).map(|migration| migration.sql);
+    let made = (version == 0).then_some(META).into_iter().chain(later);
     let names = made.flat_map(|sql| sql.split("CREATE TABLE ").skip(1));
     names.filter_map(|rest| rest.trim_start_matches("IF NOT EXISTS ").split_whitespace().next()).collect()
 }

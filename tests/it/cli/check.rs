@@ -1,8 +1,8 @@
 //! `check` and `healthcheck`: they report every problem, and never print a secret.
 
 use super::{Ran, run};
+use crate::support::API_KEY;
 use crate::support::service::{Refersion, Service};
-use crate::support::{API_KEY, postgres};
 use insta::assert_snapshot;
 use refersion_destination::sandbox::Fault;
 use serde_json::Value;
@@ -309,65 +309,6 @@ async fn a_store_in_use_is_left_alone_by_whatever_name_it_is_checked() {
         }
     }
     service.stop().await;
-}
-
-/// The tables of a schema, and all rows of `meta`: what a start that migrates would change.
-async fn tables(url: &str) -> Vec<String> {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connected");
-    tokio::spawn(connection);
-    let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace";
-    let mut names: Vec<String> = client.query(sql, &[]).await.expect("read").iter().map(|row| row.get(0)).collect();
-    names.sort();
-    names
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_database_is_looked_at_and_not_changed() {
-    let Some(url) = postgres::new_schema() else { return };
-    let refersion = Refersion::start().await;
-    let base = [("REFERSION_BASE_URL", &*refersion.base_url), ("REFERSION_API_KEY", API_KEY)];
-    let check = async |url: &str| {
-        let ran = run(&["check"], &[&base[..], &[("STORE_URL", url)]].concat(), "").await;
-        (ran.code, format!("{}{}", ran.out, ran.err))
-    };
-    let (code, said) = check(&url).await;
-    assert!(code == Some(0) && said.contains("has no tables yet; the first start makes them"), "{said}");
-    assert!(tables(&url).await.is_empty());
-    assert_eq!(run(&["migrate"], &[&base[..], &[("STORE_URL", &*url)]].concat(), "").await.code, Some(0));
-    let made = tables(&url).await;
-    let (code, said) = check(&url).await;
-    assert!(code == Some(0) && said.contains("can be used; 0 pending events, 0 dead letters"), "{said}");
-    assert_eq!(tables(&url).await, made);
-
-    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connected");
-    tokio::spawn(connection);
-    let role = format!("reader_{}", std::process::id());
-    let reader = url.replacen("postgres@", &format!("{role}@"), 1);
-    // Where the server is another one, its user may not be allowed to make others.
-    if reader != url {
-        let grant = format!(
-            "CREATE ROLE {role} LOGIN;
-             DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema());
-             EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO {role}', current_schema()); END $$"
-        );
-        client.batch_execute(&grant).await.expect("granted");
-        let (code, said) = check(&reader).await;
-        assert!(code == Some(1) && said.contains("lacks rights: DELETE, INSERT, UPDATE on accounts; "), "{said}");
-        assert!(said.contains("; USAGE on log_seq; "), "{said}");
-        client.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.expect("dropped");
-    }
-    for (version, oldest, code, words) in
-        [(0, 0, 0, "has no tables yet"), (99, 1, 0, "can be used"), (99, 99, 1, "made by a newer release (version 99)")]
-    {
-        let sql = "UPDATE meta SET value = CASE name WHEN 'version' THEN int8send($1) ELSE int8send($2) END
-            WHERE name IN ('version', 'oldest_reader')";
-        client.execute(sql, &[&i64::from(version), &i64::from(oldest)]).await.expect("written");
-        let (found, said) = check(&url).await;
-        assert!(found == Some(code) && said.contains(words), "{version} {oldest}: {said}");
-    }
-    let unknown = "postgres://nobody@127.0.0.1:1/none";
-    let (code, said) = check(unknown).await;
-    assert!(code == Some(1) && said.contains("cannot connect to PostgreSQL at 127.0.0.1/none"), "{said}");
 }
 
 #[tokio::test]

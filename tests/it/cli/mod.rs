@@ -2,6 +2,7 @@
 
 mod check;
 mod connect;
+mod database;
 mod help;
 mod import;
 mod map;
