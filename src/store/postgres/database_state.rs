@@ -7,25 +7,9 @@ use super::connect::Connector;
 use super::migrate::{self, Tables};
 use super::open::PostgresOpenError;
 use super::session::Session;
-use super::{PostgresStore, PostgresUrl, schema, vault};
+use super::{PostgresStore, PostgresUrl, rights, vault};
 use crate::domain::SealedApiKey;
 use tokio_postgres::Error;
-
-/// The missing rights to make these tables, or to migrate them. Only the owner of a table can change it.
-const TO_MIGRATE: &str = "SELECT 'CREATE in its schema'
-    WHERE NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
-    UNION ALL SELECT 'ALTER ' || relname FROM pg_class
-    WHERE relnamespace = current_schema()::regnamespace AND relname = ANY ($1) AND NOT pg_has_role(relowner, 'USAGE')";
-/// The missing rights to use them.
-const TO_USE: &str = "SELECT missing.rights || ' on ' || missing.name FROM (
-        SELECT string_agg(wanted.privilege, ', ' ORDER BY wanted.privilege), tables.name
-        FROM unnest($1::text[]) AS tables (name),
-            unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS wanted (privilege)
-        WHERE NOT coalesce(has_table_privilege(to_regclass(tables.name)::oid, wanted.privilege), false)
-        GROUP BY tables.name
-        UNION ALL SELECT 'USAGE', 'log_seq'
-        WHERE NOT coalesce(has_sequence_privilege(to_regclass('log_seq')::oid, 'USAGE'), false)
-    ) AS missing (rights, name) ORDER BY missing.name";
 
 /// The state that a start would find.
 #[derive(Debug)]
@@ -65,19 +49,15 @@ impl PostgresStore {
             .await
             .map_err(|source| PostgresOpenError::Migrate { location: location(), source })?;
         let (missing_rights, content) = match tables {
-            Tables::Absent | Tables::Older => (missing_rights(&session, TO_MIGRATE).await.map_err(read)?, None),
+            Tables::Absent | Tables::Older => (rights::missing_to_migrate(&session).await.map_err(read)?, None),
             Tables::Current => {
-                let missing = missing_rights(&session, TO_USE).await.map_err(read)?;
+                let missing = rights::missing_to_use(&session).await.map_err(read)?;
                 let content = if missing.is_empty() { Some(content(&session).await.map_err(read)?) } else { None };
                 (missing, content)
             }
         };
         Ok(DatabaseState { location: location(), tables, missing_rights, content })
     }
-}
-
-async fn missing_rights(session: &Session, sql: &'static str) -> Result<Vec<String>, Error> {
-    Ok(session.query(sql, &[&schema::tables()]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 async fn content(session: &Session) -> Result<DatabaseContent, Error> {

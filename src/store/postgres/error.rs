@@ -1,7 +1,7 @@
 //! The conversion of PostgreSQL's errors to errors of the store: transient, corrupt or fatal.
 //!
 //! In: an error of tokio-postgres. Out: a [`StoreError`]. Invariants: an error is transient only if the same request can succeed later
-//! without a change of the program or the tables; the text names no value of a row. Deliberately absent: retries, which the caller makes.
+//! without a change of the program or the tables (a right may be granted); the text names no value of a row. Deliberately absent: retries, which the caller makes.
 
 use crate::store::StoreError;
 use std::error::Error as _;
@@ -79,7 +79,12 @@ enum Class {
 
 /// The class of error by the class of the SQLSTATE, its first two characters.
 fn class(code: &SqlState) -> Class {
-    if *code == SqlState::READ_ONLY_SQL_TRANSACTION || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT {
+    let may_pass = [
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+        SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+    ];
+    if may_pass.contains(code) {
         return Class::Transient;
     }
     if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED {
@@ -124,7 +129,7 @@ mod tests {
             (SqlState::INVALID_PASSWORD, true),
             (SqlState::UNIQUE_VIOLATION, false),
             (SqlState::UNDEFINED_TABLE, false),
-            (SqlState::INSUFFICIENT_PRIVILEGE, false),
+            (SqlState::INSUFFICIENT_PRIVILEGE, true),
             (SqlState::CHARACTER_NOT_IN_REPERTOIRE, false),
             (SqlState::DATA_CORRUPTED, false),
         ] {

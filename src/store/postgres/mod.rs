@@ -49,6 +49,7 @@ mod owners;
 mod ownership;
 mod read;
 mod remembered;
+mod rights;
 mod schema;
 mod session;
 mod settle;

@@ -2,7 +2,6 @@
 
 use super::columns::text;
 use super::leases::LeaseToken;
-use super::migrate::set_meta;
 use super::session::Session;
 use crate::domain::{AccountName, SealedApiKey};
 use tokio_postgres::Error;
@@ -46,9 +45,4 @@ pub async fn health(session: &Session, account: &AccountName) -> Result<Option<S
 pub async fn save_health(session: &Session, held: LeaseToken, health: &str) -> Result<bool, Error> {
     let sql = "UPDATE accounts SET health = $3 WHERE account = $1 AND token = $2";
     Ok(session.execute(sql, &[&held.account, &held.token, &health]).await? > 0)
-}
-
-/// Writes a small change, whose commit shows that the store can be written.
-pub async fn probe(session: &Session) -> Result<(), Error> {
-    set_meta(session, "probe", &[]).await
 }

@@ -224,3 +224,48 @@ async fn no_event_is_confirmed_while_the_synchronous_standby_is_away() {
     cluster.drained().await;
     assert_eq!(cluster.calls(), "new");
 }
+
+/// PostgreSQL refuses only what needs the right: the connections work, and so do all other writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_is_revoked_makes_the_service_unready_and_it_goes_on_once_it_is_granted_again() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let database = cluster.connect().await;
+    let role = format!("service_{}", std::process::id());
+    let url = cluster.url.replacen("postgres@", &format!("{role}@"), 1);
+    if url == cluster.url {
+        return; // the server is another one, whose user may not be allowed to make others
+    }
+    let owner = cluster.process(&[]);
+    owner.terminate();
+    owner.ended().await;
+    let grant = format!(
+        "CREATE ROLE {role} LOGIN;
+         DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema());
+         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO {role}', current_schema());
+         GRANT USAGE ON SEQUENCE log_seq TO {role}; END $$"
+    );
+    database.batch_execute(&grant).await.expect("granted");
+    let process = cluster.process(&[("STORE_URL", &url)]);
+    let sent = async |number: u8| {
+        let event = identify(&number.to_string(), &format!("u{number}"), &Value::Null);
+        post(&process.server, &event).await.expect("answered").status
+    };
+    assert_eq!(sent(1).await, 202);
+    database.batch_execute(&format!("REVOKE INSERT ON bodies FROM {role}")).await.expect("revoked");
+    assert_eq!(sent(2).await, 503);
+    let unready = process.ready().await;
+    assert_eq!(unready.status, 503, "{}", unready.text);
+    assert!(unready.message().contains("permission denied for table bodies"), "{}", unready.text);
+    // The next probe names every missing right, and no job that succeeds makes the service ready.
+    let named = |ready: &Answer| ready.message().contains("this user lacks rights: INSERT on bodies; grant them");
+    within(poll_until(|| process.ready(), |ready| named(ready) || ready.status == 200)).await;
+    let unready = process.ready().await;
+    assert!(unready.status == 503 && named(&unready), "{}", unready.text);
+    database.batch_execute(&format!("GRANT INSERT ON bodies TO {role}")).await.expect("granted");
+    within(poll_until(|| process.ready(), |ready| ready.status == 200)).await;
+    assert_eq!(sent(2).await, 202);
+    cluster.drained().await;
+    process.terminate();
+    process.ended().await;
+    database.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.expect("dropped");
+}
