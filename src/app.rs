@@ -13,6 +13,9 @@
 //! listeners and the clock. Accounts that are not configured share their connections to Refersion, too; `merchant_registry` admits them,
 //! within the limits of `api_key_verification`.
 //!
+//! A stop while the store is opened, which may migrate it or wait for another process that does, ends the process at once: that is as
+//! harmless as a crash.
+//!
 //! Stop order (the graceful shutdown): new requests are refused; requests in flight are answered; the workers hand back calls that were not
 //! sent, and requests in flight to Refersion finish; accounts without calls in flight are released to other processes. These steps have one
 //! deadline (the grace period, or shutdown timeout: `SERVER_DRAIN` (`8s`)). After it the store is closed, which takes as long as its last
@@ -57,6 +60,7 @@ use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader, new_client};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
@@ -169,8 +173,8 @@ pub async fn serve(
     announce: impl FnOnce(Addresses),
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let limits = open_files::raise_and_divide();
-    let store = open_store(&config).await?;
+    let (limits, mut stop) = (open_files::raise_and_divide(), pin!(stop));
+    let Some(store) = open_unless_stopped(&config, stop.as_mut()).await? else { return Ok(()) };
     let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
     let (handle, tracker) = (deliveries.clone(), TaskTracker::new());
     let runtime = Runtime { handle, tracker: tracker.clone(), shutdown: shutdown.clone(), failed: failed.clone() };
@@ -229,6 +233,20 @@ pub async fn serve(
     close(store.as_ref()).await;
     tracing::info!("stopped");
     failure.map_or(Ok(()), Err)
+}
+
+/// Opens the store; `None` if `stop` is ready before. A migration may take minutes, and that of another process is waited for.
+async fn open_unless_stopped(
+    config: &Config,
+    stop: impl Future<Output = ()>,
+) -> Result<Option<Arc<dyn Store>>, StoreOpenError> {
+    tokio::select! {
+        opened = open_store(config) => opened.map(Some),
+        () = stop => {
+            tracing::info!("stopped before the store was open");
+            Ok(None)
+        }
+    }
 }
 
 /// Closes the store, unless the database or the disk takes too long.

@@ -10,9 +10,11 @@ use crate::store::{
     SqliteOpenError, SqliteSource, SqliteStore, SqliteTarget, Store, StoreError, StoreLimits,
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::task::spawn_blocking;
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -38,14 +40,19 @@ impl StoreOpenError {
     }
 }
 
-/// Opens the store of this configuration. Creates it if it does not exist, and migrates it if an earlier release made it.
+/// Opens the store of this configuration. Creates it if it does not exist, and migrates it if an earlier release made it. If the caller stops
+/// waiting, a file is opened nevertheless, unless the process ends.
 pub async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreOpenError> {
     let limits = StoreLimits {
         max_backlog: config.delivery.max_backlog,
         deduplication_memory: config.store.deduplication_memory,
     };
     Ok(match &config.store.url {
-        StoreUrl::Sqlite(path) => Arc::new(SqliteStore::open(path, limits)?),
+        StoreUrl::Sqlite(path) => {
+            let path = path.clone();
+            let opened = spawn_blocking(move || SqliteStore::open(&path, limits)).await;
+            Arc::new(opened.unwrap_or_else(|panicked| resume_unwind(panicked.into_panic()))?)
+        }
         StoreUrl::Postgres(url) => Arc::new(PostgresStore::open(&parse(url)?, limits, config.store.lease).await?),
     })
 }

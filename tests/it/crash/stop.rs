@@ -1,13 +1,14 @@
 //! SIGTERM: the listeners close, requests in flight are answered, and the process ends in order and in time.
 
 use super::{drained, ended};
-use crate::support::process::Process;
+use crate::support::process::{Process, binary};
 use crate::support::service::Refersion;
-use crate::support::{identify, within};
+use crate::support::{API_KEY, TEST_TIMEOUT, identify, poll_until, within};
 use refersion_destination::domain::{AffiliateStatus, Field};
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::Command;
 
 #[tokio::test]
 async fn a_request_that_waits_is_answered_although_refersion_hangs_and_nothing_is_lost() {
@@ -77,6 +78,35 @@ async fn a_stop_at_the_very_start_ends_in_order() {
     process.terminate();
     let (code, logged) = ended(process).await;
     assert_eq!(code, Some(0), "{logged}");
+}
+
+/// A migration can take minutes. Here the lock file is a pipe without a reader, so that opening the store never ends.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stop_while_the_store_is_opened_ends_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("store.db.lock");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("runs").success());
+    let mut command = binary();
+    command.arg("serve").env("REFERSION_API_KEY", API_KEY);
+    command.env("STORE_URL", format!("sqlite://{}/store.db", folder.path().display()));
+    let mut child = command.spawn().expect("starts");
+    let status = || std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("Linux shows it");
+    let catches_sigterm = || {
+        let status = status();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a line").trim();
+        std::future::ready(u64::from_str_radix(caught, 16).expect("a mask") & (1 << 14) != 0)
+    };
+    within(poll_until(catches_sigterm, |caught| *caught)).await;
+    let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status();
+    assert!(sent.expect("a shell").success());
+    let ended = || std::future::ready(child.try_wait().expect("asked").is_some());
+    let ended = tokio::time::timeout(TEST_TIMEOUT, poll_until(ended, |ended| *ended)).await;
+    let _ = child.kill(); // Err: it has ended
+    let output = child.wait_with_output().expect("ends");
+    let logged = String::from_utf8_lossy(&output.stderr);
+    assert!(ended.is_ok() && output.status.code() == Some(0), "{logged}");
+    assert!(logged.contains("stopped before the store was open"), "{logged}");
 }
 
 /// A hundred seconds between two calls: to wait for a call would exceed the drain time.

@@ -2,9 +2,11 @@
 //! point `store::next_release`, which gives it one migration more (a column), and says which releases can go on after it.
 
 use super::cluster::{Cluster, post, until_owned};
-use crate::support::process::Process;
-use crate::support::{identify, within};
+use crate::support::process::{Process, binary};
+use crate::support::{API_KEY, TEST_TIMEOUT, identify, poll_until, within};
 use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
+use std::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -80,4 +82,34 @@ async fn a_process_that_is_too_old_for_the_tables_drains_and_the_next_release_de
     // A request that was cut off by the end of the process may have been stored.
     let affiliates = cluster.refersion.sandbox.affiliates().len();
     assert!((accepted..=accepted + 1).contains(&affiliates), "{accepted}, {affiliates}");
+}
+
+/// It waits for minutes, since the other process may be migrating many rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_waits_for_a_migration_ends_at_once_when_it_is_stopped_or_killed() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let database = cluster.connect().await;
+    let lock = i64::from(u32::from_be_bytes(*b"refe"));
+    let sql = format!("SELECT pg_advisory_lock({lock}, hashtext(current_schema()))");
+    database.batch_execute(&sql).await.expect("locked");
+    for (signal, code) in [("TERM", Some(0)), ("KILL", None)] {
+        let mut command = binary();
+        command.arg("serve").env("REFERSION_API_KEY", API_KEY).env("STORE_URL", &cluster.url);
+        let mut child = command.spawn().expect("starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let waits = log.next().expect("a line").expect("text");
+        assert!(waits.contains("another process is migrating the tables; waiting for it"), "{waits}");
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status();
+        assert!(sent.expect("a shell").success());
+        let ended = || std::future::ready(child.try_wait().expect("asked"));
+        let ended = tokio::time::timeout(TEST_TIMEOUT, poll_until(ended, Option::is_some)).await;
+        let _ = child.kill(); // Err: it has ended
+        let _ = child.wait();
+        assert_eq!(ended.expect("at once").expect("ended").code(), code, "{signal}");
+    }
+    let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace";
+    assert_eq!(database.query_one(tables, &[]).await.expect("counted").get::<_, i64>(0), 0);
+    database.batch_execute("SELECT pg_advisory_unlock_all()").await.expect("unlocked");
+    let next = cluster.process(&[]);
+    until_owned(std::slice::from_ref(&next)).await;
 }
