@@ -128,6 +128,30 @@ fn every_promise_names_a_test_that_exists() {
     }
 }
 
+/// A module that no promise names is not found by those who look for what it holds.
+#[test]
+fn every_module_of_tests_holds_a_promise() {
+    let promises = read("tests/README.md");
+    let (files, folders): (Vec<PathBuf>, Vec<PathBuf>) =
+        entries("tests/it").into_iter().partition(|path| path.is_file());
+    let nested = folders.iter().flat_map(entries);
+    let unnamed = |path: &PathBuf| {
+        let module = path.with_extension("").display().to_string().replace('/', "::");
+        let module = module.trim_start_matches("tests::it::").trim_end_matches("::mod");
+        !promises.contains(&format!("`{module}::"))
+    };
+    let has_tests =
+        |path: &PathBuf| std::fs::read_to_string(root().join(path)).is_ok_and(|text| text.contains("test]\n"));
+    let unnamed: Vec<_> = files.into_iter().chain(nested).filter(has_tests).filter(unnamed).collect();
+    assert!(unnamed.is_empty(), "tests/README.md names no test of {unnamed:?}");
+}
+
+/// The files and folders in `folder`, from the root of the project.
+fn entries(folder: impl AsRef<Path>) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join(&folder)).expect("a folder");
+    entries.map(|entry| folder.as_ref().join(entry.expect("an entry").file_name())).collect()
+}
+
 /// Whether the test `name` exists: in `tests/it`, or among the unit tests, which stand beside the code or in a file of their
 /// own.
 fn exists(name: &str) -> bool {
