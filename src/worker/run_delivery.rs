@@ -284,7 +284,16 @@ async fn settle(worker: &Worker, begun: &Begun, verdict: Verdict) -> Result<Atte
     if let Some(settlement) = settlement {
         let _settling = worker.settling();
         let (store, account) = (&worker.0.store, &worker.0.settings.account);
-        retry_while_unavailable(worker, || store.settle(account, &unit, settlement.clone(), changes.clone())).await?;
+        let mut tries = 0;
+        let settle = || {
+            tries += 1;
+            store.settle(account, &unit, settlement.clone(), changes.clone())
+        };
+        match retry_while_unavailable(worker, settle).await {
+            // An earlier try was committed and its answer was lost: only this attempt can end an event that is in flight.
+            Err(StoreError::NotPending) if tries > 1 => {}
+            settled => settled?,
+        }
     }
     failpoint::reach("worker::settled");
     report.publish(worker, begun);

@@ -37,6 +37,8 @@ pub struct Counting {
     pub store: SqliteStore,
     reads: AtomicUsize,
     pub begins: AtomicUsize,
+    /// So many settlements are committed, and their answers are lost.
+    answers_to_lose: AtomicUsize,
     /// The lease of this process on every account.
     pub lease: Mutex<Option<Lease>>,
 }
@@ -91,7 +93,12 @@ impl EventLog for Counting {
         settlement: Settlement,
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
-        self.store.settle(account, unit, settlement, changes).await
+        self.store.settle(account, unit, settlement, changes).await?;
+        let left = |lost: usize| lost.checked_sub(1);
+        match self.answers_to_lose.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left) {
+            Ok(_) => Err(StoreError::Transient("the connection broke".to_owned())),
+            Err(_) => Ok(()),
+        }
     }
 }
 
@@ -357,8 +364,29 @@ pub fn worker_with_signals(settings: WorkerContext, store: &Arc<Counting>) -> (W
 
 pub fn counting_store(folder: &tempfile::TempDir) -> Arc<Counting> {
     let store = SqliteStore::open(&folder.path().join("store.db"), StoreLimits::default()).expect("a store");
-    let (reads, begins, lease) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(Some(Lease::unlimited())));
-    Arc::new(Counting { store, reads, begins, lease })
+    let [reads, begins, answers_to_lose] = [const { AtomicUsize::new(0) }; 3];
+    Arc::new(Counting { store, reads, begins, answers_to_lose, lease: Mutex::new(Some(Lease::unlimited())) })
+}
+
+/// A connection that breaks while PostgreSQL commits: the event is not pending any more when the settlement is repeated.
+#[tokio::test]
+async fn a_settlement_whose_answer_is_lost_ends_the_event_at_once() {
+    let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
+    let store = counting_store(&folder);
+    let hour = Duration::from_secs(3_600);
+    let settings = settings(&refersion);
+    settings.delivery.rcu(|delivery| {
+        let limits = HealthLimits { backoff: Backoff { min: hour, max: hour }, ..delivery.limits };
+        DeliverySettings { limits, ..DeliverySettings::clone(delivery) }
+    });
+    let (worker, tracker) = worker(settings, &store);
+    store.answers_to_lose.store(1, Ordering::Relaxed);
+    store.append(vec![event(store.hash_key(), Timestamp(0))]).await.expect("appended");
+    worker.wake();
+    tracker.close();
+    within(tracker.wait()).await;
+    assert_eq!((refersion.operations(), store.status().pending), (vec!["new"], 0));
+    assert_eq!(store.begins.load(Ordering::Relaxed), 1, "it is not begun again");
 }
 
 #[tokio::test]
