@@ -56,6 +56,9 @@ pub enum MigrateError {
         .0.join(", ")
     )]
     NamesTaken(Vec<String>),
+    /// No schema of `search_path` exists.
+    #[error("none of the schemas in search_path exists; create the schema, or correct search_path")]
+    NoSchema,
     /// A row of `meta` cannot be read.
     #[error("the row {0} of its table meta is damaged")]
     Damaged(&'static str),
@@ -116,10 +119,13 @@ pub async fn is_too_old(session: &Session) -> Result<bool, Error> {
 
 async fn check_server(session: &Session) -> Result<(), MigrateError> {
     let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_version'),
-                      current_setting('server_encoding')";
+                      current_setting('server_encoding'), current_schema() IS NULL";
     let row = session.query_one(sql, &[]).await?;
     if row.get::<_, i32>(0) < OLDEST_SERVER {
         return Err(MigrateError::OldServer(row.get(1)));
+    }
+    if row.get(3) {
+        return Err(MigrateError::NoSchema);
     }
     let encoding: String = row.get(2);
     if encoding == "UTF8" { Ok(()) } else { Err(MigrateError::Encoding(encoding)) }

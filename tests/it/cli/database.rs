@@ -58,6 +58,12 @@ async fn a_database_is_looked_at_and_not_changed() {
         let (found, said) = check(&url).await;
         assert!(found == Some(code) && said.contains(words), "{version} {oldest}: {said}");
     }
+    // The name of the schema stands last.
+    let elsewhere = format!("{url}_none");
+    for command in ["check", "migrate"] {
+        let ran = run(&[command], &[&base[..], &[("STORE_URL", &*elsewhere)]].concat(), "").await;
+        assert!(ran.code == Some(1) && ran.err.contains("none of the schemas in search_path exists"), "{}", ran.err);
+    }
     let unknown = "postgres://nobody@127.0.0.1:1/none";
     let (code, said) = check(unknown).await;
     assert!(code == Some(1) && said.contains("cannot connect to PostgreSQL at 127.0.0.1/none"), "{said}");
