@@ -1,4 +1,4 @@
-//! The decision whether the user of an event for known users only is known, or may become known by a pending event.
+//! The decision whether the user of an event for known users only is known, or may become known by a pending event or a dead letter.
 //!
 //! In: the calls of a group, whose accounts are locked. Out: an answer for each event. Pending events are read before links, so one of the
 //! two reads sees a settlement that commits in between. Invariants: if more events are pending than are read, the user counts as possibly
@@ -22,14 +22,16 @@ const EXAMINED: i64 = 1_000;
 const PENDING: &str = "SELECT seq, keys FROM log WHERE outcome IS NULL AND (account, seq) > ($1, $2) AND account <= $1
                        ORDER BY account, seq LIMIT $3";
 const LINKED: &str = "SELECT key FROM links WHERE key = ANY ($1)";
-const DEAD: &str = "SELECT DISTINCT key FROM dead_keys JOIN dead_letters USING (seq)
-                    WHERE key = ANY ($1) AND body IS NOT NULL";
+/// With whether one of the dead letters may make its user known: one without a value that Refersion requires does not.
+const DEAD: &str = "SELECT key, bool_or(code <> 'unmappable') FROM dead_keys JOIN dead_letters USING (seq)
+                    WHERE key = ANY ($1) AND body IS NOT NULL GROUP BY key";
 
 /// The known users, and the pending events.
 #[derive(Debug, Default)]
 pub struct KnownUsers<'a> {
     linked: HashSet<Vec<u8>>,
-    dead: HashSet<Vec<u8>>,
+    /// The user keys of dead letters, and whether one of these may make its user known. A delete erases all of them.
+    dead: HashMap<Vec<u8>, bool>,
     /// The user keys with remembered traits, which a delete erases.
     remembered: HashSet<Vec<u8>>,
     pending: HashMap<&'a AccountName, PendingPage>,
@@ -89,7 +91,7 @@ impl<'a> KnownUsers<'a> {
         let read = try_join3(session.query(LINKED, &links), session.query(DEAD, &hashes), remembered).await?;
         let (linked, dead, remembered) = read;
         known.linked = linked.iter().map(|row| row.get(0)).collect();
-        known.dead = dead.iter().map(|row| row.get(0)).collect();
+        known.dead = dead.iter().map(|row| (row.get(0), row.get(1))).collect();
         known.remembered = remembered.iter().map(|row| row.get(0)).collect();
         Ok(known)
     }
@@ -99,7 +101,7 @@ impl<'a> KnownUsers<'a> {
         let is_delete = only.deleted_at.is_some();
         let is_known = |key: &UserKey| {
             self.linked.contains(user_keys::tagged(key).as_slice())
-                || self.dead.contains(key.bytes().as_slice())
+                || self.dead.get(key.bytes().as_slice()).is_some_and(|may_make_known| is_delete || *may_make_known)
                 || is_delete && self.remembered.contains(key.bytes().as_slice())
         };
         event.user_keys.iter().any(is_known) || self.may_be_pending(event, only)

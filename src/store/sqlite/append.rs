@@ -38,16 +38,19 @@ pub fn look_up(tx: &WriteTx<'_>, event: &NewEvent) -> Result<EventLookup, StoreE
     Ok(EventLookup { is_repeat, may_be_known })
 }
 
-/// Whether the user of an event is known, or may become known by a pending event. For a delete, a user with any stored data is known.
+/// Whether the user of an event is known, or may become known by a pending event or a dead letter. A dead letter without a value that
+/// Refersion requires makes nobody known. For a delete, a user with any stored data is known.
 fn may_be_known(tx: &WriteTx<'_>, event: &NewEvent, only: KnownUsersOnly) -> Result<bool, StoreError> {
     if tx.state.log.may_be_pending(&event.account, &event.user_keys, only.none_pending_up_to.map(|read| read.seq)) {
         return Ok(true);
     }
-    let dead = "SELECT 1 FROM dead_keys JOIN dead_letters USING (seq) WHERE key = ?1 AND erased = 0";
+    let is_delete = only.deleted_at.is_some();
+    let dead = "SELECT 1 FROM dead_keys JOIN dead_letters USING (seq) WHERE key = ?1 AND erased = 0
+                AND (?2 OR code <> 'unmappable')";
     for key in &event.user_keys {
         if tx.connection.exists("SELECT 1 FROM links WHERE key = ?1", [user_keys::tagged(key).as_slice()])?
-            || tx.connection.exists(dead, [key.bytes().as_slice()])?
-            || only.deleted_at.is_some() && !remembered::rows_of(tx.connection, key.bytes())?.is_empty()
+            || tx.connection.exists(dead, (key.bytes().as_slice(), is_delete))?
+            || is_delete && !remembered::rows_of(tx.connection, key.bytes())?.is_empty()
         {
             return Ok(true);
         }

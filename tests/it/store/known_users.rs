@@ -1,8 +1,8 @@
 //! Events that matter for known users only: appended unless their user is certainly unknown.
 
-use super::engine::{accepted, dead, done, erase, every, remember};
+use super::engine::{accepted, dead, dead_of, done, erase, every, remember};
 use refersion_destination::delivery::OutcomeCode;
-use refersion_destination::domain::{AccountName, Seq};
+use refersion_destination::domain::{AccountName, Seq, Timestamp};
 use refersion_destination::store::{Appended, KnownUsersOnly, NewEvent};
 
 #[tokio::test]
@@ -93,6 +93,27 @@ async fn an_earlier_event_of_the_same_call_counts() {
         let appended = store.store().append(events).await.expect("appended");
         assert_eq!(appended[0], Appended::UnknownUser);
         assert!(accepted(appended[1]) < accepted(appended[2]));
+    })
+    .await;
+}
+
+/// Otherwise each further event without these values would become a dead letter, too.
+#[tokio::test]
+async fn a_dead_letter_without_a_required_value_makes_its_user_known_to_deletes_alone() {
+    every(async |store| {
+        let nameless = store.append("nameless", &["u1"]).await;
+        store.settle(nameless, dead_of(OutcomeCode::Unmappable, 0)).await;
+        assert_eq!(store.append_if_known("another", &["u1"]).await, Appended::UnknownUser);
+        let known_users_only = Some(KnownUsersOnly {
+            none_pending_up_to: None,
+            deleted_at: Some(Timestamp(1)),
+            if_unknown: OutcomeCode::NotFound,
+        });
+        let delete = NewEvent { known_users_only, ..store.event("a delete", &["u1"], 0) };
+        accepted(store.try_append(delete).await);
+        let poison = store.append("poison", &["u2"]).await;
+        store.settle(poison, dead_of(OutcomeCode::Rejected, 0)).await;
+        accepted(store.append_if_known("behind it", &["u2"]).await);
     })
     .await;
 }
