@@ -14,7 +14,7 @@ use crate::delivery::{Action, OutcomeCode, Success};
 use crate::domain::{EventId, Timestamp, User};
 use crate::failpoint;
 use crate::mapping::{self, Creation, Identify, Intent, Mapped, MappingError, Note};
-use crate::segment::{Envelope, Event, EventKind, Malformed, PendingSignatures, split_envelope};
+use crate::segment::{Envelope, Event, EventKind, Malformed, PendingSignatures, RawJson, split_envelope};
 use crate::store::{AnsweredEvent, KnownUsersOnly, NewEvent, ReadUpTo};
 use crate::telemetry::EventType;
 use std::borrow::Cow;
@@ -23,8 +23,10 @@ use std::borrow::Cow;
 pub(super) enum ParsedBody {
     /// A single event.
     One(Box<ParsedItem>),
-    /// An array or a batch.
-    Many(Vec<ParsedItem>),
+    /// An array.
+    Array(Vec<ParsedItem>),
+    /// A batch of one of Segment's SDKs.
+    Batch(Vec<ParsedItem>),
 }
 
 /// One event.
@@ -80,14 +82,17 @@ pub(super) fn parse_body(
         Envelope::Array(events) | Envelope::Batch(events) if events.len() > MAX_EVENTS => {
             Err(ApiResponse::TooManyEvents)
         }
-        Envelope::Array(events) | Envelope::Batch(events) => {
-            Ok(ParsedBody::Many(events.into_iter().map(|json| parse_element(endpoint, json.source(), now)).collect()))
-        }
+        Envelope::Array(events) => Ok(ParsedBody::Array(parse_elements(endpoint, &events, now))),
+        Envelope::Batch(events) => Ok(ParsedBody::Batch(parse_elements(endpoint, &events, now))),
     }
 }
 
 fn invalid(malformed: Malformed) -> ApiResponse {
     ApiResponse::Invalid(malformed.to_string())
+}
+
+fn parse_elements(endpoint: &AccountEndpoint, events: &[RawJson<'_>], now: Timestamp) -> Vec<ParsedItem> {
+    events.iter().map(|json| parse_element(endpoint, json.source(), now)).collect()
 }
 
 fn parse_element(endpoint: &AccountEndpoint, text: &str, now: Timestamp) -> ParsedItem {

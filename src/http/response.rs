@@ -9,7 +9,7 @@
 //! | not found, method not allowed: a wrong URL or method | 404, 405 | discards the event |
 //! | too large: it would be too large again | 413 | discards the event |
 //! | backlog full | 429 | sends it again, for four hours |
-//! | unsupported event type: not an error of the customer | 501 | discards the event |
+//! | unsupported event type: not an error of the customer | 501; to a batch of an SDK 200 | discards the event |
 //! | error: a bug | 500 | sends it again |
 //! | unavailable: not stored, a key that could not be verified, shutting down | 503 | sends it again |
 //!
@@ -17,9 +17,10 @@
 //! is answered 401, so Segment discards its copy; an event of an array is accepted.
 //!
 //! Each event of an array or a batch has its own result in `results`, with one of these statuses. The code of the whole is that of the
-//! first that occurs of: error, accepted, done (200), rejected, another refusal, unsupported ([`combined`]). So an array is 4xx only if
-//! none of its events was accepted or done. If its events cannot be stored, the whole is 503; if the backlog is full, 429; if it has more
-//! events than the backlog may ever have, 413. None of them is stored then. `http/parse.rs` decides about each event.
+//! first that occurs of: error, accepted, done (200), rejected, another refusal, unsupported ([`combined`]; [`combined_for_sdk`] never
+//! answers 501). So an array is 4xx only if none of its events was accepted or done. If its events cannot be stored, the whole is 503; if
+//! the backlog is full, 429; if it has more events than the backlog may ever have, 413. None of them is stored then. `http/parse.rs` decides
+//! about each event.
 //!
 //! 429, 500 and 503 are retryable for Segment (it resends the request); all others are not. The webhook never answers 3xx, 207, 410, 423,
 //! 460 or 505. A body is JSON with `status` and `message`, and `notes` if a part of the event was left out. No body holds a secret or
@@ -71,6 +72,8 @@ pub(super) enum ApiResponse {
     /// The request has more events than may be pending at all. With that limit.
     ExceedsBacklog(u64),
     UnsupportedType(String),
+    /// A batch of one of Segment's SDKs in which all events are of other types.
+    UnsupportedBatch,
     InternalError,
     NotStored,
     KeyUnverified,
@@ -122,7 +125,11 @@ impl ApiResponse {
     pub(super) fn code(&self) -> StatusCode {
         match self {
             Self::SettledElsewhere(code, _) if code.is_dead_letter() => StatusCode::BAD_REQUEST,
-            Self::Settled(_) | Self::SettledElsewhere(..) | Self::Duplicate | Self::Ignored(_) => StatusCode::OK,
+            Self::Settled(_)
+            | Self::SettledElsewhere(..)
+            | Self::Duplicate
+            | Self::Ignored(_)
+            | Self::UnsupportedBatch => StatusCode::OK,
             Self::Accepted => StatusCode::ACCEPTED,
             Self::Invalid(_) | Self::Unmappable(_) | Self::DeadLetter(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) | Self::AccountHalted => StatusCode::UNAUTHORIZED,
@@ -157,7 +164,7 @@ impl ApiResponse {
                 EventStatus::TooLarge
             }
             Self::BacklogFull => EventStatus::BacklogFull,
-            Self::UnsupportedType(_) => EventStatus::Unsupported,
+            Self::UnsupportedType(_) | Self::UnsupportedBatch => EventStatus::Unsupported,
             Self::InternalError => EventStatus::Error,
             Self::NotStored | Self::KeyUnverified | Self::Draining | Self::BodyTimeout => EventStatus::Unavailable,
         }
@@ -193,6 +200,7 @@ impl ApiResponse {
             Self::UnsupportedType(kind) => {
                 format!("unsupported event type {kind}: this destination supports identify and delete").into()
             }
+            Self::UnsupportedBatch => "this destination supports identify and delete".into(),
             Self::InternalError => "internal error: the log of this service has the details; send the event again".into(),
             Self::NotStored => "the event could not be stored: send it again".into(),
             Self::KeyUnverified => "Refersion could not be asked whether it accepts this API key: send the event again".into(),
@@ -356,4 +364,13 @@ fn settled_elsewhere(code: OutcomeCode, reason: Option<&str>) -> String {
 /// already. So one success makes the whole request a success, unless an internal error left an event undecided.
 pub(super) fn combined(results: &[ApiResponse]) -> ApiResponse {
     results.iter().min_by_key(|result| result.precedence()).cloned().unwrap_or(ApiResponse::InternalError)
+}
+
+/// The response to a batch of one of Segment's SDKs: the combined one, but never 501. An SDK takes that for a failure, and an older one sends
+/// the batch again for minutes, while later events wait.
+pub(super) fn combined_for_sdk(results: &[ApiResponse]) -> ApiResponse {
+    match combined(results) {
+        ApiResponse::UnsupportedType(_) => ApiResponse::UnsupportedBatch,
+        other => other,
+    }
 }

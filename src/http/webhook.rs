@@ -17,7 +17,7 @@ use super::append::{append, timeout_after};
 use super::body::{self, RawBody};
 use super::limits::{MAX_EVENT_BYTES, MAX_NOTES_OF_ARRAY};
 use super::parse::{ItemDecision, ParsedBody, ParsedItem, parse_body};
-use super::response::{ApiResponse, ItemResult, ResponseBody, combined};
+use super::response::{ApiResponse, ItemResult, ResponseBody, combined, combined_for_sdk};
 use super::{AccountEndpoint, AccountRegistry, refuse};
 use crate::account_signals::Waiter;
 use crate::domain::{EventId, Seq, Timestamp};
@@ -128,7 +128,8 @@ async fn receive(
     let (body, _permit) = body::read(headers, body).await?;
     match parse(endpoint, pending, body, endpoint.clock.now()).await? {
         ParsedBody::One(item) => Ok(answer_one(endpoint, *item, arrival).await),
-        ParsedBody::Many(items) => handle_many(endpoint, items, arrival).await,
+        ParsedBody::Array(items) => handle_many(endpoint, items, arrival, combined).await,
+        ParsedBody::Batch(items) => handle_many(endpoint, items, arrival, combined_for_sdk).await,
     }
 }
 
@@ -251,6 +252,7 @@ async fn handle_many(
     endpoint: &AccountEndpoint,
     items: Vec<ParsedItem>,
     Arrival { trace, append_timeout, .. }: Arrival,
+    combine: fn(&[ApiResponse]) -> ApiResponse,
 ) -> Result<AnsweredRequest, ApiResponse> {
     let mut labels = Vec::with_capacity(items.len());
     let mut results = Vec::with_capacity(items.len());
@@ -283,7 +285,7 @@ async fn handle_many(
     for (label, result) in labels.iter().zip(&results) {
         count(endpoint, label.kind, result);
     }
-    Ok(combined_response(&results, labels))
+    Ok(combined_response(&results, labels, &combine(&results)))
 }
 
 /// The parts of an event's result beside its status.
@@ -294,8 +296,8 @@ struct Label {
     notes: Vec<String>,
 }
 
-/// One response for all events, with a result per event.
-fn combined_response(results: &[ApiResponse], labels: Vec<Label>) -> AnsweredRequest {
+/// The response `combined` for all events, with a result per event.
+fn combined_response(results: &[ApiResponse], labels: Vec<Label>, combined: &ApiResponse) -> AnsweredRequest {
     let mut notes_left = MAX_NOTES_OF_ARRAY;
     let items = results.iter().zip(labels).map(|(result, Label { message_id, event, mut notes, .. })| {
         notes.truncate(notes_left);
@@ -304,12 +306,12 @@ fn combined_response(results: &[ApiResponse], labels: Vec<Label>) -> AnsweredReq
         ItemResult { result: ResponseBody { event, notes, ..result.body() }, message_id }
     });
     let items = items.collect();
-    let (combined, summary) = (combined(results), summary(results));
+    let summary = summary(results);
     let message =
         if combined.code().is_success() { summary } else { format!("{summary}. The first: {}", combined.message()) };
     let body = ResponseBody { action: None, message: message.into(), results: Some(items), ..combined.body() };
     let response = combined.with_body(&body);
-    let refusal = AnsweredRequest::refusal_of(&combined);
+    let refusal = AnsweredRequest::refusal_of(combined);
     AnsweredRequest { response, status: combined.status(), events: results.len(), event: None, refusal }
 }
 

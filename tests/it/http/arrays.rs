@@ -72,6 +72,21 @@ async fn one_response_combines_all_results() {
     }
 }
 
+/// An SDK takes 501 for a failure of the server: older ones send the batch again for minutes, and later events wait.
+#[tokio::test]
+async fn a_batch_of_an_sdk_with_nothing_for_this_destination_is_done() {
+    let service = Service::start(&[]).await;
+    for (events, expected, message) in [
+        (json!([track("1"), track("2")]), "200 unsupported", "2 events: 2 unsupported"),
+        (json!([track("3"), no_email("4")]), "400 rejected", "2 events: 1 unsupported, 1 rejected. The first: Missing"),
+        (json!([track("5"), identify("6", "jo", &json!({}))]), "202 accepted", "2 events: 1 unsupported, 1 accepted"),
+    ] {
+        let answer = send_to(&service, "/v1/batch", &json!({"batch": events, "writeKey": "k"})).await;
+        assert_eq!(answer.brief(), expected, "{events}");
+        assert!(answer.message().starts_with(message), "{}", answer.message());
+    }
+}
+
 #[tokio::test]
 async fn the_last_event_of_a_user_in_an_array_wins() {
     let service = Service::start(&[]).await;
