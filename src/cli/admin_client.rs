@@ -1,21 +1,22 @@
 //! The client of the operators' API for the commands: it calls a running service, or the routes over a store that the command has opened
 //! itself.
 //!
-//! In: a path with its parameters, or a body. Out: the JSON of the answer, or an error as text, with the message of the API's problem. A
-//! service gets the token of the configuration; reading from a loopback listener needs none.
+//! In: a path with its parameters, or a body. Out: the JSON of the answer, or an error as text, with the message of the API's problem; or all
+//! entries of a list, page by page. A service gets the token of the configuration; reading from a loopback listener needs none.
 
 use super::http_client::{Credentials, HttpClient, HttpResponse};
-use super::local_url;
+use super::{eprint, local_url, print};
 use crate::admin::ProblemDetails;
 use crate::app::store_api;
 use crate::config::Config;
-use crate::store::Store;
+use crate::store::{Retention, Store};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use secrecy::SecretString;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
@@ -31,9 +32,36 @@ pub(super) struct AdminClient {
 enum Transport {
     /// To the operators' listener of a service.
     Http(HttpClient, Option<SecretString>),
-    /// To the routes in this process.
-    Direct(Router),
+    /// To the routes in this process, over a store that the command has opened itself.
+    Direct(Router, Arc<dyn Store>),
 }
+
+/// A list of the API.
+pub(super) struct List<'a> {
+    /// Its path.
+    pub(super) path: &'a str,
+    /// Its filter.
+    pub(super) query: Value,
+    /// The parameter by which the `next` of a page leads to the following one.
+    pub(super) cursor: &'a str,
+    /// The most entries that are printed.
+    pub(super) limit: usize,
+    /// The line above the entries, unless they are printed as JSON.
+    pub(super) header: &'a str,
+    /// The message if there is no entry.
+    pub(super) none: &'a str,
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+struct Page<T> {
+    #[serde(alias = "conflicts", alias = "events")]
+    entries: Vec<T>,
+    next: Option<i64>,
+}
+
+/// The most entries of a page.
+const PAGE_SIZE: usize = 500;
 
 /// How long the service may take to answer a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -53,7 +81,49 @@ impl AdminClient {
     /// The API of a store on which no service with this configuration runs.
     pub(super) fn of_store(store: Arc<dyn Store>, config: &Config) -> Result<Self, String> {
         let url = Url::parse("http://localhost/").map_err(|error| error.to_string())?; // only its paths are used
-        Ok(Self { url, transport: Transport::Direct(store_api(store, config)) })
+        Ok(Self { url, transport: Transport::Direct(store_api(Arc::clone(&store), config), store) })
+    }
+
+    /// The store, if the command has opened it itself. `None`: a service runs on it, and delivers replayed events.
+    pub(super) fn own_store(&self) -> Option<&dyn Store> {
+        match &self.transport {
+            Transport::Http(..) => None,
+            Transport::Direct(_, store) => Some(&**store),
+        }
+    }
+
+    /// Closes the store after erased data has left its file. A running service does that by itself, within seconds.
+    pub(super) async fn close(&self) -> Result<(), String> {
+        let Some(store) = self.own_store() else { return Ok(()) };
+        let compacted = store.compact(Retention::default()).await;
+        store.close().await;
+        compacted.map_err(|error| error.to_string())
+    }
+
+    /// Prints all entries of `list`. `line`: an entry as a line of text, or as JSON if `as_json`.
+    pub(super) async fn print_list<T: DeserializeOwned>(
+        &self,
+        list: List<'_>,
+        line: fn(&T, bool) -> String,
+        as_json: bool,
+    ) -> Result<(), String> {
+        let List { path, mut query, cursor, limit, header, none } = list;
+        let mut left = limit;
+        while left > 0 {
+            query["limit"] = left.min(PAGE_SIZE).into();
+            let page: Page<T> = self.get(path, &query).await?;
+            if left == limit && !page.entries.is_empty() && !as_json {
+                print(header);
+            }
+            page.entries.iter().for_each(|entry| print(&line(entry, as_json)));
+            left -= page.entries.len();
+            let Some(next) = page.next else { break };
+            query[cursor] = next.into();
+        }
+        if left == limit {
+            eprint(none);
+        }
+        Ok(())
     }
 
     /// The answer to `GET path`. The members of `query` that are not null are its parameters.
@@ -105,7 +175,7 @@ impl AdminClient {
                 let HttpResponse { status, body, .. } = received.map_err(|error| format!("{error}; {HINT}"))?;
                 Ok(AdminResponse { service: Some(shown), status, body })
             }
-            Transport::Direct(router) => {
+            Transport::Direct(router, _) => {
                 let (status, body) =
                     call(router.clone(), method, &url, body).await.map_err(|error| error.to_string())?;
                 Ok(AdminResponse { service: None, status, body })

@@ -2,12 +2,14 @@
 //!
 //! Out: one line for each event, or the number of events that were set aside. Invariant: no personal data; a user is shown as user keys.
 
-use super::admin_backend::{AdminBackend, BackendArgs};
+use super::admin_backend::BackendArgs;
+use super::admin_client::{AdminClient, List};
 use super::confirm::confirm;
 use super::dead_letters::parse_time;
-use super::{CommandResult, eprint, format_time, print};
-use crate::domain::{AccountName, Timestamp};
-use crate::store::{BacklogFilter, PendingEvent};
+use super::{CommandResult, format_time, print};
+use crate::admin::SetAside;
+use crate::domain::Timestamp;
+use crate::store::PendingEvent;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -26,7 +28,7 @@ enum BacklogCommand {
         account: String,
         /// Only events of the user with this keyed hash, as this list shows it
         #[arg(long, value_name = "HASH", value_parser = parse_hash)]
-        user: Option<[u8; 16]>,
+        user: Option<String>,
         /// Only events received before then: an age such as 12h, or a time such as 2026-01-31 or 2026-01-31T08:00:00Z
         #[arg(long, value_name = "WHEN", value_parser = parse_time)]
         before: Option<Timestamp>,
@@ -49,15 +51,18 @@ enum BacklogCommand {
     },
 }
 
-/// The events of one operation.
-const PAGE_SIZE: usize = 500;
-
 pub(super) fn run(args: &BacklogArgs) -> CommandResult {
     match &args.command {
         BacklogCommand::List { account, user, before, json, target } => {
-            let account = AccountName::from(account.clone());
-            let filter = BacklogFilter { account, user: *user, received_before: *before };
-            target.with_backend(&target.config()?, async |backend| list(backend, &filter, *json).await)
+            let list = List {
+                path: "/api/v1/backlog",
+                query: json!({"account": account, "user": user, "received_before": before}),
+                cursor: "after",
+                limit: usize::MAX,
+                header: "SEQ      RECEIVED (UTC)        EVENT         FAILURES  USERID                            EMAIL",
+                none: "no pending events",
+            };
+            target.with_backend(&target.config()?, async |api| api.print_list(list, line, *json).await)
         }
         BacklogCommand::SetAside { account, yes, target } => {
             let config = target.config()?;
@@ -65,28 +70,9 @@ pub(super) fn run(args: &BacklogArgs) -> CommandResult {
                 let question = format!("Set all pending events of {account} aside?");
                 confirm(&question, "what is set aside is not delivered", "set aside")?;
             }
-            target.with_owner(&config, async |backend| set_aside(backend, account).await)
+            target.with_owner(&config, async |api| set_aside(api, account).await)
         }
     }
-}
-
-async fn list(backend: &AdminBackend, filter: &BacklogFilter, as_json: bool) -> Result<(), String> {
-    let (mut after, mut any) = (Some(0), false);
-    while let Some(from) = after {
-        let page = backend.backlog(filter, from, PAGE_SIZE).await?;
-        for event in &page.events {
-            if !any && !as_json {
-                print("SEQ      RECEIVED (UTC)        EVENT         FAILURES  USERID                            EMAIL");
-            }
-            any = true;
-            print(&line(event, as_json));
-        }
-        after = page.next;
-    }
-    if !any {
-        eprint("no pending events");
-    }
-    Ok(())
 }
 
 fn line(event: &PendingEvent, as_json: bool) -> String {
@@ -100,10 +86,11 @@ fn line(event: &PendingEvent, as_json: bool) -> String {
     format!("{seq:<7}  {received:<20}  {name:<12}  {failures:>8}  {user:<32}  {email}")
 }
 
-async fn set_aside(backend: &AdminBackend, account: &str) -> Result<(), String> {
+/// Sets aside all pending events of an account that is gone: a request sets the next ones aside.
+async fn set_aside(api: &AdminClient, account: &str) -> Result<(), String> {
     let mut events = 0;
     loop {
-        let portion = backend.set_aside(account).await?;
+        let portion: SetAside = api.post("/api/v1/backlog/set-aside", &json!({"account": account})).await?;
         events += portion.events;
         if portion.events == 0 {
             break;
@@ -113,8 +100,9 @@ async fn set_aside(backend: &AdminBackend, account: &str) -> Result<(), String> 
     Ok(())
 }
 
-fn parse_hash(text: &str) -> Result<[u8; 16], String> {
-    let mut hash = [0; 16];
-    hex::decode_to_slice(text, &mut hash).map_err(|_| "expected 32 hexadecimal digits".to_owned())?;
-    Ok(hash)
+fn parse_hash(text: &str) -> Result<String, String> {
+    match hex::decode(text) {
+        Ok(hash) if hash.len() == 16 => Ok(text.to_owned()),
+        _ => Err("expected 32 hexadecimal digits".to_owned()),
+    }
 }

@@ -3,8 +3,9 @@
 //! Out: one line for each, with the ids under which Refersion shows the affiliate. Invariant: no personal data; the store holds
 //! neither of the two addresses.
 
-use super::admin_backend::{AdminBackend, BackendArgs};
-use super::{CommandResult, eprint, print};
+use super::CommandResult;
+use super::admin_backend::BackendArgs;
+use super::admin_client::List;
 use crate::store::EmailConflict;
 use clap::Args;
 use serde_json::json;
@@ -21,28 +22,16 @@ pub(super) struct EmailConflictsArgs {
     target: BackendArgs,
 }
 
-/// The conflicts of one operation.
-const PAGE_SIZE: usize = 500;
-
 pub(super) fn run(args: &EmailConflictsArgs) -> CommandResult {
-    args.target.with_backend(&args.target.config()?, async |backend| list(backend, args).await)
-}
-
-async fn list(backend: &AdminBackend, args: &EmailConflictsArgs) -> Result<(), String> {
-    let mut after = Some(0);
-    while let Some(from) = after {
-        let page = backend.email_conflicts(args.account.as_deref(), from, PAGE_SIZE).await?;
-        if page.conflicts.is_empty() && from == 0 {
-            eprint("no e-mail conflicts");
-        } else if from == 0 && !args.json {
-            print("ACCOUNT               AFFILIATE     ID");
-        }
-        for conflict in &page.conflicts {
-            print(&line(conflict, args.json));
-        }
-        after = page.next;
-    }
-    Ok(())
+    let list = List {
+        path: "/api/v1/email-conflicts",
+        query: json!({"account": args.account}),
+        cursor: "after",
+        limit: usize::MAX,
+        header: "ACCOUNT               AFFILIATE     ID",
+        none: "no e-mail conflicts",
+    };
+    args.target.with_backend(&args.target.config()?, async |api| api.print_list(list, line, args.json).await)
 }
 
 fn line(EmailConflict { account, code, id, .. }: &EmailConflict, as_json: bool) -> String {

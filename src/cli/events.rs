@@ -3,12 +3,13 @@
 //! Out: one line for each event. It changes nothing. Invariant: no personal data. A filter that fits few events examines all of them, page
 //! by page.
 
-use super::admin_backend::{AdminBackend, BackendArgs};
+use super::admin_backend::BackendArgs;
+use super::admin_client::List;
 use super::dead_letters::parse_time;
-use super::{CommandResult, eprint, format_time, print};
+use super::{CommandResult, format_time};
 use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
-use crate::store::{EventFilter, EventRecord, LedgerStatus};
+use crate::store::{EventRecord, LedgerStatus};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
@@ -37,38 +38,17 @@ pub(super) struct EventsArgs {
     target: BackendArgs,
 }
 
-/// The events of one operation.
-const PAGE_SIZE: usize = 500;
-
 pub(super) fn run(args: &EventsArgs) -> CommandResult {
-    args.target.with_backend(&args.target.config()?, async |backend| list(backend, args).await)
-}
-
-async fn list(backend: &AdminBackend, args: &EventsArgs) -> Result<(), String> {
-    let filter = EventFilter {
-        account: args.account.clone(),
-        status: args.status.as_deref().and_then(LedgerStatus::parse),
-        outcome: args.reason.as_deref().and_then(OutcomeCode::parse),
-        since: args.since,
+    let EventsArgs { account, status, reason, since, limit, json, target } = args;
+    let list = List {
+        path: "/api/v1/events",
+        query: json!({"account": account, "status": status, "outcome": reason, "since": since}),
+        cursor: "before",
+        limit: usize::try_from(*limit).unwrap_or(usize::MAX),
+        header: "RECEIVED (UTC)        EVENT         ACCOUNT               STATUS       OUTCOME             SOURCE",
+        none: "no events",
     };
-    let (mut left, mut before, mut any) = (usize::try_from(args.limit).unwrap_or(usize::MAX), Some(i64::MAX), false);
-    while let Some(from) = before.filter(|_| left > 0) {
-        let page = backend.events(&filter, from, left.min(PAGE_SIZE)).await?;
-        for event in &page.events {
-            if !any && !args.json {
-                print(
-                    "RECEIVED (UTC)        EVENT         ACCOUNT               STATUS       OUTCOME             SOURCE",
-                );
-            }
-            any = true;
-            print(&line(event, args.json));
-        }
-        (left, before) = (left - page.events.len(), page.next);
-    }
-    if !any {
-        eprint("no events");
-    }
-    Ok(())
+    target.with_backend(&target.config()?, async |api| api.print_list(list, line, *json).await)
 }
 
 fn line(event: &EventRecord, as_json: bool) -> String {

@@ -3,9 +3,9 @@
 //! An event in flight is not erased. Then the command reports it and exits with 1, and must be run again.
 
 use super::account_args::AccountArgs;
-use super::admin_backend::AdminBackend;
+use super::admin_client::AdminClient;
 use super::{CommandResult, eprint, print};
-use crate::domain::{Email, User, UserId};
+use crate::domain::{Email, UserId};
 use crate::store::Forgotten;
 use clap::Args;
 use serde_json::json;
@@ -28,10 +28,11 @@ pub(super) struct ForgetArgs {
 }
 
 pub(super) fn run(args: &ForgetArgs) -> CommandResult {
-    let user = User { user_id: args.user_id.clone(), email: args.email.clone() };
     let (config, account) = args.on.load()?;
-    let forget = async |backend: &AdminBackend| backend.forget(&user, &account, args.dry_run).await;
-    let forgotten = args.on.target.with_backend(&config, forget)?;
+    let (user_id, email) = (args.user_id.as_ref().map(UserId::as_str), args.email.as_ref().map(Email::as_str));
+    let request = json!({"account": account.as_str(), "user_id": user_id, "email": email, "dry_run": args.dry_run});
+    let forget = async |api: &AdminClient| api.post("/api/v1/forget", &request).await;
+    let forgotten: Forgotten = args.on.target.with_backend(&config, forget)?;
     if args.on.json {
         print(&json!(forgotten).to_string());
     } else {

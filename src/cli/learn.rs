@@ -5,7 +5,6 @@
 //! the command keeps below `REFERSION_MAX_REQUESTS_PER_SECOND` and makes one request at a time.
 
 use super::account_args::AccountArgs;
-use super::admin_backend::AdminBackend;
 use super::admin_client::AdminClient;
 use super::progress::count_bar;
 use super::{CommandResult, now, print};
@@ -37,8 +36,8 @@ const MAX_FAILURES: u32 = 4;
 pub(super) fn run(args: &LearnArgs) -> CommandResult {
     let (config, account) = args.on.load()?;
     let bar = count_bar("affiliates");
-    let learned = args.on.target.with_owner(&config, async |backend| {
-        let learned = learn(backend, &config, &account, &bar).await;
+    let learned = args.on.target.with_owner(&config, async |api| {
+        let learned = learn(api, &config, &account, &bar).await;
         bar.finish_and_clear();
         learned
     })?;
@@ -47,12 +46,12 @@ pub(super) fn run(args: &LearnArgs) -> CommandResult {
 }
 
 async fn learn(
-    backend: &AdminBackend,
+    api: &AdminClient,
     config: &Config,
     account: &AccountName,
     bar: &ProgressBar,
 ) -> Result<AffiliateListStatus, String> {
-    let Some(store) = backend.own_store() else { return through_service(backend.api(), account.as_str(), bar).await };
+    let Some(store) = api.own_store() else { return through_service(api, account.as_str(), bar).await };
     let configured = config.every_account().into_iter().find(|configured| configured.name == *account);
     let configured = configured.ok_or_else(|| {
         format!("no API key of the account {account} is configured: start the service, and run this again")

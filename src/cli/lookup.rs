@@ -4,7 +4,7 @@
 //! identifier is not stored, logged or repeated. Exit code 1: the store has no such data.
 
 use super::account_args::AccountArgs;
-use super::admin_backend::AdminBackend;
+use super::admin_client::AdminClient;
 use super::forget::{parse_email, parse_user_id};
 use super::{CommandResult, format_time, parse_text, print};
 use crate::admin::{LookupRequest, LookupResult};
@@ -47,7 +47,7 @@ pub(super) fn run(args: &LookupArgs) -> CommandResult {
         before: None,
         limit: Some(PAGE_SIZE),
     };
-    let found = args.on.target.with_backend(&config, async |backend| all(backend, request).await)?;
+    let found = args.on.target.with_backend(&config, async |api| all(api, request).await)?;
     if args.on.json {
         print(&json!(found).to_string());
     } else {
@@ -59,11 +59,11 @@ pub(super) fn run(args: &LookupArgs) -> CommandResult {
 }
 
 /// The results of all pages, as one.
-async fn all(backend: &AdminBackend, mut request: LookupRequest) -> Result<LookupResult, String> {
-    let mut all = backend.look_up(&request).await?;
+async fn all(api: &AdminClient, mut request: LookupRequest) -> Result<LookupResult, String> {
+    let mut all: LookupResult = api.post("/api/v1/lookup", &json!(request)).await?;
     while let Some(next) = all.found.next {
         request.before = Some(next);
-        let page = backend.look_up(&request).await?.found;
+        let page = api.post::<LookupResult>("/api/v1/lookup", &json!(request)).await?.found;
         all.found.events.extend(page.events);
         all.found.next = page.next;
     }

@@ -4,30 +4,32 @@
 
 use super::outcomes;
 use super::selection::Selection;
-use crate::admin::DiscardOutcome;
-use crate::cli::admin_backend::AdminBackend;
+use crate::admin::{DiscardOutcome, DiscardResult};
+use crate::cli::admin_client::AdminClient;
 use crate::cli::{eprint, print};
-use crate::store::Replay;
+use crate::store::{Replay, ReplayResult};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::time::Duration;
 
 /// Replays dead letters. `to`: the account to which they are moved; `wait`: the time to wait afterwards for the results of their events.
 pub(super) async fn replay(
-    backend: &AdminBackend,
+    api: &AdminClient,
     selection: &Selection,
     to: Option<&str>,
     json: bool,
     wait: Option<Duration>,
 ) -> Result<bool, String> {
-    if wait.is_some() && backend.own_store().is_some() {
+    if wait.is_some() && api.own_store().is_some() {
         return Err("no service runs on this store, so nothing would be delivered: replay without --wait".to_owned());
     }
-    let (mut pages, mut progress) = (selection.id_pages(backend), ChangeCounts::new("replayed"));
+    let (mut pages, mut progress) = (selection.id_pages(api), ChangeCounts::new("replayed"));
     let mut replayed = Vec::new();
     while let Some(ids) = pages.next().await? {
         let mut lines = Vec::new();
-        for result in backend.replay(&ids, to).await? {
+        let results: Vec<ReplayResult> =
+            api.post("/api/v1/dead-letters/replay", &json!({"ids": ids, "to": to})).await?;
+        for result in results {
             let seq = result.seq.filter(|_| result.outcome == Replay::Replayed);
             progress.count(seq.is_some());
             match seq {
@@ -41,17 +43,18 @@ pub(super) async fn replay(
         progress.show(&lines);
     }
     let all_delivered = match wait {
-        Some(wait) => outcomes::wait(backend, replayed, wait, |line| progress.show(&[line]), json).await?,
+        Some(wait) => outcomes::wait(api, replayed, wait, |line| progress.show(&[line]), json).await?,
         None => true,
     };
     Ok(progress.finish(json) && all_delivered)
 }
 
-pub(super) async fn discard(backend: &AdminBackend, selection: &Selection, json: bool) -> Result<bool, String> {
-    let (mut pages, mut progress) = (selection.id_pages(backend), ChangeCounts::new("discarded"));
+pub(super) async fn discard(api: &AdminClient, selection: &Selection, json: bool) -> Result<bool, String> {
+    let (mut pages, mut progress) = (selection.id_pages(api), ChangeCounts::new("discarded"));
     while let Some(ids) = pages.next().await? {
         let mut lines = Vec::new();
-        for result in backend.discard(&ids).await? {
+        let results: Vec<DiscardResult> = api.post("/api/v1/dead-letters/discard", &json!({"ids": ids})).await?;
+        for result in results {
             let discarded = result.outcome == DiscardOutcome::Discarded;
             if json {
                 lines.push(json!(result).to_string());

@@ -10,7 +10,8 @@ mod show;
 pub(super) use selection::parse_time;
 
 use super::CommandResult;
-use super::admin_backend::{AdminBackend, BackendArgs};
+use super::admin_backend::BackendArgs;
+use super::admin_client::AdminClient;
 use super::confirm::confirm;
 use clap::{Args, Subcommand};
 use selection::{FilterArgs, Selection};
@@ -102,13 +103,13 @@ pub(super) fn run(args: &DeadLettersArgs) -> CommandResult {
         let question = format!("Discard {} for good?", selection.description());
         confirm(&question, "discarding is for good", "discarded")?;
     }
-    let command = async |backend: &AdminBackend| match &args.command {
-        DeadLettersCommand::List { filter, output, .. } => show::list(backend, filter, output).await,
-        DeadLettersCommand::Show { selection, output, .. } => show::show(backend, selection, output, &config).await,
+    let command = async |api: &AdminClient| match &args.command {
+        DeadLettersCommand::List { filter, output, .. } => show::list(api, filter, output).await,
+        DeadLettersCommand::Show { selection, output, .. } => show::show(api, selection, output, &config).await,
         DeadLettersCommand::Replay { selection, to, json, wait, .. } => {
-            change::replay(backend, selection, to.as_deref(), *json, *wait).await
+            change::replay(api, selection, to.as_deref(), *json, *wait).await
         }
-        DeadLettersCommand::Discard { selection, json, .. } => change::discard(backend, selection, *json).await,
+        DeadLettersCommand::Discard { selection, json, .. } => change::discard(api, selection, *json).await,
     };
     let all_done = match &args.command {
         DeadLettersCommand::Replay { wait: Some(_), .. } => target.with_owner(&config, command),

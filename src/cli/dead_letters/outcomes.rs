@@ -3,7 +3,7 @@
 //! In: the results of a replay. Out: a line for each event, in the order in which they end; and whether each event was carried out, or had
 //! nothing to do. Invariant: the wait ends after the given time; an event that is still pending is reported as such.
 
-use crate::cli::admin_backend::AdminBackend;
+use crate::cli::admin_client::AdminClient;
 use crate::store::{EventRecord, EventState, ReplayResult};
 use serde_json::json;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Waits for the end of these events for at most `timeout`. `show` prints a line, which is JSON if `json`.
 pub(super) async fn wait(
-    backend: &AdminBackend,
+    api: &AdminClient,
     mut replayed: Vec<ReplayResult>,
     timeout: Duration,
     mut show: impl FnMut(String),
@@ -25,7 +25,7 @@ pub(super) async fn wait(
     loop {
         let mut pending = Vec::new();
         for result in replayed {
-            match look_at(backend, result).await? {
+            match look_at(api, result).await? {
                 Some(event) if event.state == EventState::Pending => pending.push((result, event)),
                 event => {
                     all_delivered &= event.as_ref().is_none_or(|event| event.state == EventState::Settled);
@@ -48,9 +48,9 @@ pub(super) async fn wait(
     }
 }
 
-async fn look_at(backend: &AdminBackend, result: ReplayResult) -> Result<Option<EventRecord>, String> {
+async fn look_at(api: &AdminClient, result: ReplayResult) -> Result<Option<EventRecord>, String> {
     match result.seq {
-        Some(seq) => backend.event(seq).await,
+        Some(seq) => api.find(&format!("/api/v1/events/{seq}")).await,
         None => Ok(None),
     }
 }

@@ -3,16 +3,18 @@
 //! In: arguments. Out: ids or dead letters, in pages. Invariant: dead letters that were added after the first page was read are
 //! not included, so a replay that fails again is not replayed again by the same command.
 
-use crate::cli::admin_backend::AdminBackend;
+use crate::cli::admin_client::AdminClient;
 use crate::cli::now;
 use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
-use crate::store::{DeadLetterFilter, DeadLetterPage};
+use crate::store::DeadLetterPage;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use serde::Serialize;
+use serde_json::{Value, json};
 
-/// The filter; a dead letter must match all parts that are given.
-#[derive(Debug, Args)]
+/// The filter; a dead letter must match all parts that are given. Its parts are named as the parameters of the API.
+#[derive(Debug, Args, Serialize)]
 pub(super) struct FilterArgs {
     /// Only dead letters of this account
     #[arg(long, value_name = "NAME")]
@@ -45,12 +47,6 @@ pub(super) struct Selection {
 /// How many dead letters are read or changed in one operation.
 const PAGE_SIZE: usize = 100;
 
-impl FilterArgs {
-    pub(super) fn filter(&self) -> DeadLetterFilter {
-        DeadLetterFilter { account: self.account.clone(), reason: self.reason.clone(), since: self.since }
-    }
-}
-
 impl Selection {
     /// Whether the dead letters are named by their ids.
     pub(super) fn names_ids(&self) -> bool {
@@ -58,12 +54,12 @@ impl Selection {
     }
 
     /// The ids of the selected dead letters, in pages.
-    pub(super) fn id_pages<'a>(&self, backend: &'a AdminBackend) -> IdPages<'a> {
+    pub(super) fn id_pages<'a>(&self, api: &'a AdminClient) -> IdPages<'a> {
         let mut ids = self.ids.clone();
         ids.sort_unstable();
         ids.dedup();
         let given = (!ids.is_empty()).then_some(ids);
-        IdPages { given, pages: DeadLetterPages::new(backend, self.filter.filter()) }
+        IdPages { given, pages: DeadLetterPages::new(api, &self.filter) }
     }
 
     /// A description of the selection, for a question.
@@ -99,21 +95,23 @@ impl IdPages<'_> {
 
 /// The dead letters that existed when the first page was read, in pages.
 pub(super) struct DeadLetterPages<'a> {
-    backend: &'a AdminBackend,
-    filter: DeadLetterFilter,
+    api: &'a AdminClient,
+    query: Value,
     after: Option<i64>,
     last: Option<i64>,
 }
 
 impl<'a> DeadLetterPages<'a> {
-    pub(super) fn new(backend: &'a AdminBackend, filter: DeadLetterFilter) -> Self {
-        Self { backend, filter, after: Some(0), last: None }
+    pub(super) fn new(api: &'a AdminClient, filter: &FilterArgs) -> Self {
+        Self { api, query: json!(filter), after: Some(0), last: None }
     }
 
     /// The next page, which is not empty; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<DeadLetterPage>, String> {
         while let Some(after) = self.after.take() {
-            let mut page = self.backend.page(&self.filter, after, PAGE_SIZE).await?;
+            self.query["after"] = after.into();
+            self.query["limit"] = PAGE_SIZE.into();
+            let mut page: DeadLetterPage = self.api.get("/api/v1/dead-letters", &self.query).await?;
             let last = *self.last.get_or_insert(page.last);
             page.letters.retain(|letter| letter.id <= last);
             self.after = page.next.filter(|next| *next < last);
@@ -179,8 +177,8 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(store);
         add_dead_letters(&*store, 0..110).await;
         let (config, _) = Config::load(&[], std::iter::empty(), Mode::Offline).expect("the defaults");
-        let backend = AdminBackend::of_store(Arc::clone(&store), &config).expect("its API");
-        let mut pages = DeadLetterPages::new(&backend, DeadLetterFilter::default());
+        let api = AdminClient::of_store(Arc::clone(&store), &config).expect("its API");
+        let mut pages = DeadLetterPages::new(&api, &FilterArgs { account: None, reason: None, since: None });
         let first = pages.next().await.expect("a page").expect("the first");
         add_dead_letters(&*store, 110..255).await;
         let second = pages.next().await.expect("a page").expect("the second");

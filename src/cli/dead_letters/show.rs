@@ -4,8 +4,8 @@
 
 use super::OutputArgs;
 use super::selection::{DeadLetterPages, FilterArgs, Selection};
-use crate::admin::DeadLetterDetails;
-use crate::cli::admin_backend::AdminBackend;
+use crate::admin::{DeadLetterDetails, RevealedEvent};
+use crate::cli::admin_client::AdminClient;
 use crate::cli::{eprint, format_time, now, print};
 use crate::config::Config;
 use crate::dry_run::{Detail, explain};
@@ -13,13 +13,13 @@ use crate::store::{DeadLetter, DeadLetterPage};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use serde_json::json;
 
-pub(super) async fn list(backend: &AdminBackend, filter: &FilterArgs, output: &OutputArgs) -> Result<bool, String> {
-    let mut pages = DeadLetterPages::new(backend, filter.filter());
+pub(super) async fn list(api: &AdminClient, filter: &FilterArgs, output: &OutputArgs) -> Result<bool, String> {
+    let mut pages = DeadLetterPages::new(api, filter);
     let mut any = false;
     while let Some(DeadLetterPage { mut letters, .. }) = pages.next().await? {
         for letter in letters.iter_mut().filter(|_| output.reveal) {
             // None: it was erased, replayed or discarded after the page was read.
-            letter.body = backend.reveal(letter.id).await?;
+            letter.body = revealed(api, letter.id).await?;
         }
         if output.json {
             for letter in &letters {
@@ -76,22 +76,23 @@ fn table(letters: &[DeadLetter]) -> Table {
 }
 
 pub(super) async fn show(
-    backend: &AdminBackend,
+    api: &AdminClient,
     selection: &Selection,
     output: &OutputArgs,
     config: &Config,
 ) -> Result<bool, String> {
-    let mut pages = selection.id_pages(backend);
+    let mut pages = selection.id_pages(api);
     let (mut all_found, mut any) = (true, false);
     while let Some(ids) = pages.next().await? {
         for id in ids {
-            let Some(mut details) = backend.dead_letter(id).await? else {
+            let found: Option<DeadLetterDetails> = api.find(&format!("/api/v1/dead-letters/{id}")).await?;
+            let Some(mut details) = found else {
                 eprint(&format!("{id}: no such dead letter"));
                 all_found = false;
                 continue;
             };
             if output.reveal {
-                reveal(backend, &mut details, config).await?;
+                reveal(api, &mut details, config).await?;
             }
             if any && !output.json {
                 print("");
@@ -107,12 +108,18 @@ pub(super) async fn show(
 }
 
 /// Adds the event, and the values of the calls that it would make today.
-async fn reveal(backend: &AdminBackend, details: &mut DeadLetterDetails, config: &Config) -> Result<(), String> {
-    let Some(body) = backend.reveal(details.letter.id).await? else { return Ok(()) };
+async fn reveal(api: &AdminClient, details: &mut DeadLetterDetails, config: &Config) -> Result<(), String> {
+    let Some(body) = revealed(api, details.letter.id).await? else { return Ok(()) };
     let rules = config.rules_of(&details.letter.account);
     details.today = Some(explain(&body, rules, config.delivery.policy, now(), Detail::WithValues).0);
     details.letter.body = Some(body);
     Ok(())
+}
+
+/// The event of a dead letter; `None` if it was erased, or if no dead letter has this id.
+async fn revealed(api: &AdminClient, id: i64) -> Result<Option<String>, String> {
+    let revealed = api.post_if_found(&format!("/api/v1/dead-letters/{id}/reveal")).await?;
+    Ok(revealed.and_then(|revealed: RevealedEvent| revealed.body))
 }
 
 /// All details of one dead letter.
