@@ -189,7 +189,7 @@ mod tests {
     fn check_path(access: &Access, operation: (&Method, &str), pairs: &[(&'static str, &str)]) -> &'static str {
         match access.check(operation, &headers(pairs), PEER, Instant::now()) {
             Ok(()) => "ok",
-            Err(problem) => problem.kind(),
+            Err(problem) => problem.row().1,
         }
     }
 
@@ -325,7 +325,7 @@ mod tests {
             let headers = headers(&[("authorization", authorization)]);
             let peer = peer.parse().expect("an address");
             let checked = access.check((&Method::GET, "/"), &headers, peer, now + Duration::from_millis(ms));
-            checked.err().map_or("ok", |problem| problem.kind())
+            checked.err().map_or("ok", |problem| problem.row().1)
         };
         let right = format!("Bearer {TOKEN}");
         assert_eq!([0; 5].map(|ms| check("Bearer wrong", "10.0.0.1", ms)), ["token-wrong"; 5]);

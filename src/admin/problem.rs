@@ -86,71 +86,41 @@ pub struct ProblemDetails {
 const TYPE_PREFIX: &str = "urn:refersion-destination:problem:";
 
 impl Problem {
-    fn code(&self) -> StatusCode {
+    /// The row of the table: the status code, the name of the problem's kind, as in its `type`, and its title.
+    pub(super) fn row(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::InvalidRequest(_) => StatusCode::BAD_REQUEST,
-            Self::TokenMissing | Self::TokenWrong => StatusCode::UNAUTHORIZED,
-            Self::TokenNotSet { .. } | Self::CrossSite => StatusCode::FORBIDDEN,
-            Self::UnknownPath | Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BacklogFull(_) | Self::AccountInUse(_) | Self::CannotLearn(_) => StatusCode::CONFLICT,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::ConfigurationRefused(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooManyWrongTokens => StatusCode::TOO_MANY_REQUESTS,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::StoreFailed(_) | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// The name of the problem's kind, as in its `type`.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::InvalidRequest(_) => "invalid-request",
-            Self::TokenMissing => "token-missing",
-            Self::TokenWrong => "token-wrong",
-            Self::TokenNotSet { .. } => "token-not-set",
-            Self::CrossSite => "cross-site",
-            Self::UnknownPath => "unknown-path",
-            Self::NotFound(_) => "not-found",
-            Self::MethodNotAllowed => "method-not-allowed",
-            Self::BodyTimeout => "body-timeout",
-            Self::BacklogFull(_) => "backlog-full",
-            Self::AccountInUse(_) => "account-in-use",
-            Self::CannotLearn(_) => "cannot-learn",
-            Self::BodyTooLarge => "body-too-large",
-            Self::UnsupportedMediaType => "unsupported-media-type",
-            Self::UnsupportedEncoding => "unsupported-encoding",
-            Self::ConfigurationRefused(_) => "configuration-refused",
-            Self::TooManyWrongTokens => "too-many-wrong-tokens",
-            Self::ShuttingDown => "shutting-down",
-            Self::Internal => "internal-error",
-            Self::StoreFailed(_) => "store-failed",
-        }
-    }
-
-    fn title(&self) -> &'static str {
-        match self {
-            Self::InvalidRequest(_) => "The request is not valid",
-            Self::TokenMissing => "The operators' token is required",
-            Self::TokenWrong => "The token is wrong",
-            Self::TokenNotSet { .. } => "The service has no operators' token",
-            Self::CrossSite => "The request comes from another site",
-            Self::UnknownPath | Self::NotFound(_) => "Not found",
-            Self::MethodNotAllowed => "The path does not allow this method",
-            Self::BodyTimeout => "The body took too long to arrive",
-            Self::BacklogFull(_) => "The backlog is full",
-            Self::AccountInUse(_) => "The account is not gone",
-            Self::CannotLearn(_) => "Refersion's list of affiliates cannot be read now",
-            Self::BodyTooLarge => "The body is too large",
-            Self::UnsupportedMediaType => "The body is not JSON",
-            Self::UnsupportedEncoding => "The body is compressed",
-            Self::ConfigurationRefused(_) => "The configuration is refused",
-            Self::TooManyWrongTokens => "Too many wrong tokens",
-            Self::ShuttingDown => "The service is shutting down",
-            Self::Internal => "Internal error",
-            Self::StoreFailed(_) => "The store failed",
+            Self::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "invalid-request", "The request is not valid"),
+            Self::TokenMissing => (StatusCode::UNAUTHORIZED, "token-missing", "The operators' token is required"),
+            Self::TokenWrong => (StatusCode::UNAUTHORIZED, "token-wrong", "The token is wrong"),
+            Self::TokenNotSet { .. } => (StatusCode::FORBIDDEN, "token-not-set", "The service has no operators' token"),
+            Self::CrossSite => (StatusCode::FORBIDDEN, "cross-site", "The request comes from another site"),
+            Self::UnknownPath => (StatusCode::NOT_FOUND, "unknown-path", "Not found"),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not allow this method")
+            }
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body took too long to arrive"),
+            Self::BacklogFull(_) => (StatusCode::CONFLICT, "backlog-full", "The backlog is full"),
+            Self::AccountInUse(_) => (StatusCode::CONFLICT, "account-in-use", "The account is not gone"),
+            Self::CannotLearn(_) => {
+                (StatusCode::CONFLICT, "cannot-learn", "Refersion's list of affiliates cannot be read now")
+            }
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not JSON")
+            }
+            Self::UnsupportedEncoding => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", "The body is compressed")
+            }
+            Self::ConfigurationRefused(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "configuration-refused", "The configuration is refused")
+            }
+            Self::TooManyWrongTokens => {
+                (StatusCode::TOO_MANY_REQUESTS, "too-many-wrong-tokens", "Too many wrong tokens")
+            }
+            Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "The service is shutting down"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal-error", "Internal error"),
+            Self::StoreFailed(_) => (StatusCode::SERVICE_UNAVAILABLE, "store-failed", "The store failed"),
         }
     }
 
@@ -199,10 +169,11 @@ impl Problem {
 
     /// The problem as JSON.
     pub(super) fn details(&self) -> ProblemDetails {
+        let (code, kind, title) = self.row();
         ProblemDetails {
-            kind: format!("{TYPE_PREFIX}{}", self.kind()),
-            title: self.title().to_owned(),
-            status: self.code().as_u16(),
+            kind: format!("{TYPE_PREFIX}{kind}"),
+            title: title.to_owned(),
+            status: code.as_u16(),
             detail: self.detail(),
             problems: if let Self::ConfigurationRefused(problems) = self { problems.clone() } else { Vec::new() },
         }
@@ -211,9 +182,10 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.code(), Json(self.details())).into_response();
+        let details = self.details();
+        let mut response = (self.row().0, Json(&details)).into_response();
         // A page says the same in HTML.
-        response.extensions_mut().insert(self.details());
+        response.extensions_mut().insert(details);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match self {
