@@ -3,10 +3,12 @@
 //! Deliberately absent: the status and the HTTP code of each response (`http/response.rs`).
 
 use crate::domain::words;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 words! {
     /// The status of an event in the response to Segment and in the metrics.
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
     EventStatus {
         /// Recorded, and delivered before the response was sent.
         Delivered = "delivered",
@@ -34,11 +36,5 @@ words! {
         Error = "error",
         /// The event could not be recorded now.
         Unavailable = "unavailable",
-    }
-}
-
-impl Serialize for EventStatus {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
