@@ -4,14 +4,12 @@
 //! separate thread, and drops them while its queue is full. Requests run on the service's runtime, with the same HTTP client library as
 //! calls to Refersion. Invariant: a failure to send is logged by OpenTelemetry at its own levels, and has no other effect.
 
-use super::traces::{AttributeValue, Span, SpanKind, TraceContext};
 use async_trait::async_trait;
-use opentelemetry::trace::{self, Link, SpanContext, SpanId, Status, TraceFlags, TraceId, TraceState};
-use opentelemetry::{InstrumentationScope, Key, KeyValue, Value};
+use opentelemetry::{InstrumentationScope, Key, KeyValue};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor};
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanProcessor};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -43,8 +41,8 @@ impl Exporter {
         Ok(Self { processor, scope })
     }
 
-    pub(super) fn record(&self, span: Span) {
-        self.processor.on_end(data(span, self.scope.clone()));
+    pub(super) fn record(&self, span: SpanData) {
+        self.processor.on_end(SpanData { instrumentation_scope: self.scope.clone(), ..span });
     }
 
     pub(super) fn stop(&self, timeout: Duration) {
@@ -62,40 +60,6 @@ fn resource() -> Resource {
         .get(&Key::from_static_str("service.name"))
         .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
     if named { resource } else { Resource::builder().with_service_name(SERVICE).with_attribute(version).build() }
-}
-
-fn data(span: Span, instrumentation_scope: InstrumentationScope) -> SpanData {
-    let mut links = SpanLinks::default();
-    links.links = span.links.iter().map(|link| Link::with_context(context(*link, true))).collect();
-    let attributes = span.attributes.into_iter().map(|(name, value)| match value {
-        AttributeValue::Text(text) => KeyValue::new(name, Value::from(text)),
-        AttributeValue::Number(number) => KeyValue::new(name, Value::from(number)),
-    });
-    SpanData {
-        span_context: context(span.context, false),
-        parent_span_id: span.parent.map_or(SpanId::INVALID, SpanId::from_bytes),
-        parent_span_is_remote: span.parent.is_some() && span.parent_is_remote,
-        span_kind: match span.kind {
-            SpanKind::Server => trace::SpanKind::Server,
-            SpanKind::Client => trace::SpanKind::Client,
-            SpanKind::Consumer => trace::SpanKind::Consumer,
-            SpanKind::Internal => trace::SpanKind::Internal,
-        },
-        name: span.name.into(),
-        start_time: span.began,
-        end_time: span.ended,
-        attributes: attributes.collect(),
-        dropped_attributes_count: 0,
-        events: SpanEvents::default(),
-        links,
-        status: span.error.map_or(Status::Unset, Status::error),
-        instrumentation_scope,
-    }
-}
-
-fn context(context: TraceContext, is_remote: bool) -> SpanContext {
-    let (trace, span) = (TraceId::from_bytes(context.trace), SpanId::from_bytes(context.span));
-    SpanContext::new(trace, span, TraceFlags::SAMPLED, is_remote, TraceState::NONE)
 }
 
 /// The HTTP client, for a thread outside of the runtime.

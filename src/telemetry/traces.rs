@@ -9,8 +9,13 @@
 
 use super::otlp::Exporter;
 use crate::domain::EventId;
+use opentelemetry::trace::{Link, SpanContext, SpanId, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
+
+pub use opentelemetry::trace::SpanKind;
 
 static EXPORTER: OnceLock<Exporter> = OnceLock::new();
 
@@ -20,49 +25,15 @@ const MAX_LINKS: usize = 128;
 /// A trace, and the span in it that further spans belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    pub(super) trace: [u8; 16],
-    pub(super) span: [u8; 8],
+    trace: [u8; 16],
+    span: [u8; 8],
     /// Whether the service that began the trace records it.
-    pub(super) sampled: bool,
-}
-
-/// The kind of a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpanKind {
-    /// A request that is answered here.
-    Server,
-    /// A request to Refersion.
-    Client,
-    /// The delivery of an event that was appended before.
-    Consumer,
-    /// Work within this process.
-    Internal,
-}
-
-/// The value of an attribute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AttributeValue {
-    /// A text.
-    Text(String),
-    /// A number.
-    Number(i64),
+    sampled: bool,
 }
 
 /// A span that has begun. It is recorded by [`Span::end`].
 #[derive(Clone, Debug)]
-pub struct Span {
-    pub(super) name: &'static str,
-    pub(super) kind: SpanKind,
-    pub(super) context: TraceContext,
-    pub(super) parent: Option<[u8; 8]>,
-    /// Whether the parent is of another process.
-    pub(super) parent_is_remote: bool,
-    pub(super) began: SystemTime,
-    pub(super) ended: SystemTime,
-    pub(super) attributes: Vec<(&'static str, AttributeValue)>,
-    pub(super) links: Vec<TraceContext>,
-    pub(super) error: Option<String>,
-}
+pub struct Span(SpanData);
 
 /// Starts exporting to the collector that `OTEL_EXPORTER_OTLP_…` in the environment names, on the present runtime. Later calls change
 /// nothing. Err: the environment is not valid.
@@ -108,6 +79,11 @@ impl TraceContext {
     fn new() -> Self {
         Self { trace: rand::random(), span: rand::random(), sampled: true }
     }
+
+    fn span_context(self, is_remote: bool) -> SpanContext {
+        let (trace, span) = (TraceId::from_bytes(self.trace), SpanId::from_bytes(self.span));
+        SpanContext::new(trace, span, TraceFlags::SAMPLED, is_remote, TraceState::NONE)
+    }
 }
 
 impl Span {
@@ -117,8 +93,9 @@ impl Span {
         EXPORTER.get()?;
         let remote = traceparent.and_then(TraceContext::from_traceparent);
         let context = remote.map_or_else(TraceContext::new, |remote| TraceContext { span: rand::random(), ..remote });
-        let parent = remote.map(|remote| remote.span);
-        context.sampled.then(|| Self { parent_is_remote: true, ..Self::begun(name, SpanKind::Server, context, parent) })
+        let mut span = Self::begun(name, SpanKind::Server, context, remote.map(|remote| remote.span));
+        span.0.parent_span_is_remote = remote.is_some();
+        context.sampled.then_some(span)
     }
 
     /// The span of an attempt to deliver an event. `first`: it is the first attempt. `None`: traces are off.
@@ -142,51 +119,57 @@ impl Span {
 
     fn begun(name: &'static str, kind: SpanKind, context: TraceContext, parent: Option<[u8; 8]>) -> Self {
         let now = SystemTime::now();
-        Self {
-            name,
-            kind,
-            context,
-            parent,
-            parent_is_remote: false,
-            began: now,
-            ended: now,
+        Self(SpanData {
+            span_context: context.span_context(false),
+            parent_span_id: parent.map_or(SpanId::INVALID, SpanId::from_bytes),
+            parent_span_is_remote: false,
+            span_kind: kind,
+            name: name.into(),
+            start_time: now,
+            end_time: now,
             attributes: Vec::new(),
-            links: Vec::new(),
-            error: None,
-        }
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: InstrumentationScope::default(),
+        })
     }
 
     /// The context for further spans within this one.
     pub fn context(&self) -> TraceContext {
-        self.context
+        let context = &self.0.span_context;
+        TraceContext { trace: context.trace_id().to_bytes(), span: context.span_id().to_bytes(), sampled: true }
     }
 
     /// Adds a text. It must be neither a secret nor personal.
     pub fn text(&mut self, name: &'static str, value: impl Into<String>) {
-        self.attributes.push((name, AttributeValue::Text(value.into())));
+        self.0.attributes.push(KeyValue::new(name, value.into()));
     }
 
     /// Adds a number.
     pub fn number(&mut self, name: &'static str, value: usize) {
-        self.attributes.push((name, AttributeValue::Number(i64::try_from(value).unwrap_or(i64::MAX))));
+        self.0.attributes.push(KeyValue::new(name, i64::try_from(value).unwrap_or(i64::MAX)));
     }
 
     /// Links to the traces of these events.
     pub fn link(&mut self, events: impl IntoIterator<Item = EventId>) {
-        let room = MAX_LINKS.saturating_sub(self.links.len());
-        self.links.extend(events.into_iter().take(room).map(TraceContext::of_event));
+        let links = &mut self.0.links.links;
+        let room = MAX_LINKS.saturating_sub(links.len());
+        let link = |event| Link::with_context(TraceContext::of_event(event).span_context(true));
+        links.extend(events.into_iter().take(room).map(link));
     }
 
     /// Marks the span as failed. The text must be neither secret nor personal.
     pub fn fail(&mut self, what: impl Into<String>) {
-        self.error = Some(what.into());
+        self.0.status = Status::error(what.into());
     }
 
     /// Ends the span, and records it.
     pub fn end(mut self) {
-        self.ended = SystemTime::now();
+        self.0.end_time = SystemTime::now();
         if let Some(exporter) = EXPORTER.get() {
-            exporter.record(self);
+            exporter.record(self.0);
         }
     }
 }

@@ -116,7 +116,7 @@ fn each_outside_thing_is_used_in_its_own_files_only() {
         ("std::process", &["cli/", "main.rs", "failpoint.rs"]),
         ("fail::", &["failpoint.rs"]),
         ("SystemTime::now", &["clock.rs", "refersion/client.rs", "sandbox/", "telemetry/traces.rs"]),
-        ("opentelemetry", &["telemetry/otlp.rs"]),
+        ("opentelemetry", &["telemetry/otlp.rs", "telemetry/traces.rs"]),
         (
             "rand::",
             &[
