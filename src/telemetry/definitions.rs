@@ -7,8 +7,8 @@
 //! of Prometheus uses.
 
 use super::labels::{
-    AccountLabels, ActionLabels, CauseLabels, DeadLetterLabels, EventLabels, FieldLabels, OperationLabels,
-    ReasonLabels, ReloadLabels, RequestLabels, ResultLabels, StateLabels, StatusLabels,
+    AccountLabels, ActionLabels, CauseLabels, EventLabels, FieldLabels, OperationLabels, ReasonLabels, ReloadLabels,
+    RequestLabels, ResultLabels, StateLabels, StatusLabels,
 };
 use super::optional_gauge::OptionalGauge;
 use prometheus_client::metrics::counter::Counter;
@@ -89,7 +89,7 @@ families! {
         "events_pending", "Accepted events that have not ended yet";
     oldest_pending_event_age: Family<AccountLabels, FloatGauge> = Family::default(),
         "oldest_pending_event_age_seconds", "Time since the oldest pending event was received; 0 if none is pending";
-    dead_letters: Family<DeadLetterLabels, Gauge> = Family::default(),
+    dead_letters: Family<ReasonLabels, Gauge> = Family::default(),
         "dead_letters", "Dead letters in the store, by reason";
     remembered_users: Family<AccountLabels, Gauge> = Family::default(),
         "remembered_users", "Users with remembered traits, who are no affiliates yet";

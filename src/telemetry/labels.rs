@@ -26,46 +26,29 @@ pub(super) const NO_ACCOUNT: &str = "(none)";
 /// The value of the label `account`.
 pub(super) type AccountLabel = Cow<'static, str>;
 
+/// The value of any other label: a word of a closed list.
+type Word = &'static str;
+
 macro_rules! labels {
-    ($($name:ident { $($label:ident),+ })+) => { $(
+    ($($name:ident { $($label:ident: $value:ty),+ })+) => { $(
         #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-        pub(super) struct $name {
-            pub(super) account: AccountLabel,
-            $(pub(super) $label: &'static str,)+
-        }
+        pub(super) struct $name { $(pub(super) $label: $value,)+ }
     )+ };
 }
 
 labels! {
-    EventLabels { r#type, status }
-    ReasonLabels { reason }
-    FieldLabels { field }
-    ResultLabels { result }
-    ActionLabels { action }
-    DeadLetterLabels { reason }
-    RequestLabels { operation, reply }
-    CauseLabels { cause }
-    StateLabels { state }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct AccountLabels {
-    pub(super) account: AccountLabel,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct StatusLabels {
-    pub(super) status: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OperationLabels {
-    pub(super) operation: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ReloadLabels {
-    pub(super) result: &'static str,
+    AccountLabels { account: AccountLabel }
+    EventLabels { account: AccountLabel, r#type: Word, status: Word }
+    ReasonLabels { account: AccountLabel, reason: Word }
+    FieldLabels { account: AccountLabel, field: Word }
+    ResultLabels { account: AccountLabel, result: Word }
+    ActionLabels { account: AccountLabel, action: Word }
+    RequestLabels { account: AccountLabel, operation: Word, reply: Word }
+    CauseLabels { account: AccountLabel, cause: Word }
+    StateLabels { account: AccountLabel, state: Word }
+    StatusLabels { status: Word }
+    OperationLabels { operation: Word }
+    ReloadLabels { result: Word }
 }
 
 /// The causes of an open circuit breaker.

@@ -6,8 +6,8 @@
 use super::definitions::Families;
 use super::exposition::ExpositionFormat;
 use super::labels::{
-    self, ARRIVED, AUTH_ERRORS, AccountLabel, AccountLabels, BREAKER_STATES, DeadLetterLabels, NO_ACCOUNT,
-    OperationLabels, ReasonLabels, ReloadLabels, ReloadResult, StateLabels, StatusLabels,
+    self, ARRIVED, AUTH_ERRORS, AccountLabel, AccountLabels, BREAKER_STATES, NO_ACCOUNT, OperationLabels, ReasonLabels,
+    ReloadLabels, ReloadResult, StateLabels, StatusLabels,
 };
 use super::meter::Meter;
 use super::meters::Meters;
@@ -257,7 +257,7 @@ impl Metrics {
         families.deduplication_bytes.set(count(store.deduplication.1));
         families.ledger_dropped.inner().store(store.ledger_dropped, Ordering::Relaxed);
         for ((account, reason), letters) in self.dead_letters(store) {
-            families.dead_letters.get_or_create(&DeadLetterLabels { account, reason }).set(count(letters));
+            families.dead_letters.get_or_create(&ReasonLabels { account, reason }).set(count(letters));
         }
     }
 

@@ -25,64 +25,45 @@ struct Process;
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        for (name, help, value) in values() {
-            let metric: Box<dyn EncodeMetric> = match value {
-                MetricValue::Counter(value) => Box::new(ConstCounter::new(value)),
-                MetricValue::Gauge(value) => Box::new(ConstGauge::new(value)),
-            };
+        for (name, help, metric) in metrics() {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
         Ok(())
     }
 }
 
-enum MetricValue {
-    Counter(f64),
-    Gauge(f64),
-}
+/// The name, the help text and the value of each metric that can be read now.
+type ProcessMetrics = Vec<(&'static str, &'static str, Box<dyn EncodeMetric>)>;
 
 #[cfg(not(target_os = "linux"))]
-fn values() -> Vec<(&'static str, &'static str, MetricValue)> {
+fn metrics() -> ProcessMetrics {
     Vec::new()
 }
 
-/// The metrics that can be read now.
 #[cfg(target_os = "linux")]
 #[expect(clippy::cast_precision_loss, reason = "a metric is a float; none of these comes near 2^53")]
-fn values() -> Vec<(&'static str, &'static str, MetricValue)> {
+fn metrics() -> ProcessMetrics {
     use procfs::process::{LimitValue, Process};
-    let mut values = Vec::new();
-    let Ok(process) = Process::myself() else { return values };
-    if let Ok(stat) = process.stat() {
-        let seconds = |ticks: u64| ticks as f64 / procfs::ticks_per_second() as f64;
-        values.extend([
-            (
-                "cpu_seconds",
-                "Total user and system CPU time spent",
-                MetricValue::Counter(seconds(stat.utime + stat.stime)),
-            ),
-            ("virtual_memory_bytes", "Virtual memory size", MetricValue::Gauge(stat.vsize as f64)),
-            (
-                "resident_memory_bytes",
-                "Resident memory size",
-                MetricValue::Gauge((stat.rss * procfs::page_size()) as f64),
-            ),
-            ("threads", "Threads of the process", MetricValue::Gauge(stat.num_threads as f64)),
-        ]);
-        if let Ok(boot) = procfs::boot_time_secs() {
-            let start = boot as f64 + seconds(stat.starttime);
-            values.push((
-                "start_time_seconds",
-                "Start time of the process since the Unix epoch",
-                MetricValue::Gauge(start),
-            ));
-        }
-    }
+    let mut metrics: ProcessMetrics = Vec::new();
+    let Ok(process) = Process::myself() else { return metrics };
+    let mut gauge = |name, help, value: f64| metrics.push((name, help, Box::new(ConstGauge::new(value))));
     if let Ok(open) = process.fd_count() {
-        values.push(("open_fds", "Open file descriptors", MetricValue::Gauge(open as f64)));
+        gauge("open_fds", "Open file descriptors", open as f64);
     }
     if let Ok(LimitValue::Value(most)) = process.limits().map(|limits| limits.max_open_files.soft_limit) {
-        values.push(("max_fds", "The most file descriptors that may be open", MetricValue::Gauge(most as f64)));
+        gauge("max_fds", "The most file descriptors that may be open", most as f64);
     }
-    values
+    if let Ok(stat) = process.stat() {
+        let seconds = |ticks: u64| ticks as f64 / procfs::ticks_per_second() as f64;
+        gauge("virtual_memory_bytes", "Virtual memory size", stat.vsize as f64);
+        gauge("resident_memory_bytes", "Resident memory size", (stat.rss * procfs::page_size()) as f64);
+        gauge("threads", "Threads of the process", stat.num_threads as f64);
+        if let Ok(boot) = procfs::boot_time_secs() {
+            let start = boot as f64 + seconds(stat.starttime);
+            gauge("start_time_seconds", "Start time of the process since the Unix epoch", start);
+        }
+        let spent = ConstCounter::new(seconds(stat.utime + stat.stime));
+        metrics.push(("cpu_seconds", "Total user and system CPU time spent", Box::new(spent)));
+    }
+    metrics
 }
