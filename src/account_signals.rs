@@ -8,7 +8,7 @@
 
 mod learning;
 
-pub use learning::{AffiliateLearning, LearningError, LearningStatus};
+pub use learning::{AffiliateLearning, AffiliateListStatus, LearningError};
 
 use crate::delivery::{PermanentFailure, Success};
 use crate::domain::{EventId, Seq, Timestamp, UserKey};

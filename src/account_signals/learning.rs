@@ -4,20 +4,23 @@
 
 use crate::domain::Timestamp;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
+use utoipa::ToSchema;
 
 /// How far the affiliates of an account were learned from Refersion's list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LearningStatus {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AffiliateListStatus {
     /// Whether the list is being read.
-    pub is_reading: bool,
-    /// How many of its affiliates were read.
+    pub reading: bool,
+    /// How many of its affiliates were read, in this reading or in the last one.
     pub read: u64,
-    /// How many it has in all; none if no page has stated it yet.
+    /// The number of affiliates on the list; `null` before the first page.
     pub total: Option<u64>,
-    /// When it was last read to its end.
+    /// When it was last read to its end, in milliseconds since 1970.
+    #[schema(value_type = Option<i64>)]
     pub completed_at: Option<Timestamp>,
-    /// Why it cannot be read at present, in words safe to show.
+    /// Why it cannot be read at present.
     pub failure: Option<String>,
 }
 
@@ -42,5 +45,5 @@ pub trait AffiliateLearning: Debug + Send + Sync {
     async fn start_learning(&self) -> Result<(), LearningError>;
 
     /// How far it was read.
-    async fn learning(&self) -> Result<LearningStatus, LearningError>;
+    async fn learning(&self) -> Result<AffiliateListStatus, LearningError>;
 }

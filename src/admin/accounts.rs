@@ -7,10 +7,10 @@ use super::account_gone::is_kept;
 use super::directory::AccountState;
 use super::extract::{ApiPath, ApiQuery, ApiResult, page_size};
 use super::problem::Problem;
-use super::{AccountWithWorker, Admin, BacklogTrendStatus};
+use super::{AccountWithWorker, Admin};
 use crate::domain::{AccountName, Timestamp};
 use crate::scheduling::{BreakerState, HealthSnapshot};
-use crate::series::Activity;
+use crate::series::{Activity, BacklogTrend};
 use crate::store::{Measured, StoreError};
 use axum::Json;
 use axum::extract::State;
@@ -67,7 +67,7 @@ pub struct AccountStatus {
     pub oldest_pending_at: Option<Timestamp>,
     /// How fast they become fewer; `null` of an account that shares its measurements with others, because its API key arrived with a
     /// request or because it is beyond `OPS_METRICS_ACCOUNTS`, or that has none.
-    pub drain: Option<BacklogTrendStatus>,
+    pub drain: Option<BacklogTrend>,
     /// Its dead letters; `null` if they cannot be counted now.
     pub dead_letters: Option<u64>,
     /// Requests to Refersion in flight.
@@ -229,7 +229,7 @@ async fn statuses(
         };
         AccountStatus {
             gone: account.may_be_gone() && !is_kept(&kept, name),
-            drain: trends.get(name.as_str()).copied().map(BacklogTrendStatus::from),
+            drain: trends.get(name.as_str()).copied(),
             dead_letters: measured.as_ref().map(dead_letters),
             ..account.status(name, oldest, now)
         }

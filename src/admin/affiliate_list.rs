@@ -6,36 +6,10 @@
 use super::Admin;
 use super::extract::{ApiPath, ApiResult};
 use super::problem::Problem;
-use crate::account_signals::{AffiliateLearning, LearningError, LearningStatus};
-use crate::domain::Timestamp;
+use crate::account_signals::{AffiliateLearning, AffiliateListStatus, LearningError};
 use axum::Json;
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use utoipa::ToSchema;
-
-/// How far the affiliates of an account were learned from Refersion's list.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct AffiliateListStatus {
-    /// Whether the list is being read.
-    pub reading: bool,
-    /// How many of its affiliates were read, in this reading or in the last one.
-    pub read: u64,
-    /// The number of affiliates on the list; `null` before the first page.
-    pub total: Option<u64>,
-    /// When it was last read to its end, in milliseconds since 1970.
-    #[schema(value_type = Option<i64>)]
-    pub completed_at: Option<Timestamp>,
-    /// Why it cannot be read at present.
-    pub failure: Option<String>,
-}
-
-impl From<LearningStatus> for AffiliateListStatus {
-    fn from(status: LearningStatus) -> Self {
-        let LearningStatus { is_reading, read, total, completed_at, failure } = status;
-        Self { reading: is_reading, read, total, completed_at, failure }
-    }
-}
 
 /// Show how far the affiliates of an account were learned
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/affiliate-list", tag = "accounts", operation_id = "show_affiliate_list",
@@ -46,7 +20,7 @@ pub(super) async fn show(
     ApiPath(account): ApiPath<String>,
 ) -> ApiResult<AffiliateListStatus> {
     let learning = learning_of(&admin, &account).await?;
-    Ok(Json(learning.learning().await?.into()))
+    Ok(Json(learning.learning().await?))
 }
 
 /// Learn the affiliates of an account from Refersion's list
@@ -62,7 +36,7 @@ pub(super) async fn learn(
     let learning = learning_of(&admin, &account).await?;
     learning.start_learning().await?;
     tracing::info!(%account, "an operator asked for Refersion's list of the account's affiliates");
-    Ok(Json(learning.learning().await?.into()))
+    Ok(Json(learning.learning().await?))
 }
 
 /// What the worker of the account offers about the list.

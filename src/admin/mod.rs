@@ -34,15 +34,14 @@ mod wrong_tokens;
 pub use access::Access;
 pub use account_gone::SetAside;
 pub use accounts::{AccountPage, AccountStatus};
-pub use affiliate_list::AffiliateListStatus;
 pub use dead_letters::{DeadLetterDetails, DiscardOutcome, DiscardResult, RevealedEvent};
 pub use directory::{AccountDirectory, AccountState, AccountWithWorker};
 pub use email_conflicts::EmailConflictPage;
 pub use lookup::{LookupRequest, LookupResult};
 pub use openapi::openapi;
 pub use problem::ProblemDetails;
-pub use reload::{ChangedSetting, ReloadRequest, Reloaded};
-pub use status::{BacklogTrendStatus, ServiceStatus};
+pub use reload::{ReloadRequest, Reloaded};
+pub use status::ServiceStatus;
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;

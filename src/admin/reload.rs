@@ -6,7 +6,7 @@
 use super::Admin;
 use super::extract::{ApiQuery, ApiResult};
 use super::problem::Problem;
-use crate::config::SettingDifference;
+use crate::config::ChangedSetting;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct ReloadRequest {
     /// Nothing is to be taken.
     pub dry_run: bool,
     /// Where the answer goes: every setting that differs, or the problems of the configuration.
-    pub answer: oneshot::Sender<Result<Vec<SettingDifference>, Vec<String>>>,
+    pub answer: oneshot::Sender<Result<Vec<ChangedSetting>, Vec<String>>>,
 }
 
 /// The options of a reload.
@@ -40,29 +40,6 @@ pub struct Reloaded {
     pub changes: Vec<ChangedSetting>,
 }
 
-/// A setting that differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ChangedSetting {
-    /// Its name, such as `refersion.concurrency`.
-    pub setting: String,
-    /// Its former value, as written; `null` if it was not set. A secret is not shown.
-    pub before: Option<String>,
-    /// Its new value; `null` if it is not set any more.
-    pub after: Option<String>,
-    /// Whether it takes effect at the next start only.
-    pub needs_restart: bool,
-    /// The whole result in words.
-    pub text: String,
-}
-
-impl From<SettingDifference> for ChangedSetting {
-    fn from(change: SettingDifference) -> Self {
-        let text = change.to_string();
-        let SettingDifference { setting, before, after, needs_restart } = change;
-        Self { setting, before, after, needs_restart, text }
-    }
-}
-
 /// Reload the configuration
 ///
 /// The service reads its configuration files and the files of secrets again, as at SIGHUP. A configuration with problems is refused as a
@@ -77,5 +54,5 @@ pub(super) async fn reload(
     // Err: the task that reloads has ended, so that no answer comes.
     let _ = admin.reload.send(ReloadRequest { dry_run, answer }).await;
     let changes = answered.await.map_err(|_| Problem::ShuttingDown)?.map_err(Problem::ConfigurationRefused)?;
-    Ok(Json(Reloaded { changes: changes.into_iter().map(ChangedSetting::from).collect() }))
+    Ok(Json(Reloaded { changes }))
 }

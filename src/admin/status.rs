@@ -32,29 +32,13 @@ pub struct ServiceStatus {
     #[schema(value_type = Option<i64>)]
     pub oldest_pending_at: Option<Timestamp>,
     /// How fast they become fewer (the backlog trend).
-    pub drain: BacklogTrendStatus,
+    pub drain: BacklogTrend,
     /// Dead letters of all accounts.
     pub dead_letters: u64,
     /// The accounts by their states.
     pub accounts: AccountCounts,
     /// The recent activity of all accounts.
     pub recent: Activity,
-}
-
-/// How fast the pending events become fewer, as measured over a minute at most.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct BacklogTrendStatus {
-    /// By how many they become fewer in a second; below zero if they become more. `null` if the rate is not known.
-    pub per_second: Option<f64>,
-    /// The seconds until none is pending at the present rate; `null` if they do not become fewer, or the rate is not known.
-    pub empty_in_seconds: Option<u64>,
-}
-
-impl From<BacklogTrend> for BacklogTrendStatus {
-    fn from(trend: BacklogTrend) -> Self {
-        let per_second = trend.per_second.map(|rate| (rate * 10.0).round() / 10.0);
-        Self { per_second, empty_in_seconds: trend.empty_in.map(|time| time.as_secs()) }
-    }
 }
 
 /// How many accounts have a worker, by their states.
@@ -100,7 +84,7 @@ pub(super) async fn of(admin: &Admin) -> ServiceStatus {
         oldest_pending_at: measured
             .filter(|_| store.pending > 0)
             .and_then(|measured| measured.oldest_pending.into_values().min()),
-        drain: admin.series.backlog_trend_of_all().into(),
+        drain: admin.series.backlog_trend_of_all(),
         dead_letters: store.dead,
         accounts,
         recent: admin.series.all(),

@@ -2,8 +2,9 @@
 //!
 //! In: data of the API. Out: short texts. Moments are in UTC: the server does not know where the reader is.
 
-use super::{AccountState, AccountStatus, BacklogTrendStatus};
+use super::{AccountState, AccountStatus};
 use crate::domain::Timestamp;
+use crate::series::BacklogTrend;
 use std::time::Duration;
 
 /// A number with a comma between thousands.
@@ -57,12 +58,7 @@ pub fn oldest(oldest_pending_at: Option<Timestamp>, now: Timestamp) -> String {
 
 /// The ETA of a backlog ("Will be empty: in 4 min"): the moment at which its `pending` events will be delivered, and the reason. `held_up`:
 /// deliveries pause or are halted.
-pub fn will_be_empty(
-    pending: u64,
-    trend: Option<BacklogTrendStatus>,
-    now: Timestamp,
-    held_up: bool,
-) -> (String, String) {
+pub fn will_be_empty(pending: u64, trend: Option<BacklogTrend>, now: Timestamp, held_up: bool) -> (String, String) {
     let trend = trend.unwrap_or_default();
     let speed = trend.per_second.map(|per_second| rate(per_second.abs())).unwrap_or_default();
     let (when, why) = match (trend.empty_in_seconds, trend.per_second) {
@@ -148,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_time_until_the_backlog_is_empty_is_stated_in_words() {
-        let measured = |per_second, empty_in_seconds| Some(BacklogTrendStatus { per_second, empty_in_seconds });
+        let measured = |per_second, empty_in_seconds| Some(BacklogTrend { per_second, empty_in_seconds });
         for (pending, measured, held_up, value, remark) in [
             (0, None, false, "now", "nothing is pending"),
             (0, measured(Some(-1.0), None), true, "now", "nothing is pending"),

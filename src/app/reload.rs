@@ -7,13 +7,13 @@
 //! worker is stopped when the account is removed, and started again when the account is added again. A changed API key is used from the
 //! next request to Refersion on. Requests in flight end with the former key, and a 401 to one of them does not halt the account
 //! (`scheduling/circuit_breaker.rs`). Settings that need a restart stay as they are, and are named. Deliberately absent: reading the
-//! environment ([`crate::cli`]), and comparing configurations ([`crate::config::SettingDifference`]).
+//! environment ([`crate::cli`]), and comparing configurations ([`crate::config::ChangedSetting`]).
 
 use super::context::AppContext;
 use super::merchant_registry::{MerchantRegistry, new_pool};
 use crate::account_signals::AccountSignals;
 use crate::admin::ReloadRequest;
-use crate::config::{AccountConfig, Config, Problems, SettingDifference, Warning};
+use crate::config::{AccountConfig, ChangedSetting, Config, Problems, Warning};
 use crate::domain::{AccountName, ApiKey};
 use crate::http::{AccountEndpoint, AccountRegistry};
 use crate::refersion::{Client, ClientBuildError, ConnectionPool};
@@ -151,7 +151,7 @@ impl Reloader {
     }
 
     /// Reads the configuration again, and takes it. The result is logged and counted.
-    fn reload(&mut self) -> Result<Vec<SettingDifference>, ReloadError> {
+    fn reload(&mut self) -> Result<Vec<ChangedSetting>, ReloadError> {
         let reloaded = self.try_reload();
         match &reloaded {
             Ok(changes) => log_changes(changes),
@@ -166,7 +166,7 @@ impl Reloader {
     }
 
     /// The new configuration, its differences, and warnings. Takes nothing.
-    fn read_again(&self) -> Result<(Config, Vec<SettingDifference>, Vec<Warning>), ReloadError> {
+    fn read_again(&self) -> Result<(Config, Vec<ChangedSetting>, Vec<Warning>), ReloadError> {
         let load = self.reloading.load.as_ref().ok_or(ReloadError::NotReadable)?;
         if let Some(path) = self.context.config().secret_files().find(|path| path.exists() && !path.is_file()) {
             return Err(ReloadError::NoFile(path.clone()));
@@ -180,7 +180,7 @@ impl Reloader {
     }
 
     /// Reloads, and returns the changes.
-    fn try_reload(&mut self) -> Result<Vec<SettingDifference>, ReloadError> {
+    fn try_reload(&mut self) -> Result<Vec<ChangedSetting>, ReloadError> {
         let (config, changes, warnings) = self.read_again()?;
         if changes.is_empty() {
             return Ok(changes);
@@ -248,15 +248,15 @@ impl Reloader {
     }
 }
 
-fn log_changes(changes: &[SettingDifference]) {
+fn log_changes(changes: &[ChangedSetting]) {
     if changes.is_empty() {
         tracing::info!("the configuration was read again: nothing has changed");
     }
     for change in changes {
         if change.needs_restart {
-            tracing::warn!("the configuration has changed: {change}");
+            tracing::warn!("the configuration has changed: {}", change.text);
         } else {
-            tracing::info!("the configuration has changed: {change}");
+            tracing::info!("the configuration has changed: {}", change.text);
         }
     }
 }

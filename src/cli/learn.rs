@@ -8,7 +8,7 @@ use super::account_args::AccountArgs;
 use super::admin_client::AdminClient;
 use super::progress::count_bar;
 use super::{CommandResult, now, print};
-use crate::admin::AffiliateListStatus;
+use crate::account_signals::AffiliateListStatus;
 use crate::config::{AccountConfig, Config};
 use crate::delivery::{ListPage, ListProgress, ListReply};
 use crate::domain::AccountName;

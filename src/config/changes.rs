@@ -1,16 +1,18 @@
 //! The differences between two configurations, and which of them need a restart.
 //!
-//! In: the settings of both, as they were written. Out: one [`SettingDifference`] for each setting that differs. A setting is compared as
+//! In: the settings of both, as they were written. Out: one [`ChangedSetting`] for each setting that differs. A setting is compared as
 //! written, so every setting of [`SETTINGS`] is covered, also a new one. Invariant: no secret is shown, also not in `Debug`. Deliberately
 //! absent: applying a change.
 
 use super::layers::{Layers, SettingValue};
 use super::settings::{SETTINGS, ValueKind};
 use super::{Config, DeliveryConfig, LogConfig, SegmentConfig, ServerConfig};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use toml::Value;
+use utoipa::ToSchema;
 
 /// Every setting that has a value, by its path.
 #[derive(Clone, Default)]
@@ -21,17 +23,19 @@ pub(super) struct SettingsAsWritten {
     pub(super) secret_files: BTreeSet<PathBuf>,
 }
 
-/// A setting that differs between two configurations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingDifference {
-    /// The setting, such as `refersion.concurrency` or `accounts.brand-b.offer`.
+/// A setting that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangedSetting {
+    /// Its name, such as `refersion.concurrency`.
     pub setting: String,
-    /// The former value, as written; none if it was not set. A secret is not shown.
+    /// Its former value, as written; `null` if it was not set. A secret is not shown.
     pub before: Option<String>,
-    /// The new value; none if it is not set any more.
+    /// Its new value; `null` if it is not set any more.
     pub after: Option<String>,
-    /// Whether the change takes effect only at the next start.
+    /// Whether it takes effect at the next start only.
     pub needs_restart: bool,
+    /// The whole result in words.
+    pub text: String,
 }
 
 impl SettingsAsWritten {
@@ -70,25 +74,25 @@ impl SettingsAsWritten {
         Self { settings, secrets, secret_files: new.secret_files.clone() }
     }
 
-    fn changes(&self, new: &Self) -> Vec<SettingDifference> {
+    fn changes(&self, new: &Self) -> Vec<ChangedSetting> {
         let paths: BTreeSet<&String> = self.settings.keys().chain(new.settings.keys()).collect();
         let differ = paths.into_iter().filter(|path| self.settings.get(*path) != new.settings.get(*path));
         differ.map(|path| self.change(new, path)).collect()
     }
 
-    fn change(&self, new: &Self, path: &str) -> SettingDifference {
+    fn change(&self, new: &Self, path: &str) -> ChangedSetting {
         let is_secret = self.secrets.contains(path) || new.secrets.contains(path);
         let (before, after) = (self.settings.get(path), new.settings.get(path));
         let after_secret = if before.is_some() { "another secret" } else { "a secret" };
         let shown = |value: Option<&Value>, secret: &str| {
             value.map(|value| if is_secret { secret.to_owned() } else { text(value) })
         };
-        SettingDifference {
-            setting: path.to_owned(),
-            before: shown(before, "a secret"),
-            after: shown(after, after_secret),
-            needs_restart: needs_restart(path),
-        }
+        let (before, after, needs_restart) =
+            (shown(before, "a secret"), shown(after, after_secret), needs_restart(path));
+        let [from, to] = [&before, &after].map(|value| value.as_deref().unwrap_or("not set"));
+        let when = if needs_restart { " (at the next start)" } else { "" };
+        let text = format!("{path}: {from} → {to}{when}");
+        ChangedSetting { setting: path.to_owned(), before, after, needs_restart, text }
     }
 }
 
@@ -104,7 +108,7 @@ fn needs_restart(path: &str) -> bool {
 
 impl Config {
     /// The settings that differ in `new`.
-    pub fn changes(&self, new: &Self) -> Vec<SettingDifference> {
+    pub fn changes(&self, new: &Self) -> Vec<ChangedSetting> {
         self.written.changes(&new.written)
     }
 
@@ -139,14 +143,6 @@ impl fmt::Debug for SettingsAsWritten {
     }
 }
 
-impl fmt::Display for SettingDifference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
-        write!(f, "{}: {} → {}", self.setting, text(&self.before), text(&self.after))?;
-        if self.needs_restart { f.write_str(" (at the next start)") } else { Ok(()) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Mode;
@@ -165,7 +161,7 @@ mod tests {
     }
 
     fn shown(old: &Config, new: &Config) -> Vec<String> {
-        old.changes(new).iter().map(ToString::to_string).collect()
+        old.changes(new).into_iter().map(|change| change.text).collect()
     }
 
     const ACCOUNT: &str = "[[accounts]]\nname = \"b\"\napi_key = \"pub_b.sec_b\"\n";

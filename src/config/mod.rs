@@ -24,7 +24,7 @@ mod settings;
 mod values;
 
 pub use accounts::AccountConfig;
-pub use changes::SettingDifference;
+pub use changes::ChangedSetting;
 pub use problem::{ConfigProblem, Problems, Warning};
 pub use settings::{SETTINGS, SettingSpec, ValueKind};
 

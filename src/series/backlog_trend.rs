@@ -6,8 +6,10 @@
 //! pauses and halts of the account ([`crate::scheduling::AccountHealth`]).
 
 use crate::domain::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// The shortest distance of two samples; closer ones count as one.
 const APART: Duration = Duration::from_secs(4);
@@ -22,13 +24,14 @@ const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 #[derive(Clone, Debug, Default)]
 pub(super) struct BacklogSamples(VecDeque<(Timestamp, u64)>);
 
-/// The trend of a backlog.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// How fast the pending events become fewer, as measured over a minute at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BacklogTrendStatus)]
 pub struct BacklogTrend {
-    /// The events per second by which it becomes smaller; below zero if it grows. `None`: not known yet.
+    /// By how many they become fewer in a second; below zero if they become more. `null` if the rate is not known.
     pub per_second: Option<f64>,
-    /// The time until it is empty at this rate. `None`: it does not become smaller, or the rate is not known yet.
-    pub empty_in: Option<Duration>,
+    /// The seconds until none is pending at the present rate; `null` if they do not become fewer, or the rate is not known.
+    pub empty_in_seconds: Option<u64>,
 }
 
 impl BacklogSamples {
@@ -49,7 +52,7 @@ pub(super) fn estimate(backlog: &BacklogSamples) -> BacklogTrend {
     let samples: Vec<(Timestamp, u64)> = backlog.0.iter().copied().collect();
     let Some((now, pending)) = samples.last().copied() else { return BacklogTrend::default() };
     if pending == 0 {
-        return BacklogTrend { per_second: None, empty_in: Some(Duration::ZERO) };
+        return BacklogTrend { per_second: None, empty_in_seconds: Some(0) };
     }
     let falls = samples.windows(2).rev().take_while(|pair| pair[1].1 < pair[0].1).count();
     let from = if falls >= FALLING { samples.len() - 1 - falls } else { 0 };
@@ -61,7 +64,9 @@ pub(super) fn estimate(backlog: &BacklogSamples) -> BacklogTrend {
     let per_second = (float(before) - float(pending)) / elapsed.as_secs_f64();
     let seconds = float(pending) / per_second;
     let empty_in = (per_second > 0.0 && seconds <= LONGEST.as_secs_f64()).then(|| Duration::from_secs_f64(seconds));
-    BacklogTrend { per_second: Some(per_second), empty_in }
+    // The rate is not more exact than to a tenth.
+    let per_second = Some((per_second * 10.0).round() / 10.0);
+    BacklogTrend { per_second, empty_in_seconds: empty_in.map(|time| time.as_secs()) }
 }
 
 /// A backlog is bounded far below four billion.
@@ -76,7 +81,7 @@ mod tests {
     fn seconds(trend: BacklogTrend) -> (Option<i64>, Option<u64>) {
         #[expect(clippy::cast_possible_truncation, reason = "small")]
         let rate = |rate: f64| rate.round() as i64;
-        (trend.per_second.map(rate), trend.empty_in.map(|time| time.as_secs()))
+        (trend.per_second.map(rate), trend.empty_in_seconds)
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! the store makes.
 
 use super::{FOREVER, Worker, WorkerInner};
-use crate::account_signals::{AffiliateLearning, LearningError, LearningStatus};
+use crate::account_signals::{AffiliateLearning, AffiliateListStatus, LearningError};
 use crate::delivery::{Learn, ListPage, ListProgress, ListReply};
 use crate::domain::{AffiliateKey, Timestamp, UserKey};
 use crate::refersion::SendGuard;
@@ -97,13 +97,13 @@ impl AffiliateLearning for WeakWorker {
         Ok(())
     }
 
-    async fn learning(&self) -> Result<LearningStatus, LearningError> {
+    async fn learning(&self) -> Result<AffiliateListStatus, LearningError> {
         let worker = self.worker()?;
         let saved = worker.saved_progress().await?;
         let learning = worker.0.learning.lock();
         let progress = if learning.restored.is_some() { &learning.progress } else { &saved };
-        Ok(LearningStatus {
-            is_reading: learning.is_due(worker.delivery().learn, worker.now()),
+        Ok(AffiliateListStatus {
+            reading: learning.is_due(worker.delivery().learn, worker.now()),
             read: progress.seen,
             total: progress.total,
             completed_at: progress.completed_at,

@@ -4,7 +4,7 @@ use super::idle::{Counting, counting_store, settings, worker_with_signals};
 use super::{AT_ONCE, send_all};
 use crate::support::service::{Refersion, Service};
 use crate::support::{identify, poll_until, within};
-use refersion_destination::account_signals::{AccountSignals, LearningStatus};
+use refersion_destination::account_signals::{AccountSignals, AffiliateListStatus};
 use refersion_destination::domain::{AccountName, AffiliateStatus, Email, Field, Profile, Timestamp, User, UserId};
 use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::BreakerState;
@@ -41,7 +41,7 @@ impl World {
     }
 
     /// Reads the list until there is nothing left to do.
-    async fn learn(&self) -> LearningStatus {
+    async fn learn(&self) -> AffiliateListStatus {
         let learning = self.signals.learning().expect("offered");
         learning.start_learning().await.expect("begun");
         self.settled().await;
@@ -107,7 +107,7 @@ fn profile(n: usize) -> Profile {
 async fn an_affiliate_on_the_list_needs_no_search() {
     let mut world = World::with(250).await;
     let learned = world.learn().await;
-    assert_eq!((learned.is_reading, learned.read, learned.total), (false, 250, Some(250)));
+    assert_eq!((learned.reading, learned.read, learned.total), (false, 250, Some(250)));
     assert_eq!(world.pages(), ["1", "2", "3"]);
     assert_eq!(world.deliver(&identify("1", "u7", &json!({}))).await, [""; 0]);
     assert_eq!(world.deliver(&identify("2", "u249", &json!({"city": "Paris"}))).await, ["get", "edit"]);
@@ -147,7 +147,7 @@ async fn reading_goes_on_where_it_was_interrupted_also_after_a_restart() {
     let mut world = World::with(250).await;
     world.refersion.sandbox.script_for(Operation::List, [Fault::Pass, Fault::status(500)]);
     let learned = world.learn().await;
-    assert_eq!((learned.is_reading, learned.read, learned.completed_at), (false, 100, None));
+    assert_eq!((learned.reading, learned.read, learned.completed_at), (false, 100, None));
     assert_eq!(learned.failure.as_deref(), Some("Refersion answered 500 to list"));
     assert_eq!(world.deliver(&identify("1", "u99", &json!({}))).await, [""; 0], "the first page counts");
     (world.worker, world.tracker, world.signals) = worker_on(&world.refersion, &world.store);
@@ -170,7 +170,7 @@ async fn no_answer_to_list_harms_an_event_or_the_account() {
         world.refersion.sandbox.script_for(Operation::List, [fault.clone()]);
         world.append(vec![identify("1", "u5", &json!({}))]).await;
         let learned = world.learn().await;
-        assert!(learned.failure.is_some() && !learned.is_reading, "{fault:?}");
+        assert!(learned.failure.is_some() && !learned.reading, "{fault:?}");
         assert_eq!((world.store.status().pending, world.store.status().dead), (0, 0), "{fault:?}");
         let health = world.signals.health();
         assert_eq!((health.state, health.in_flight, health.requests_per_second), (BreakerState::Closed, 0, None));
