@@ -115,7 +115,13 @@ pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     ApiPath(account): ApiPath<String>,
 ) -> ApiResult<AccountDetails> {
-    details(&admin, &account).await.map(Json)
+    let name = admin.known_account(&account).await?;
+    let all = ListedAccounts::of(&admin);
+    let found = all.0.get(&name).cloned().unwrap_or_default();
+    let mut statuses = statuses(&admin, &[(&name, &found)], admin.clock.now()).await?;
+    let status = statuses.pop().ok_or(Problem::Internal)?;
+    let recent = found.worker.and_then(|worker| admin.series.of(worker.name.as_str()));
+    Ok(Json(AccountDetails { status, recent }))
 }
 
 /// Up to `limit` accounts: first those that are halted or paused, then those with the most pending events; and how many more there are.
@@ -132,17 +138,6 @@ pub(super) async fn in_need_first(admin: &Admin, limit: usize) -> Result<(Vec<Ac
     let more = found.len().saturating_sub(limit);
     found.truncate(limit);
     Ok((statuses(admin, &found, now).await?, more))
-}
-
-/// The account of this name, and what happened to it recently.
-pub(super) async fn details(admin: &Admin, account: &str) -> Result<AccountDetails, Problem> {
-    let name = admin.known_account(account).await?;
-    let all = ListedAccounts::of(admin);
-    let found = all.0.get(&name).cloned().unwrap_or_default();
-    let mut statuses = statuses(admin, &[(&name, &found)], admin.clock.now()).await?;
-    let status = statuses.pop().ok_or(Problem::Internal)?;
-    let recent = found.worker.and_then(|worker| admin.series.of(worker.name.as_str()));
-    Ok(AccountDetails { status, recent })
 }
 
 /// The accounts that are listed.

@@ -54,7 +54,7 @@ pub(super) async fn list(
 #[serde(deny_unknown_fields)]
 pub(super) struct SetAsideRequest {
     /// The account, which is gone: it is not configured, and no API key of it is kept.
-    account: String,
+    pub(super) account: String,
 }
 
 /// Set aside pending events of an account that is gone
@@ -67,12 +67,7 @@ pub(super) async fn set_aside(
     State(admin): State<Arc<Admin>>,
     ApiJson(request): ApiJson<SetAsideRequest>,
 ) -> ApiResult<SetAside> {
-    portion_set_aside(&admin, &request.account).await.map(Json)
-}
-
-/// Sets aside the next pending events of an account that is gone.
-pub(super) async fn portion_set_aside(admin: &Admin, account: &str) -> Result<SetAside, Problem> {
-    account_gone::set_aside(admin, &admin.known_account(account).await?).await
+    account_gone::set_aside(&admin, &admin.known_account(&request.account).await?).await.map(Json)
 }
 
 /// Show the result of an event

@@ -77,7 +77,7 @@ pub(super) struct SelectedDeadLetters {
     /// The ids of the dead letters.
     #[schema(min_items = 1, max_items = 1000)]
     #[serde(deserialize_with = "integers")]
-    ids: Vec<i64>,
+    pub(super) ids: Vec<i64>,
 }
 
 /// Dead letters to be replayed.
@@ -87,9 +87,9 @@ pub(super) struct ReplayRequest {
     /// The ids of the dead letters; with `to`, at most 100.
     #[schema(min_items = 1, max_items = 1000)]
     #[serde(deserialize_with = "integers")]
-    ids: Vec<i64>,
+    pub(super) ids: Vec<i64>,
     /// The account to which they are appended because their own is gone; its rules map them. Without it, they stay with their own account.
-    to: Option<String>,
+    pub(super) to: Option<String>,
 }
 
 /// The result of discarding one dead letter.
@@ -122,18 +122,12 @@ pub enum DiscardOutcome {
     Missing,
 }
 
-impl SelectedDeadLetters {
-    /// The dead letters of a form's `ids`.
-    pub(super) fn of(ids: Vec<i64>) -> Self {
-        Self { ids }
-    }
-
-    pub(super) fn checked(self) -> Result<Vec<i64>, Problem> {
-        match self.ids.len() {
-            0 => Err(Problem::InvalidRequest("`ids` is empty".to_owned())),
-            n if n > MAX_ITEMS.into() => Err(Problem::InvalidRequest(format!("more than {MAX_ITEMS} `ids`"))),
-            _ => Ok(self.ids),
-        }
+/// Checks the number of ids of one request.
+pub(super) fn check_ids(ids: &[i64]) -> Result<(), Problem> {
+    match ids.len() {
+        0 => Err(Problem::InvalidRequest("`ids` is empty".to_owned())),
+        n if n > MAX_ITEMS.into() => Err(Problem::InvalidRequest(format!("more than {MAX_ITEMS} `ids`"))),
+        _ => Ok(()),
     }
 }
 
@@ -174,13 +168,8 @@ pub(super) async fn filter(
     params(("id" = i64, Path, description = "Its id")),
     responses((status = 200, description = "The dead letter", body = DeadLetterDetails)))]
 pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i64>) -> ApiResult<DeadLetterDetails> {
-    details(&admin, id).await.map(Json)
-}
-
-/// The dead letter `id` without its event, and the calls that the event would make today.
-pub(super) async fn details(admin: &Admin, id: i64) -> Result<DeadLetterDetails, Problem> {
     let letter = admin.store.dead_letter(id).await?.ok_or_else(|| missing(id))?;
-    Ok(DeadLetterDetails::new(letter, &admin.accounts.config(), admin.clock.now()))
+    Ok(Json(DeadLetterDetails::new(letter, &admin.accounts.config(), admin.clock.now())))
 }
 
 /// Show the event of a dead letter
@@ -212,22 +201,18 @@ pub(super) async fn replay(
     State(admin): State<Arc<Admin>>,
     ApiJson(ReplayRequest { ids, to }): ApiJson<ReplayRequest>,
 ) -> ApiResult<Vec<ReplayResult>> {
-    replayed(&admin, SelectedDeadLetters { ids }.checked()?, to.as_deref()).await.map(Json)
-}
-
-/// Replays the dead letters `ids` for an operator; with `to` to this account, because their own is gone.
-pub(super) async fn replayed(admin: &Admin, ids: Vec<i64>, to: Option<&str>) -> Result<Vec<ReplayResult>, Problem> {
-    let results = match to {
+    check_ids(&ids)?;
+    let results = match &to {
         None => admin.store.replay(&ids).await?,
         Some(_) if ids.len() > MAX_MOVED => {
             return Err(Problem::InvalidRequest(format!("more than {MAX_MOVED} `ids` with `to`")));
         }
-        Some(to) => move_dead_letters(admin, to, &ids).await?,
+        Some(to) => move_dead_letters(&admin, to, &ids).await?,
     };
     admin.accounts.wake_accounts_with_pending_events();
     let replayed = results.iter().filter(|result| result.outcome == Replay::Replayed).count();
     tracing::info!(selected = ids.len(), replayed, to, "an operator replayed dead letters");
-    Ok(results)
+    Ok(Json(results))
 }
 
 /// Discard dead letters for good
@@ -236,18 +221,14 @@ pub(super) async fn replayed(admin: &Admin, ids: Vec<i64>, to: Option<&str>) -> 
     responses((status = 200, description = "The result for each", body = Vec<DiscardResult>)))]
 pub(super) async fn discard(
     State(admin): State<Arc<Admin>>,
-    ApiJson(selected): ApiJson<SelectedDeadLetters>,
+    ApiJson(SelectedDeadLetters { ids }): ApiJson<SelectedDeadLetters>,
 ) -> ApiResult<Vec<DiscardResult>> {
-    discarded(&admin, selected.checked()?).await.map(Json)
-}
-
-/// Discards the dead letters `ids` for an operator.
-pub(super) async fn discarded(admin: &Admin, ids: Vec<i64>) -> Result<Vec<DiscardResult>, Problem> {
+    check_ids(&ids)?;
     let ids: BTreeSet<i64> = ids.into_iter().collect();
     let ids: Vec<i64> = ids.into_iter().collect();
     let discarded = admin.store.discard(&ids).await?;
     tracing::info!(selected = ids.len(), discarded = discarded.len(), "an operator discarded dead letters");
-    Ok(DiscardResult::of_each(&ids, &discarded))
+    Ok(Json(DiscardResult::of_each(&ids, &discarded)))
 }
 
 fn missing(id: i64) -> Problem {

@@ -95,16 +95,11 @@ pub(super) async fn look_up(
     State(admin): State<Arc<Admin>>,
     ApiJson(request): ApiJson<LookupRequest>,
 ) -> ApiResult<LookupResult> {
-    looked_up(&admin, &request).await.map(Json)
-}
-
-/// The data that the store holds of the user or of the event, for an operator.
-pub(super) async fn looked_up(admin: &Admin, request: &LookupRequest) -> Result<LookupResult, Problem> {
     let account = admin.account_or_first(request.account.as_deref()).await?;
     let query = request.query(admin.store.hash_key(), account)?;
     // Err: entries that cannot be written yet are missing in the answer, and are written later.
     let _ = admin.store.write_recorded().await;
     let found = admin.store.lookup(&query).await?;
     tracing::info!(account = %query.account, events = found.events.len(), "an operator looked up a user or an event");
-    Ok(LookupResult::new(&query, found))
+    Ok(Json(LookupResult::new(&query, found)))
 }

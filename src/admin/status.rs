@@ -56,11 +56,6 @@ pub struct AccountCounts {
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", operation_id = "show_status",
     responses((status = 200, description = "The status", body = ServiceStatus)))]
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> ApiResult<ServiceStatus> {
-    Ok(Json(of(&admin).await))
-}
-
-/// The service at this moment.
-pub(super) async fn of(admin: &Admin) -> ServiceStatus {
     let measured = admin.scraper.measured().await;
     let (now, configured, store) = (admin.clock.now(), admin.accounts.configured(), admin.store.status());
     let readiness = admin.readiness(&configured);
@@ -73,7 +68,7 @@ pub(super) async fn of(admin: &Admin) -> ServiceStatus {
             AccountState::NoWorker => {}
         }
     }
-    ServiceStatus {
+    Ok(Json(ServiceStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: admin.started_at,
         now,
@@ -88,5 +83,5 @@ pub(super) async fn of(admin: &Admin) -> ServiceStatus {
         dead_letters: store.dead,
         accounts,
         recent: admin.series.all(),
-    }
+    }))
 }

@@ -10,6 +10,7 @@ use crate::admin::problem::Problem;
 use crate::admin::{AccountState, AccountStatus, accounts, wording};
 use crate::domain::{AccountName, Timestamp};
 use crate::store::{BacklogFilter, DeadLetterFilter, EventFilter};
+use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
@@ -24,7 +25,7 @@ pub(super) async fn show(
     ApiQuery(view): ApiQuery<View>,
 ) -> Result<Response, Problem> {
     let (admin, now) = (&pages.admin, pages.admin.clock.now());
-    let details = accounts::details(admin, &name).await?;
+    let Json(details) = accounts::show(pages.api(), ApiPath(name.clone())).await?;
     let filter = DeadLetterFilter { account: Some(name.clone()), ..DeadLetterFilter::default() };
     let newest = admin.store.newest_dead_letters(&filter, i64::MAX, DEAD_LETTERS_SHOWN).await?;
     let pending = BacklogFilter { account: AccountName::from(name.clone()), user: None, received_before: None };

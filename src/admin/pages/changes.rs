@@ -6,18 +6,20 @@
 
 use super::layout::HtmlPage;
 use super::{PageResult, PagesContext, format};
-use crate::admin::backlog::portion_set_aside;
-use crate::admin::dead_letters::{DiscardOutcome, SelectedDeadLetters, discarded, replayed};
-use crate::admin::extract::{ApiPath, FormFields};
+use crate::admin::backlog::{self, SetAsideRequest};
+use crate::admin::dead_letters::{self, DiscardOutcome, ReplayRequest, SelectedDeadLetters, check_ids};
+use crate::admin::extract::{ApiJson, ApiPath, FormFields};
 use crate::admin::problem::Problem;
 use crate::store::Replay;
+use axum::Json;
 use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 
 pub(super) async fn replay(State(pages): State<PagesContext>, form: FormFields) -> PageResult {
-    let to = form.all("to").map(str::trim).find(|to| !to.is_empty());
-    let results = replayed(&pages.admin, ids(&form)?, to).await?;
+    let to = form.all("to").map(str::trim).find(|to| !to.is_empty()).map(str::to_owned);
+    let request = ReplayRequest { ids: ids(&form)?, to };
+    let Json(results) = dead_letters::replay(pages.api(), ApiJson(request)).await?;
     let done = results.iter().filter(|result| result.outcome == Replay::Replayed).count();
     let title = format!("Replayed {} of {}", format::count(done as u64), format::count(results.len() as u64));
     let style = if done == results.len() { "good" } else { "wait" };
@@ -37,7 +39,7 @@ pub(super) async fn discard(State(pages): State<PagesContext>, form: FormFields)
     if form.all("confirmed").next() != Some("yes") {
         return Ok(confirmation(&pages, &ids));
     }
-    let results = discarded(&pages.admin, ids).await?;
+    let Json(results) = dead_letters::discard(pages.api(), ApiJson(SelectedDeadLetters { ids })).await?;
     let done = results.iter().filter(|result| result.outcome == DiscardOutcome::Discarded).count();
     let title = format!("Discarded {} of {}", format::count(done as u64), format::count(results.len() as u64));
     Ok(HtmlPage::new(&title).at("/dead-letters").at_moment(pages.admin.clock.now()).render(html! {
@@ -59,7 +61,12 @@ pub(super) async fn set_aside(
     form: FormFields,
 ) -> PageResult {
     let is_confirmed = form.all("confirmed").next() == Some("yes");
-    let done = if is_confirmed { Some(portion_set_aside(&pages.admin, &account).await?) } else { None };
+    let done = if is_confirmed {
+        let request = SetAsideRequest { account: account.clone() };
+        Some(backlog::set_aside(pages.api(), ApiJson(request)).await?.0)
+    } else {
+        None
+    };
     let title = match done {
         None => format!("Set the pending events of {account} aside?"),
         Some(done) => format!("Set {} aside", format::count(done.events)),
@@ -124,5 +131,6 @@ fn ids(form: &FormFields) -> Result<Vec<i64>, Problem> {
     if ids.is_empty() {
         return Err(Problem::InvalidRequest("No dead letter is selected: go back and tick some".to_owned()));
     }
-    SelectedDeadLetters::of(ids).checked()
+    check_ids(&ids)?;
+    Ok(ids)
 }

@@ -3,17 +3,18 @@
 use super::dead_letters::no_token;
 use super::layout::HtmlPage;
 use super::{PageResult, PagesContext, format};
-use crate::admin::dead_letters::{details, revealed};
+use crate::admin::dead_letters::{self, revealed};
 use crate::admin::extract::ApiPath;
 use crate::dry_run::{Detail, explain};
 use crate::series::reason_in_words;
 use crate::store::DeadLetter;
+use axum::Json;
 use axum::extract::State;
 use axum::response::Html;
 use maud::{Markup, html};
 
 pub(super) async fn show(State(pages): State<PagesContext>, ApiPath(id): ApiPath<i64>) -> PageResult {
-    let details = details(&pages.admin, id).await?;
+    let Json(details) = dead_letters::show(pages.api(), ApiPath(id)).await?;
     let letter = &details.letter;
     Ok(page(
         &pages,

@@ -6,9 +6,10 @@
 use super::layout::HtmlPage;
 use super::{PageResult, PagesContext, format, parts};
 use crate::admin::access::LOOKUP_PAGE;
-use crate::admin::extract::{FormFields, MAX_ITEMS};
-use crate::admin::lookup::{LookupRequest, LookupResult, looked_up};
+use crate::admin::extract::{ApiJson, FormFields, MAX_ITEMS};
+use crate::admin::lookup::{LookupRequest, LookupResult, look_up};
 use crate::store::{FoundAffiliate, FoundBy, FoundTraits, SentAttribute};
+use axum::Json;
 use axum::extract::State;
 use maud::{Markup, html};
 
@@ -43,7 +44,7 @@ pub(super) async fn answer(State(pages): State<PagesContext>, form_fields: FormF
         before: None,
         limit: Some(MAX_ITEMS),
     };
-    let result = looked_up(&pages.admin, &request).await?;
+    let Json(result) = look_up(pages.api(), ApiJson(request)).await?;
     Ok(HtmlPage::new("Lookup").at(LOOKUP_PAGE).at_moment(pages.admin.clock.now()).render(html! {
         h1 { @if result.known { "Found" } @else { "Nothing is known" } }
         @if !result.known { p { "There is no affiliate, nothing is remembered, and no event is kept." } }

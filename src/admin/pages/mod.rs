@@ -23,7 +23,7 @@ use super::Admin;
 use super::access::LOOKUP_PAGE;
 use super::problem::{Problem, ProblemDetails};
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse as _, Response};
@@ -38,6 +38,13 @@ pub(super) struct PagesContext {
     pub(super) admin: Arc<Admin>,
     /// Whether changes are possible: whether a token is set.
     pub(super) can_change: bool,
+}
+
+impl PagesContext {
+    /// The state of the API's handlers, which the pages call.
+    fn api(&self) -> State<Arc<Admin>> {
+        State(Arc::clone(&self.admin))
+    }
 }
 
 /// The answer of a handler.

@@ -11,6 +11,7 @@ use crate::admin::status::{self, ServiceStatus};
 use crate::admin::{AccountState, AccountStatus, wording};
 use crate::domain::Timestamp;
 use crate::store::{DeadLetter, DeadLetterFilter};
+use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
@@ -24,7 +25,7 @@ pub(super) async fn show(
     ApiQuery(view): ApiQuery<View>,
 ) -> Result<Response, Problem> {
     let admin = &pages.admin;
-    let status = status::of(admin).await;
+    let Json(status) = status::status(pages.api()).await?;
     let (accounts, more) = accounts::in_need_first(admin, ACCOUNTS_SHOWN).await?;
     let newest = admin.store.newest_dead_letters(&DeadLetterFilter::default(), i64::MAX, DEAD_LETTERS_SHOWN).await?;
     let title = if status.ready { "Overview" } else { "Not ready" };
