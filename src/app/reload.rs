@@ -31,10 +31,9 @@ use tokio::sync::{Notify, mpsc};
 pub type LoadConfig = Box<dyn Fn() -> Result<(Config, Vec<Warning>), Problems> + Send + Sync>;
 
 /// The way to read the configuration again.
-#[derive(Default)]
 pub struct Reloading {
-    /// The function that reads it. `None`: it cannot be read again.
-    pub load: Option<LoadConfig>,
+    /// The function that reads it.
+    pub load: LoadConfig,
     /// Notified by a request to read it again.
     pub requested: Arc<Notify>,
 }
@@ -59,9 +58,6 @@ enum ReloadError {
     /// The file of a secret cannot be read again, for instance because it is a pipe, which may never end.
     #[error("{}: this is not a regular file, so it cannot be read again", .0.display())]
     NoFile(PathBuf),
-    /// The service was started without a way to read its configuration again.
-    #[error("this service cannot read its configuration again")]
-    NotReadable,
 }
 
 impl ReloadError {
@@ -167,11 +163,10 @@ impl Reloader {
 
     /// The new configuration, its differences, and warnings. Takes nothing.
     fn read_again(&self) -> Result<(Config, Vec<ChangedSetting>, Vec<Warning>), ReloadError> {
-        let load = self.reloading.load.as_ref().ok_or(ReloadError::NotReadable)?;
         if let Some(path) = self.context.config().secret_files().find(|path| path.exists() && !path.is_file()) {
             return Err(ReloadError::NoFile(path.clone()));
         }
-        let (new, warnings) = load()?;
+        let (new, warnings) = (self.reloading.load)()?;
         let old = self.context.config();
         let changes = old.changes(&new);
         let config = old.reloaded(new);
@@ -263,12 +258,7 @@ fn log_changes(changes: &[ChangedSetting]) {
 
 /// One line for each problem.
 fn log_refusal(error: &ReloadError) {
-    match error {
-        ReloadError::NotReadable => tracing::warn!("{error}"),
-        error => {
-            for problem in error.problems() {
-                tracing::error!("the configuration is refused, and the former one stays in force: {problem}");
-            }
-        }
+    for problem in error.problems() {
+        tracing::error!("the configuration is refused, and the former one stays in force: {problem}");
     }
 }

@@ -77,7 +77,7 @@ fn reloading(args: &ServeArgs, mode: Mode, apply: impl Fn(&mut Config) + Send + 
         apply(&mut config);
         Ok((config, warnings))
     };
-    Reloading { load: Some(Box::new(load)), requested }
+    Reloading { load: Box::new(load), requested }
 }
 
 /// The values that a trial has in place of those of the configuration.

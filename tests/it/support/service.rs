@@ -7,6 +7,7 @@ use refersion_destination::domain::ApiKey;
 use refersion_destination::sandbox::{Sandbox, SandboxSettings};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -99,9 +100,12 @@ impl Service {
             // Err: the test has ended.
             let _ = bound.send(addresses);
         };
+        let again = config.clone();
+        let reloading =
+            Reloading { load: Box::new(move || Ok((again.clone(), Vec::new()))), requested: Arc::default() };
         let stopped = tokio::spawn(async move {
             let until = async { drop(stopping.await) };
-            app::serve(config, Reloading::default(), &Handle::current(), announce, until).await.expect("serves");
+            app::serve(config, reloading, &Handle::current(), announce, until).await.expect("serves");
         });
         let addresses = within(announced).await.expect("announced");
         Self { refersion, folder, http: http(), addresses, stop, stopped }
