@@ -3,10 +3,8 @@
 //! In: the layers, of the sections or of one of `[[accounts]]`. Out: https; or http to a loopback address; or, with
 //! `allow_plain_http`, http to any address and a warning.
 
-use super::problem::Noted;
 use super::read::{Read, Reader};
 use super::settings;
-use super::values::found;
 use crate::domain::is_loopback;
 use url::Url;
 
@@ -19,17 +17,12 @@ pub(super) fn read(reader: &mut Reader) -> Read<Url> {
         return Ok(url);
     }
     if !allowed {
-        reader.refuse(settings::REFERSION_BASE_URL.spec, |value| {
-            format!(
-                "found {}, expected https: API keys must not be sent unencrypted (http only to a loopback address, or with \
-                 REFERSION_ALLOW_PLAIN_HTTP=true)",
-                found(value)
-            )
-        });
-        return Err(Noted);
+        return Err(reader.refuse(
+            settings::REFERSION_BASE_URL.spec,
+            "https: API keys must not be sent unencrypted (http only to a loopback address, or with \
+             REFERSION_ALLOW_PLAIN_HTTP=true)",
+        ));
     }
-    reader.warn(settings::REFERSION_BASE_URL.spec, |value| {
-        format!("found {}: API keys and personal data are sent unencrypted", found(value))
-    });
+    reader.warn(settings::REFERSION_BASE_URL.spec, ": API keys and personal data are sent unencrypted");
     Ok(url)
 }

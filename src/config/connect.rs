@@ -5,7 +5,6 @@
 
 use super::read::{Read, Reader};
 use super::settings::{self, Setting};
-use super::values::found;
 use super::{ConnectConfig, Mode};
 use crate::domain::is_loopback;
 use url::Url;
@@ -46,13 +45,8 @@ pub(super) fn read(reader: &mut Reader, mode: Mode) -> Read<Option<ConnectConfig
 fn encrypted(setting: &Setting<Url>, reader: &mut Reader) -> Read<Url> {
     let url = reader.value(setting)?;
     if url.scheme() != "https" && !is_loopback(&url) {
-        reader.refuse(setting.spec, |value| {
-            format!(
-                "found {}, expected https: secrets must not be sent unencrypted (http only to a loopback address)",
-                found(value)
-            )
-        });
-        return Err(super::problem::Noted);
+        let expected = "https: secrets must not be sent unencrypted (http only to a loopback address)";
+        return Err(reader.refuse(setting.spec, expected));
     }
     Ok(url)
 }

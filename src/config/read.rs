@@ -7,7 +7,7 @@ use super::changes::SettingsAsWritten;
 use super::layers::{Layers, SettingValue};
 use super::problem::{ConfigProblem, Noted, Problems, SettingOrigin, Warning};
 use super::settings::{STORE_SEAL_KEY, Setting, SettingSpec};
-use super::values::Parsed;
+use super::values::{Parsed, found};
 use toml::Value;
 
 /// A value, or the mark that its problem has been noted.
@@ -71,30 +71,26 @@ impl Reader {
         }
     }
 
-    /// Notes that a valid value is not allowed in this mode.
-    pub(super) fn refuse(&mut self, spec: SettingSpec, text: impl FnOnce(&Value) -> String) {
+    /// Notes that a valid value is not allowed here; `expected`: what is.
+    pub(super) fn refuse(&mut self, spec: SettingSpec, expected: &str) -> Noted {
         if let Some(setting) = self.layers.get(spec) {
-            self.problems.push(setting.problem(text(&setting.value)));
+            self.problems.push(setting.problem(format!("found {}, expected {expected}", found(&setting.value))));
         }
+        Noted
     }
 
-    /// Notes that two valid values contradict each other.
-    pub(super) fn conflict(
-        &mut self,
-        one: SettingSpec,
-        other: SettingSpec,
-        text: impl FnOnce(&Value, &Value) -> String,
-    ) {
+    /// Notes that two valid values contradict each other; `expected`: which ones do not.
+    pub(super) fn conflict(&mut self, one: SettingSpec, other: SettingSpec, expected: &str) {
         if let (Some(one), Some(other)) = (self.layers.get(one), self.layers.get(other)) {
-            let text = text(&one.value, &other.value);
+            let text = format!("found {} and {}, expected {expected}", found(&one.value), found(&other.value));
             self.problems.push(ConfigProblem::between(&one.location(), &other.location(), text));
         }
     }
 
-    /// Warns of a valid value with consequences that the operator may not expect.
-    pub(super) fn warn(&mut self, spec: SettingSpec, text: impl FnOnce(&Value) -> String) {
+    /// Warns of a valid value with these consequences, which the operator may not expect. The value is shown.
+    pub(super) fn warn(&mut self, spec: SettingSpec, consequences: &str) {
         if let Some(setting) = self.layers.get(spec) {
-            self.warnings.push(Warning::new(&setting.name, &setting.origin, text(&setting.value)));
+            self.warnings.push(setting.problem(format!("found {}{consequences}", found(&setting.value))));
         }
     }
 }

@@ -4,7 +4,6 @@
 
 use super::problem::SettingOrigin;
 use super::read::{Read, Reader, read_all};
-use super::values::found;
 use super::{
     AccountConfig, Config, DeliveryConfig, LogConfig, Mode, OpsConfig, RefersionConfig, SegmentConfig, ServerConfig,
     StoreConfig, accounts, base_url, connect, rules, settings,
@@ -47,16 +46,15 @@ pub(super) fn config(reader: &mut Reader, mode: Mode) -> Read<Config> {
         } else {
             "an account whose API key arrives with its requests has none"
         };
-        reader.warn(settings::SEGMENT_SHARED_SECRETS.spec, |_| {
-            format!("belongs to the account main, which has no API key (refersion.api_key), and is not used: {others}")
-        });
+        if let Some(secrets) = reader.layers.get(settings::SEGMENT_SHARED_SECRETS.spec) {
+            let unused = "belongs to the account main, which has no API key (refersion.api_key), and is not used";
+            reader.warnings.push(secrets.problem(format!("{unused}: {others}")));
+        }
     }
     if let (Ok(server), Ok(ops)) = (&server, &ops)
         && collide(server.listen, ops.listen)
     {
-        reader.conflict(settings::SERVER_LISTEN.spec, settings::OPS_LISTEN.spec, |one, other| {
-            format!("found {} and {}, expected two different ports", found(one), found(other))
-        });
+        reader.conflict(settings::SERVER_LISTEN.spec, settings::OPS_LISTEN.spec, "two different ports");
     }
     reader.written.add_layers(&reader.layers);
     read_all!(Config {
@@ -101,9 +99,8 @@ fn segment(reader: &mut Reader, mode: Mode) -> Read<SegmentConfig> {
     let shared_secrets = reader.optional(&settings::SEGMENT_SHARED_SECRETS).map(Option::unwrap_or_default);
     let accept_any_api_key = reader.value(&settings::SEGMENT_ACCEPT_ANY_API_KEY);
     if matches!(accept_any_api_key, Ok(true)) && mode == Mode::Sandbox {
-        reader.refuse(settings::SEGMENT_ACCEPT_ANY_API_KEY.spec, |value| {
-            format!("found {}, expected false with --sandbox, which simulates the account main alone", found(value))
-        });
+        let expected = "false with --sandbox, which simulates the account main alone";
+        reader.refuse(settings::SEGMENT_ACCEPT_ANY_API_KEY.spec, expected);
     }
     read_all!(SegmentConfig { shared_secrets: shared_secrets, accept_any_api_key: accept_any_api_key })
 }
@@ -121,9 +118,8 @@ fn server(reader: &mut Reader, mode: Mode) -> Read<ServerConfig> {
         drain: reader.value(&settings::SERVER_DRAIN),
     });
     if config.as_ref().is_ok_and(|config| config.wait > MAX_WAIT) {
-        reader.warn(settings::SERVER_WAIT.spec, |value| {
-            format!("found {}, longer than 4s: Segment may stop waiting first and send the event again", found(value))
-        });
+        let consequences = ", longer than 4s: Segment may stop waiting first and send the event again";
+        reader.warn(settings::SERVER_WAIT.spec, consequences);
     }
     config
 }
@@ -158,9 +154,8 @@ fn store(reader: &mut Reader, mode: Mode, seals: bool) -> Read<StoreConfig> {
         seal_keys: reader.optional(&settings::STORE_SEAL_KEY).map(Option::unwrap_or_default),
     });
     if config.as_ref().is_ok_and(|config| config.deduplication_window < MIN_DEDUPLICATION_WINDOW) {
-        reader.warn(settings::STORE_DEDUPLICATION_WINDOW.spec, |value| {
-            format!("found {}, shorter than 4h: Segment may send an event again after it was forgotten", found(value))
-        });
+        let consequences = ", shorter than 4h: Segment may send an event again after it was forgotten";
+        reader.warn(settings::STORE_DEDUPLICATION_WINDOW.spec, consequences);
     }
     if seals {
         reader.require_seal_key(
@@ -178,9 +173,8 @@ fn delivery(reader: &mut Reader) -> Read<DeliveryConfig> {
         max: reader.value(&settings::DELIVERY_RETRY_MAX),
     });
     if backoff.as_ref().is_ok_and(|backoff| backoff.min > backoff.max) {
-        reader.conflict(settings::DELIVERY_RETRY_MIN.spec, settings::DELIVERY_RETRY_MAX.spec, |min, max| {
-            format!("found {} and {}, expected the first to be no longer than the second", found(min), found(max))
-        });
+        let expected = "the first to be no longer than the second";
+        reader.conflict(settings::DELIVERY_RETRY_MIN.spec, settings::DELIVERY_RETRY_MAX.spec, expected);
     }
     read_all!(DeliveryConfig {
         backoff: backoff,
