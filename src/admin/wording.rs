@@ -5,19 +5,12 @@
 use super::{AccountState, AccountStatus};
 use crate::domain::Timestamp;
 use crate::series::BacklogTrend;
+use indicatif::HumanCount;
 use std::time::Duration;
 
 /// A number with a comma between thousands.
 pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
+    HumanCount(number).to_string()
 }
 
 /// A rate: whole numbers, and a digit below ten.
