@@ -13,12 +13,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use utoipa::OpenApi as _;
-use utoipa::openapi::OpenApi;
 
 /// The description that is served.
 const SERVED: &str = include_str!("../../config/openapi.json");
 
-/// The part that no handler describes.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
@@ -27,38 +25,34 @@ const SERVED: &str = include_str!("../../config/openapi.json");
         description = "A Segment webhook destination for Refersion: where Segment sends events (SERVER_LISTEN), and what operators \
                        use (OPS_LISTEN). Times are in milliseconds since 1970-01-01T00:00:00Z."
     ),
-    components(schemas(ProblemDetails))
+    components(schemas(ProblemDetails)),
+    paths(
+        health::healthz,
+        health::readyz,
+        health::metrics,
+        status::status,
+        reload::reload,
+        accounts::list,
+        accounts::show,
+        affiliate_list::show,
+        affiliate_list::learn,
+        backlog::list,
+        backlog::set_aside,
+        backlog::event,
+        events::list,
+        dead_letters::list,
+        dead_letters::show,
+        dead_letters::reveal,
+        dead_letters::replay,
+        dead_letters::discard,
+        email_conflicts::list,
+        forget::forget,
+        lookup::look_up,
+        api_keys::list,
+        api_keys::remove,
+    )
 )]
-struct Base;
-
-#[derive(utoipa::OpenApi)]
-#[openapi(paths(health::healthz, health::readyz, health::metrics))]
-struct WithoutCredentials;
-
-#[derive(utoipa::OpenApi)]
-#[openapi(paths(
-    status::status,
-    reload::reload,
-    accounts::list,
-    accounts::show,
-    affiliate_list::show,
-    affiliate_list::learn,
-    backlog::list,
-    backlog::set_aside,
-    backlog::event,
-    events::list,
-    dead_letters::list,
-    dead_letters::show,
-    dead_letters::reveal,
-    dead_letters::replay,
-    dead_letters::discard,
-    email_conflicts::list,
-    forget::forget,
-    lookup::look_up,
-    api_keys::list,
-    api_keys::remove,
-))]
-struct Api;
+struct OperatorsListenerDoc;
 
 const PUBLIC_SERVER: (&str, &str) = ("http://localhost:8080", "SERVER_LISTEN: for Segment");
 const OPERATORS_SERVER: (&str, &str) = ("http://localhost:9090", "OPS_LISTEN: for operators");
@@ -81,16 +75,8 @@ const PROBLEMS: [(u16, &str); 13] = [
 ];
 /// Problems of every operation of the API.
 const ALWAYS: [u16; 6] = [401, 403, 405, 429, 500, 503];
-/// Problems of an operation with parameters, or with a body.
-const WITH_INPUT: [u16; 1] = [400];
-/// Problems of an operation that names an account, a dead letter, an event or a key.
-const WITH_NAME: [u16; 1] = [404];
 /// Problems of an operation with a body.
 const WITH_BODY: [u16; 3] = [408, 413, 415];
-/// Problems of a replay, of setting events aside, and of learning affiliates.
-const OF_CONFLICT: [u16; 1] = [409];
-/// Problems of a reload.
-const OF_RELOAD: [u16; 1] = [422];
 
 /// A text that is not blank.
 const NOT_BLANK: &str = r"\S";
@@ -99,24 +85,21 @@ const EMAIL: &str = r"^[!#-'*+./0-9=?A-Z^_`a-z{|}~-]+@[0-9A-Za-z-]+(\.[0-9A-Za-z
 
 /// The description, made of the code. `public` is that of the public listener.
 pub fn openapi(mut public: Value) -> Value {
-    let mut document = to_json(&Base::openapi());
+    let document = serde_json::to_value(OperatorsListenerDoc::openapi());
+    let mut document = document.unwrap_or_else(|_| unreachable!("its keys are texts"));
     if let Some(info) = document["info"].as_object_mut() {
         info.retain(|name, _| ["title", "version", "description"].contains(&name.as_str()));
     }
     document["servers"] = json!([server(OPERATORS_SERVER)]);
-    let (mut open, mut api) = (to_json(&WithoutCredentials::openapi()), to_json(&Api::openapi()));
-    each(&mut public["paths"], |path, _| path["servers"] = json!([server(PUBLIC_SERVER)]));
-    each(&mut open["paths"], |path, name| {
-        if name != "/metrics" {
-            path["servers"] = json!([server(OPERATORS_SERVER), server(PUBLIC_SERVER)]);
-        }
+    each(&mut document["paths"], |path, name| match name {
+        "/healthz" | "/readyz" => path["servers"] = json!([server(OPERATORS_SERVER), server(PUBLIC_SERVER)]),
+        "/metrics" => {}
+        _ => each(path, add_problems_and_credentials),
     });
-    each(&mut api["paths"], |path, _| each(path, add_problems_and_credentials));
-    for part in [public, open, api] {
-        merge(&mut document["paths"], &part["paths"]);
-        for kind in ["responses", "schemas", "securitySchemes"] {
-            merge(&mut document["components"][kind], &part["components"][kind]);
-        }
+    each(&mut public["paths"], |path, _| path["servers"] = json!([server(PUBLIC_SERVER)]));
+    merge(&mut document["paths"], &public["paths"]);
+    for kind in ["responses", "schemas", "securitySchemes"] {
+        merge(&mut document["components"][kind], &public["components"][kind]);
     }
     for (schema, names) in
         [("ForgetRequest", &["user_id", "email"][..]), ("LookupRequest", &["user_id", "email", "message_id", "code"])]
@@ -148,11 +131,11 @@ fn add_problems_and_credentials(operation: &mut Value, method: &str) {
     let is = |ids: &[&str]| ids.iter().any(|id| operation["operationId"] == *id);
     let problems = [
         (true, &ALWAYS[..]),
-        (body || !parameters.is_empty(), &WITH_INPUT),
-        (names || is(&["forget_user", "look_up", "replay_dead_letters", "set_aside_backlog"]), &WITH_NAME),
+        (body || !parameters.is_empty(), &[400]),
+        (names || is(&["forget_user", "look_up", "replay_dead_letters", "set_aside_backlog"]), &[404]),
         (body, &WITH_BODY),
-        (is(&["replay_dead_letters", "set_aside_backlog", "show_affiliate_list", "learn_affiliates"]), &OF_CONFLICT),
-        (is(&["reload_configuration"]), &OF_RELOAD),
+        (is(&["replay_dead_letters", "set_aside_backlog", "show_affiliate_list", "learn_affiliates"]), &[409]),
+        (is(&["reload_configuration"]), &[422]),
     ];
     for code in problems.iter().filter(|(has, _)| *has).flat_map(|(_, codes)| codes.iter()) {
         operation["responses"][code.to_string()] = json!({"$ref": format!("#/components/responses/Problem{code}")});
@@ -178,10 +161,6 @@ fn require_one_of(schema: &mut Value, names: &[&str]) {
 
 fn server((url, description): (&str, &str)) -> Value {
     json!({"url": url, "description": description})
-}
-
-fn to_json(api: &OpenApi) -> Value {
-    serde_json::to_value(api).unwrap_or_else(|_| unreachable!("its keys are texts"))
 }
 
 /// Calls `change` with each member of an object, and its name.
