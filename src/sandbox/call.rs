@@ -15,9 +15,9 @@ use serde_json::{Map, Value, json};
 
 /// The response to a call, and the way in which it is sent.
 pub(super) struct CallReply {
-    /// `None`: the connection is closed without a response, or stays open without one.
     pub(super) response: Option<SandboxResponse>,
-    pub(super) transmission: Transmission,
+    /// The bytes of it that are sent; `None`: the connection stays open without a response.
+    pub(super) mode: Option<WriteMode>,
 }
 
 /// A status, a body, and the seconds of `Retry-After`.
@@ -32,34 +32,28 @@ pub(super) enum SandboxBody {
     Html(String),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transmission {
-    Send(WriteMode),
-    Never,
-}
-
 impl CallReply {
     /// The outcome of a call with this fault. `perform` carries the call out; it is not called if the call has no effect.
     pub(super) fn with_fault(fault: Fault, perform: impl FnOnce() -> SandboxResponse) -> Self {
-        let (response, transmission) = match fault {
-            Fault::Pass => (Some(perform()), Transmission::Send(WriteMode::All)),
-            Fault::Status { status, body, retry_after } => (
-                Some(SandboxResponse { retry_after, ..SandboxResponse::json(status, body) }),
-                Transmission::Send(WriteMode::All),
-            ),
-            Fault::Html { status } => (Some(SandboxResponse::html(status)), Transmission::Send(WriteMode::All)),
-            Fault::CloseConnection => (None, Transmission::Send(WriteMode::Nothing)),
-            Fault::LoseResponse => (Some(perform()), Transmission::Send(WriteMode::Nothing)),
-            Fault::TruncateResponse => (Some(perform()), Transmission::Send(WriteMode::AllButLastByte)),
-            Fault::SlowResponse => (Some(perform()), Transmission::Send(WriteMode::Slowly)),
-            Fault::Hang { effect } => (effect.then(perform), Transmission::Never),
+        let (response, mode) = match fault {
+            Fault::Pass => (Some(perform()), Some(WriteMode::All)),
+            Fault::Status { status, body, retry_after } => {
+                let response = SandboxResponse { retry_after, ..SandboxResponse::json(status, body) };
+                (Some(response), Some(WriteMode::All))
+            }
+            Fault::Html { status } => (Some(SandboxResponse::html(status)), Some(WriteMode::All)),
+            Fault::CloseConnection => (None, Some(WriteMode::Nothing)),
+            Fault::LoseResponse => (Some(perform()), Some(WriteMode::Nothing)),
+            Fault::TruncateResponse => (Some(perform()), Some(WriteMode::AllButLastByte)),
+            Fault::SlowResponse => (Some(perform()), Some(WriteMode::Slowly)),
+            Fault::Hang { effect } => (effect.then(perform), None),
         };
-        Self { response, transmission }
+        Self { response, mode }
     }
 
     /// The status that the client receives, if it receives a response.
     pub(super) fn status_received(&self) -> Option<u16> {
-        let reaches = matches!(self.transmission, Transmission::Send(mode) if mode != WriteMode::Nothing);
+        let reaches = self.mode.is_some_and(|mode| mode != WriteMode::Nothing);
         self.response.as_ref().filter(|_| reaches).map(|response| response.status.as_u16())
     }
 }

@@ -13,7 +13,7 @@
 //! (1 to 1000):
 //! `[{"fault": "status", "status": 503, "retry_after": 2, "times": 3}, {"fault": "lose_response", "operation": "new"}]`.
 
-use super::call::{CallReply, SandboxBody, SandboxResponse, Transmission};
+use super::call::{CallReply, SandboxBody, SandboxResponse};
 use super::faulty_connection::{ConnectionControl, WriteMode};
 use super::{Fault, Operation, Sandbox, page};
 use axum::Router;
@@ -73,11 +73,11 @@ async fn wait(time: Duration) {
 }
 
 pub(super) async fn deliver(outcome: CallReply, connection: Option<ConnectionControl>) -> Response {
-    match (outcome.transmission, connection) {
-        (Transmission::Send(mode), Some(connection)) => connection.set(mode),
+    match (outcome.mode, connection) {
+        (Some(mode), Some(connection)) => connection.set(mode),
         // A connection without a control cannot be closed from here: send no response instead.
-        (Transmission::Never, _) | (Transmission::Send(WriteMode::Nothing), None) => pending().await,
-        (Transmission::Send(_), None) => {}
+        (None, _) | (Some(WriteMode::Nothing), None) => pending().await,
+        (Some(_), None) => {}
     }
     let Some(SandboxResponse { status, body, retry_after }) = outcome.response else {
         return StatusCode::OK.into_response();
