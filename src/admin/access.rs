@@ -17,6 +17,7 @@
 
 use super::problem::Problem;
 use super::wrong_tokens::WrongTokens;
+use crate::segment::CREDENTIALS_BASE64;
 use crate::telemetry::LogThrottle;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, ORIGIN};
@@ -25,8 +26,6 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use base64::alphabet::STANDARD as ALPHABET;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -47,11 +46,6 @@ pub struct Access {
 pub(super) const LOOKUP: &str = "/api/v1/lookup";
 /// The path of the page that looks up.
 pub(super) const LOOKUP_PAGE: &str = "/lookup";
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &ALPHABET,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 impl Access {
     /// Operators present `token`. The listener is bound to `listen`.
@@ -130,7 +124,7 @@ fn presented_token(value: &[u8]) -> Option<Vec<u8>> {
     if !scheme.eq_ignore_ascii_case(b"basic") {
         return None;
     }
-    let decoded = BASE64.decode(credentials).ok()?;
+    let decoded = CREDENTIALS_BASE64.decode(credentials).ok()?;
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     Some(decoded[colon + 1..].to_vec())
 }
@@ -178,7 +172,7 @@ mod tests {
     }
 
     fn basic(user_and_password: &str) -> String {
-        format!("Basic {}", BASE64.encode(user_and_password))
+        format!("Basic {}", CREDENTIALS_BASE64.encode(user_and_password))
     }
 
     /// `ok`, or the code of the problem's type.

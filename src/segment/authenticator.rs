@@ -58,8 +58,8 @@ pub struct PendingSignatures(Vec<[u8; 20]>);
 /// The longest API key that [`presented_api_key`] returns, in bytes; Refersion's have about 50.
 const MAX_PRESENTED_KEY: usize = 512;
 
-/// Base64 that accepts credentials without padding, which some clients leave out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+/// Base64 of credentials in `Authorization`. It is accepted without padding, which some clients leave out.
+pub const CREDENTIALS_BASE64: GeneralPurpose = GeneralPurpose::new(
     &ALPHABET,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -165,7 +165,7 @@ fn basic_credentials(header: &[u8]) -> Option<&[u8]> {
 
 /// The user name of credentials without a password, without white space around it: pasting a key adds some.
 fn user_name(credentials: &[u8]) -> Option<Vec<u8>> {
-    let decoded = BASE64.decode(credentials.trim_ascii()).ok()?;
+    let decoded = CREDENTIALS_BASE64.decode(credentials.trim_ascii()).ok()?;
     Some(decoded.trim_ascii_end().strip_suffix(b":")?.trim_ascii().to_vec())
 }
 
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_presented_key_is_returned_if_it_has_the_form_of_a_key() {
         let of = |user: &str| {
-            let header = format!("Basic {}", BASE64.encode(user));
+            let header = format!("Basic {}", CREDENTIALS_BASE64.encode(user));
             presented_api_key([&b"Bearer x"[..], header.as_bytes()].into_iter()).map(|key| key.public().to_owned())
         };
         assert_eq!(of("pub_x.sec_x:"), Some("pub_x".to_owned()));

@@ -15,7 +15,9 @@ mod text;
 mod timestamp;
 mod traits;
 
-pub use authenticator::{AuthError, Authenticator, PendingSignatures, find_authenticator, presented_api_key};
+pub use authenticator::{
+    AuthError, Authenticator, CREDENTIALS_BASE64, PendingSignatures, find_authenticator, presented_api_key,
+};
 pub use envelope::{Envelope, split_envelope};
 pub use event::{Event, EventKind, Malformed, RawEvent};
 pub use json::{JsonObject, RawJson};
