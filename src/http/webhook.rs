@@ -315,8 +315,8 @@ fn combined_response(results: &[ApiResponse], labels: Vec<Label>, combined: &Api
     AnsweredRequest { response, status: combined.status(), events: results.len(), event: None, refusal }
 }
 
-/// The number of results per status, in the order in which the statuses first appear.
-fn counts(results: &[ApiResponse]) -> Vec<(EventStatus, usize)> {
+/// The number of results per status, in the order in which the statuses first appear: `3 events: 2 accepted, 1 rejected`.
+fn summary(results: &[ApiResponse]) -> String {
     let mut counts: Vec<(EventStatus, usize)> = Vec::new();
     for result in results {
         match counts.iter_mut().find(|(status, _)| *status == result.status()) {
@@ -324,12 +324,7 @@ fn counts(results: &[ApiResponse]) -> Vec<(EventStatus, usize)> {
             None => counts.push((result.status(), 1)),
         }
     }
-    counts
-}
-
-/// For instance `3 events: 2 accepted, 1 rejected`.
-fn summary(results: &[ApiResponse]) -> String {
-    let parts: Vec<String> = counts(results).iter().map(|(status, count)| format!("{count} {status}")).collect();
+    let parts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
     let noun = if results.len() == 1 { "event" } else { "events" };
     format!("{} {noun}: {}", results.len(), parts.join(", "))
 }
