@@ -180,29 +180,12 @@ impl ListedAccount {
         self.worker.as_ref().map_or(AccountState::NoWorker, |account| account.state(now))
     }
 
-    fn status(&self, name: &AccountName, oldest_pending_at: Option<Timestamp>, now: Timestamp) -> AccountStatus {
-        let health = self.worker.as_ref().map_or_else(HealthSnapshot::default, |account| account.signals.health());
-        let state = self.state(now);
-        let until = match health.state {
-            BreakerState::Open { until } if state == AccountState::Paused => Some(until),
+    /// The end of the pause, or the next probe of the API key.
+    fn until(&self, health: &HealthSnapshot, now: Timestamp) -> Option<Timestamp> {
+        match health.state {
+            BreakerState::Open { until } if self.state(now) == AccountState::Paused => Some(until),
             BreakerState::Halted { probe_at } => Some(probe_at),
             _ => None,
-        };
-        let cause = health.cause.filter(|_| matches!(state, AccountState::Paused | AccountState::Halted));
-        AccountStatus {
-            name: name.to_string(),
-            configured: self.configured,
-            gone: false,
-            state,
-            until,
-            cause: cause.map(|cause| cause.as_str().to_owned()),
-            pending: self.pending,
-            oldest_pending_at,
-            drain: None,
-            dead_letters: None,
-            in_flight: health.in_flight,
-            concurrency_limit: health.concurrency_limit,
-            requests_per_second: health.requests_per_second,
         }
     }
 }
@@ -222,11 +205,23 @@ async fn statuses(
             let own = measured.dead_letters.iter().filter(|((account, _), _)| account == name.as_str());
             own.map(|(_, letters)| letters).sum()
         };
+        let health = account.worker.as_ref().map_or_else(HealthSnapshot::default, |account| account.signals.health());
+        let state = account.state(now);
+        let cause = health.cause.filter(|_| matches!(state, AccountState::Paused | AccountState::Halted));
         AccountStatus {
+            name: name.to_string(),
+            configured: account.configured,
             gone: account.may_be_gone() && !is_kept(&kept, name),
+            state,
+            until: account.until(&health, now),
+            cause: cause.map(|cause| cause.as_str().to_owned()),
+            pending: account.pending,
+            oldest_pending_at: oldest,
             drain: trends.get(name.as_str()).copied(),
             dead_letters: measured.as_ref().map(dead_letters),
-            ..account.status(name, oldest, now)
+            in_flight: health.in_flight,
+            concurrency_limit: health.concurrency_limit,
+            requests_per_second: health.requests_per_second,
         }
     };
     Ok(accounts.iter().zip(oldest).map(status).collect())
