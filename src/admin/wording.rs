@@ -109,8 +109,8 @@ pub fn why(account: &AccountStatus, now: Timestamp) -> String {
 }
 
 /// Whether deliveries of all accounts that have pending events pause or are halted.
-pub fn is_held_up(accounts: &[AccountStatus]) -> bool {
-    let mut waiting = accounts.iter().filter(|account| account.pending > 0).peekable();
+pub fn is_held_up<'a>(accounts: impl IntoIterator<Item = &'a AccountStatus>) -> bool {
+    let mut waiting = accounts.into_iter().filter(|account| account.pending > 0).peekable();
     waiting.peek().is_some() && waiting.all(|account| account.state != AccountState::Running)
 }
 

@@ -7,7 +7,7 @@ mod screen;
 
 use super::admin_client::AdminClient;
 use super::{CommandResult, ConfigArgs, block_on, print};
-use crate::admin::{AccountPage, ServiceStatus};
+use crate::admin::{AccountPage, AccountStatus, ServiceStatus};
 use crate::config::Mode;
 use clap::Args;
 use console::{Term, truncate_str};
@@ -35,12 +35,6 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 const ACCOUNTS_SHOWN: usize = 30;
 const FILE_WIDTH: usize = 120;
 
-/// The data that is shown.
-struct ScreenInput {
-    status: ServiceStatus,
-    accounts: AccountPage,
-}
-
 pub(super) fn run(args: &StatusArgs) -> CommandResult {
     let config = args.config.load(Mode::Offline)?;
     block_on(async { watch(args, &AdminClient::of_service(args.ops.as_ref(), &config)?, &Term::stdout()).await })
@@ -50,10 +44,10 @@ async fn watch(args: &StatusArgs, service: &AdminClient, term: &Term) -> Result<
     let mut first = true;
     loop {
         match ask(service).await {
-            Ok(shown) if args.json => {
-                print(&json!({"status": shown.status, "accounts": shown.accounts.accounts}).to_string());
+            Ok((status, accounts)) if args.json => {
+                print(&json!({"status": status, "accounts": accounts}).to_string());
             }
-            Ok(shown) => draw(&screen::lines(&shown, width(term)), args.watch, first, term),
+            Ok((status, accounts)) => draw(&screen::lines(&status, &accounts, width(term)), args.watch, first, term),
             Err(error) if first => return Err(error),
             Err(error) if args.json => print(&json!({"error": error}).to_string()),
             Err(error) => draw(&[error], args.watch, first, term),
@@ -66,10 +60,10 @@ async fn watch(args: &StatusArgs, service: &AdminClient, term: &Term) -> Result<
     }
 }
 
-async fn ask(service: &AdminClient) -> Result<ScreenInput, String> {
+async fn ask(service: &AdminClient) -> Result<(ServiceStatus, Vec<AccountStatus>), String> {
     let status = service.get("/api/v1/status", &json!({})).await?;
-    let accounts = service.get("/api/v1/accounts", &json!({"limit": 1000})).await?;
-    Ok(ScreenInput { status, accounts })
+    let page: AccountPage = service.get("/api/v1/accounts", &json!({"limit": 1000})).await?;
+    Ok((status, page.accounts))
 }
 
 /// The number of columns of the terminal; in a file, as many as the whole hour needs.

@@ -2,7 +2,7 @@
 //!
 //! In: the answers of the API. Out: lines, in the words of the status page.
 
-use super::{ACCOUNTS_SHOWN, ScreenInput};
+use super::ACCOUNTS_SHOWN;
 use crate::admin::wording::{count, duration, is_held_up, latency, oldest, state, why, will_be_empty};
 use crate::admin::{AccountState, AccountStatus, ServiceStatus};
 use crate::domain::Timestamp;
@@ -19,8 +19,8 @@ const BESIDE_MINUTES: usize = 57;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// Everything, for a terminal or a file of this many columns.
-pub(super) fn lines(ScreenInput { status, accounts }: &ScreenInput, width: usize) -> Vec<String> {
-    let mut accounts: Vec<&AccountStatus> = accounts.accounts.iter().collect();
+pub(super) fn lines(status: &ServiceStatus, accounts: &[AccountStatus], width: usize) -> Vec<String> {
+    let mut accounts: Vec<&AccountStatus> = accounts.iter().collect();
     let need = |account: &AccountStatus| match account.state {
         AccountState::Halted => 0,
         AccountState::Paused => 1,
@@ -41,8 +41,8 @@ pub(super) fn lines(ScreenInput { status, accounts }: &ScreenInput, width: usize
 fn head(status: &ServiceStatus, accounts: &[&AccountStatus]) -> Vec<String> {
     let ready = if status.ready { style("ready").green() } else { style("not ready").red() };
     let up = duration(status.now.since(status.started_at));
-    let of_all: Vec<AccountStatus> = accounts.iter().copied().cloned().collect();
-    let (empty, because) = will_be_empty(status.pending, Some(status.drain), status.now, is_held_up(&of_all));
+    let held_up = is_held_up(accounts.iter().copied());
+    let (empty, because) = will_be_empty(status.pending, Some(status.drain), status.now, held_up);
     let mut lines = vec![
         format!("refersion-destination {}, {}: {}; up {up}", status.version, ready, status.message),
         format!(
