@@ -6,7 +6,7 @@ use super::admin_backend::BackendArgs;
 use super::admin_client::{AdminClient, List};
 use super::confirm::confirm;
 use super::dead_letters::parse_time;
-use super::{CommandResult, format_time, print};
+use super::{CommandResult, print};
 use crate::admin::SetAside;
 use crate::domain::Timestamp;
 use crate::store::PendingEvent;
@@ -80,7 +80,7 @@ fn line(event: &PendingEvent, as_json: bool) -> String {
         return json!(event).to_string();
     }
     let PendingEvent { seq, event: name, user_id_hash, email_hash, received_at, failures } = event;
-    let received = format_time(*received_at);
+    let received = received_at.to_string();
     let hash = |hash: &Option<String>| hash.clone().unwrap_or_else(|| "-".to_owned());
     let (user, email) = (hash(user_id_hash), hash(email_hash));
     format!("{seq:<7}  {received:<20}  {name:<12}  {failures:>8}  {user:<32}  {email}")

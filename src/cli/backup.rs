@@ -4,7 +4,7 @@
 //! store is damaged. Deliberately absent: backups of PostgreSQL, which has its own tools.
 
 use super::progress::bytes_bar;
-use super::{CommandResult, ConfigArgs, eprint, fail, file_parser, format_time, now, print};
+use super::{CommandResult, ConfigArgs, eprint, fail, file_parser, now, print};
 use crate::config::{Mode, StoreUrl};
 use crate::domain::Timestamp;
 use crate::store::{CopyError, FinishedCopy, back_up};
@@ -48,7 +48,7 @@ pub(super) fn store_file(args: &ConfigArgs) -> CommandResult<PathBuf> {
 /// The name of a backup made at `at`: `refersion-destination-20260131T080000Z.db`.
 fn default_name(store: &Path, at: Timestamp) -> String {
     let stem = store.file_stem().unwrap_or_default().to_string_lossy();
-    format!("{stem}-{}.db", format_time(at).replace(['-', ':'], ""))
+    format!("{stem}-{}.db", at.to_string().replace(['-', ':'], ""))
 }
 
 /// Makes a copy, and shows its progress.

@@ -3,10 +3,10 @@
 //! Out: one line for each event. It changes nothing. Invariant: no personal data. A filter that fits few events examines all of them, page
 //! by page.
 
+use super::CommandResult;
 use super::admin_backend::BackendArgs;
 use super::admin_client::List;
 use super::dead_letters::parse_time;
-use super::{CommandResult, format_time};
 use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
 use crate::store::{EventRecord, LedgerStatus};
@@ -56,7 +56,7 @@ fn line(event: &EventRecord, as_json: bool) -> String {
         return json!(event).to_string();
     }
     let EventRecord { event: name, account, status, outcome, source, received_at, .. } = event;
-    let (received, status) = (format_time(*received_at), status.as_str());
+    let (received, status) = (received_at.to_string(), status.as_str());
     let (outcome, source) = (outcome.as_deref().unwrap_or("-"), source.as_deref().unwrap_or("-"));
     format!("{received:<20}  {name:<12}  {account:<20}  {status:<11}  {outcome:<18}  {source}")
 }

@@ -6,7 +6,7 @@
 use super::account_args::AccountArgs;
 use super::admin_client::AdminClient;
 use super::forget::{parse_email, parse_user_id};
-use super::{CommandResult, format_time, parse_text, print};
+use super::{CommandResult, parse_text, print};
 use crate::admin::{LookupRequest, LookupResult};
 use crate::domain::{Email, UserId};
 use crate::store::{EventRecord, EventState, FoundAffiliate, FoundBy, FoundTraits};
@@ -73,7 +73,7 @@ async fn all(api: &AdminClient, mut request: LookupRequest) -> Result<LookupResu
 fn lines(LookupResult { known, event, found }: &LookupResult) -> Vec<String> {
     let mut lines: Vec<String> =
         event.iter().map(|event| format!("event {event} is its name in logs, traces and dead letters")).collect();
-    lines.extend(found.deleted_at.map(|at| format!("the user was deleted as of {}", format_time(at))));
+    lines.extend(found.deleted_at.map(|at| format!("the user was deleted as of {at}")));
     lines.extend(found.affiliates.iter().flat_map(affiliate));
     lines.extend(found.remembered.iter().map(remembered));
     if !known {
@@ -99,14 +99,14 @@ fn affiliate(found: &FoundAffiliate) -> Vec<String> {
         found.code, found.user_ids, found.emails
     )];
     lines.extend(found.sent.iter().map(|sent| {
-        let since = sent.at.map_or_else(String::new, |at| format!(" as of {}", format_time(at)));
+        let since = sent.at.map_or_else(String::new, |at| format!(" as of {at}"));
         format!("  sent {}{since}", sent.attribute)
     }));
     lines
 }
 
 fn remembered(found: &FoundTraits) -> String {
-    format!("no affiliate yet; remembered until {}: {}", format_time(found.expires_at), found.attributes.join(", "))
+    format!("no affiliate yet; remembered until {}: {}", found.expires_at, found.attributes.join(", "))
 }
 
 fn event(EventRecord { seq, event, received_at, state, status, outcome, reason, .. }: &EventRecord) -> String {
@@ -120,5 +120,5 @@ fn event(EventRecord { seq, event, received_at, state, status, outcome, reason, 
             format!("is dead letter {seq}: {outcome}: {}", reason.as_deref().unwrap_or_default())
         }
     };
-    format!("event {event} received {} {became}", format_time(*received_at))
+    format!("event {event} received {received_at} {became}")
 }

@@ -46,7 +46,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use url::Url;
@@ -204,12 +203,6 @@ fn parse_text(text: &str) -> Result<String, &'static str> {
 /// The current time.
 fn now() -> Timestamp {
     Clock::start().now()
-}
-
-/// A moment in the format of RFC 3339.
-fn format_time(time: Timestamp) -> String {
-    let time = UNIX_EPOCH + Duration::from_millis(time.0.unsigned_abs());
-    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 /// Writes a line to standard error. A closed pipe is not an error.

@@ -8,7 +8,7 @@ use super::{Call, OutcomeCode};
 use crate::domain::{AffiliateCode, AffiliateStatus, Timestamp};
 use crate::mapping;
 use std::fmt;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 /// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,8 +188,6 @@ impl fmt::Display for Ignored {
             Self::Stale(code) => write!(f, "affiliate {code} has newer values than this event, by its timestamp"),
             Self::DeletedSince => f.write_str("the user was deleted after this event, by its timestamp"),
             Self::Remembered { lacks, until } => {
-                let until = UNIX_EPOCH + Duration::from_millis(u64::try_from(until.0).unwrap_or(0));
-                let until = humantime::format_rfc3339_seconds(until);
                 write!(f, "the user is no affiliate yet, and what this event says is remembered until {until}")?;
                 if lacks.is_empty() { Ok(()) } else { write!(f, "; still missing: {}", lacks.join(" and ")) }
             }

@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: reading the clock ([`crate::clock`]); callers pass the time in.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time, in milliseconds since 1970-01-01T00:00:00Z.
@@ -28,6 +29,14 @@ impl Timestamp {
     /// How long after `earlier` this moment is; zero if it is earlier or the same.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// By RFC 3339, without fractions of a second.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = UNIX_EPOCH + Duration::from_millis(u64::try_from(self.0).unwrap_or(0));
+        humantime::format_rfc3339_seconds(moment).fmt(f)
     }
 }
 

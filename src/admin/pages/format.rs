@@ -4,7 +4,6 @@ pub(super) use crate::admin::wording::{clock, count, latency, rate};
 
 use crate::domain::Timestamp;
 use maud::{Markup, html};
-use std::time::{Duration, UNIX_EPOCH};
 
 /// A number for the axis of a chart: `1.5k`.
 pub(super) fn short(number: f64) -> String {
@@ -18,8 +17,7 @@ pub(super) fn short(number: f64) -> String {
 
 /// A moment: `2026-03-01 09:41:07`.
 pub(super) fn moment(moment: Timestamp) -> Markup {
-    let exact = UNIX_EPOCH + Duration::from_millis(u64::try_from(moment.0).unwrap_or(0));
-    let exact = humantime::format_rfc3339_seconds(exact).to_string();
+    let exact = moment.to_string();
     html! { time datetime=(exact) { (exact.replace('T', " ").trim_end_matches('Z')) } }
 }
 

@@ -6,7 +6,7 @@ use super::OutputArgs;
 use super::selection::{DeadLetterPages, FilterArgs, Selection};
 use crate::admin::{DeadLetterDetails, RevealedEvent};
 use crate::cli::admin_client::AdminClient;
-use crate::cli::{eprint, format_time, now, print};
+use crate::cli::{eprint, now, print};
 use crate::config::Config;
 use crate::dry_run::{Detail, explain};
 use crate::store::{DeadLetter, DeadLetterPage};
@@ -64,7 +64,7 @@ fn table(letters: &[DeadLetter]) -> Table {
             reason.push_str(" (body erased)");
         }
         let DeadLetter { id, account, code, failures, died_at, .. } = letter;
-        [id.to_string(), format_time(*died_at), account.clone(), code.clone(), failures.to_string(), reason]
+        [id.to_string(), died_at.to_string(), account.clone(), code.clone(), failures.to_string(), reason]
     }));
     for (column, (name, width)) in table.column_iter_mut().zip(COLUMNS) {
         column.set_padding((0, GAP)).set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width + GAP)));
@@ -129,12 +129,12 @@ fn lines(DeadLetterDetails { letter, today }: DeadLetterDetails) -> Vec<String> 
         format!("  reason:   {}", letter.reason),
         format!("  account:  {}", letter.account),
         format!("  event:    {}", letter.event),
-        format!("  received: {}", format_time(letter.received_at)),
-        format!("  died:     {}", format_time(letter.died_at)),
+        format!("  received: {}", letter.received_at),
+        format!("  died:     {}", letter.died_at),
         format!("  failures: {}", letter.failures),
         "  attempts:".to_owned(),
     ];
-    lines.extend(letter.history.iter().map(|attempt| format!("    {} {}", format_time(attempt.at), attempt.what)));
+    lines.extend(letter.history.iter().map(|attempt| format!("    {} {}", attempt.at, attempt.what)));
     match today {
         Some(today) => {
             lines.push("  today:".to_owned());
