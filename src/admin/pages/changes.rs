@@ -7,10 +7,10 @@
 use super::layout::HtmlPage;
 use super::{PageResult, PagesContext, format};
 use crate::admin::backlog::{self, SetAsideRequest};
-use crate::admin::dead_letters::{self, DiscardOutcome, ReplayRequest, SelectedDeadLetters, check_ids};
+use crate::admin::dead_letters::{self, DiscardOutcome, DiscardResult, ReplayRequest, SelectedDeadLetters, check_ids};
 use crate::admin::extract::{ApiJson, ApiPath, FormFields};
 use crate::admin::problem::Problem;
-use crate::store::Replay;
+use crate::store::{Replay, ReplayResult};
 use axum::Json;
 use axum::extract::State;
 use axum::response::Html;
@@ -21,17 +21,15 @@ pub(super) async fn replay(State(pages): State<PagesContext>, form: FormFields) 
     let request = ReplayRequest { ids: ids(&form)?, to };
     let Json(results) = dead_letters::replay(pages.api(), ApiJson(request)).await?;
     let done = results.iter().filter(|result| result.outcome == Replay::Replayed).count();
-    let title = format!("Replayed {} of {}", format::count(done as u64), format::count(results.len() as u64));
     let style = if done == results.len() { "good" } else { "wait" };
-    Ok(HtmlPage::new(&title).at("/dead-letters").at_moment(pages.admin.clock.now()).render(html! {
-        h1 { (title) }
+    let banner = html! {
         div class={ "banner " (style) } { p { "What was replayed is delivered by today's rules, after the pending events of its user." } }
-        (outcomes(results.iter().map(|result| {
-            let place = result.seq.map(|seq| format!(" as event {seq}")).unwrap_or_default();
-            (result.id, format!("{}{place}", result.outcome))
-        })))
-        (back())
-    }))
+    };
+    let outcome = |result: &ReplayResult| {
+        let place = result.seq.map(|seq| format!(" as event {seq}")).unwrap_or_default();
+        (result.id, format!("{}{place}", result.outcome))
+    };
+    Ok(outcomes(&pages, ("Replayed", done), banner, results.iter().map(outcome).collect()))
 }
 
 pub(super) async fn discard(State(pages): State<PagesContext>, form: FormFields) -> PageResult {
@@ -41,18 +39,11 @@ pub(super) async fn discard(State(pages): State<PagesContext>, form: FormFields)
     }
     let Json(results) = dead_letters::discard(pages.api(), ApiJson(SelectedDeadLetters { ids })).await?;
     let done = results.iter().filter(|result| result.outcome == DiscardOutcome::Discarded).count();
-    let title = format!("Discarded {} of {}", format::count(done as u64), format::count(results.len() as u64));
-    Ok(HtmlPage::new(&title).at("/dead-letters").at_moment(pages.admin.clock.now()).render(html! {
-        h1 { (title) }
-        (outcomes(results.iter().map(|result| {
-            let outcome = match result.outcome {
-                DiscardOutcome::Discarded => "discarded for good",
-                DiscardOutcome::Missing => "no such dead letter",
-            };
-            (result.id, outcome.to_owned())
-        })))
-        (back())
-    }))
+    let outcome = |result: &DiscardResult| match result.outcome {
+        DiscardOutcome::Discarded => (result.id, "discarded for good".to_owned()),
+        DiscardOutcome::Missing => (result.id, "no such dead letter".to_owned()),
+    };
+    Ok(outcomes(&pages, ("Discarded", done), html! {}, results.iter().map(outcome).collect()))
 }
 
 pub(super) async fn set_aside(
@@ -109,19 +100,25 @@ fn confirmation(pages: &PagesContext, ids: &[i64]) -> Html<String> {
     })
 }
 
-fn outcomes(results: impl Iterator<Item = (i64, String)>) -> Markup {
-    html! {
+/// The page with the result for each dead letter, of which `done` were replayed or discarded.
+fn outcomes(
+    pages: &PagesContext,
+    (verb, done): (&str, usize),
+    banner: Markup,
+    results: Vec<(i64, String)>,
+) -> Html<String> {
+    let title = format!("{verb} {} of {}", format::count(done as u64), format::count(results.len() as u64));
+    HtmlPage::new(&title).at("/dead-letters").at_moment(pages.admin.clock.now()).render(html! {
+        h1 { (title) }
+        (banner)
         div.card {
             table.stack {
                 thead { tr { th scope="col" { "Dead letter" } th scope="col" { "Now" } } }
                 tbody { @for (id, outcome) in results { tr { th scope="row" { (id) } td { (outcome) } } } }
             }
         }
-    }
-}
-
-fn back() -> Markup {
-    html! { p { a href="/dead-letters" { "Dead letters" } " · " a href="/" { "Overview" } } }
+        p { a href="/dead-letters" { "Dead letters" } " · " a href="/" { "Overview" } }
+    })
 }
 
 /// The dead letters that a form selects.
