@@ -19,25 +19,20 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub struct LookupRequest {
     /// The account. If it is absent: the first configured account.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// Segment's `userId`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// An e-mail address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
     /// Segment's `messageId` of an event.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
     /// The code of an affiliate at Refersion, such as `a3y7`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Only events with a seq below this one: the `next` of the page before.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_integer")]
+    #[serde(default, deserialize_with = "optional_integer")]
     pub before: Option<i64>,
     /// The most events of a page [default: 100].
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_integer")]
+    #[serde(default, deserialize_with = "optional_integer")]
     #[schema(minimum = 1, maximum = 1000)]
     pub limit: Option<u16>,
 }
