@@ -55,7 +55,7 @@ use axum::{Extension, Router};
 use context::AppContext;
 use directory::Directory;
 use merchant_registry::MerchantRegistry;
-use ownership::LeaseRenewal;
+use ownership::start_lease_renewal;
 use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader, new_client};
 use std::collections::BTreeMap;
 use std::io;
@@ -208,7 +208,7 @@ pub async fn serve(
     // The handlers of the operators' listener see the address of the peer.
     let of_peer = move |peer: SocketAddr| operators.clone().layer(Extension(ConnectInfo(peer)));
     let private = tokio::spawn(http::listen(ops, of_peer, limits.operators, shutdown.clone().cancelled_owned()));
-    let leases = LeaseRenewal::start(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
+    let leases = start_lease_renewal(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
     registry.wake_accounts_with_pending_events();
     let (context, registry) = (context.clone(), Arc::clone(&registry));
     let reloads = tokio::spawn(Reloader { reloading, requests, context, registry, merchants, accounts }.run());
@@ -229,7 +229,9 @@ pub async fn serve(
     if tokio::time::timeout(config.server.drain, finished).await.is_err() {
         tracing::warn!("the deadline passed; events in flight are delivered after the next start");
     }
-    leases.stop();
+    if let Some(leases) = leases {
+        leases.abort();
+    }
     close(store.as_ref()).await;
     tracing::info!("stopped");
     failure.map_or(Ok(()), Err)

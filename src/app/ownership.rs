@@ -18,9 +18,6 @@ use tokio_util::sync::CancellationToken;
 /// How often the API keys that other processes stored are read, in case a hint was lost.
 const READ_API_KEYS_EVERY: Duration = Duration::from_secs(30);
 
-/// The task that renews the leases; none for a store that one process opens exclusively.
-pub(super) struct LeaseRenewal(Option<JoinHandle<()>>);
-
 struct RenewalLoop {
     store: Arc<dyn Store>,
     registry: Arc<AccountRegistry>,
@@ -31,21 +28,16 @@ struct RenewalLoop {
     api_keys_due: Instant,
 }
 
-impl LeaseRenewal {
-    /// Starts the task. `shutdown` is cancelled when the service begins to shut down.
-    pub(super) fn start(store: Arc<dyn Store>, registry: Arc<AccountRegistry>, shutdown: CancellationToken) -> Self {
-        Self(store.renew_every().map(|every| {
-            let api_keys_due = Instant::now() + READ_API_KEYS_EVERY;
-            tokio::spawn(RenewalLoop { store, registry, every, shutdown, failing: false, api_keys_due }.run())
-        }))
-    }
-
-    /// Ends the task. When the store is closed, it gives up the accounts without events in flight.
-    pub(super) fn stop(self) {
-        if let Some(task) = self.0 {
-            task.abort();
-        }
-    }
+/// Starts the task that renews the leases; none for a store that one process opens exclusively. `shutdown` is cancelled when the service
+/// begins to shut down. The task runs until it is aborted. When the store is closed, it gives up the accounts without events in flight.
+pub(super) fn start_lease_renewal(
+    store: Arc<dyn Store>,
+    registry: Arc<AccountRegistry>,
+    shutdown: CancellationToken,
+) -> Option<JoinHandle<()>> {
+    let every = store.renew_every()?;
+    let api_keys_due = Instant::now() + READ_API_KEYS_EVERY;
+    Some(tokio::spawn(RenewalLoop { store, registry, every, shutdown, failing: false, api_keys_due }.run()))
 }
 
 impl RenewalLoop {
