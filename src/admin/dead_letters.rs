@@ -5,7 +5,9 @@
 
 use super::Admin;
 use super::account_gone::{MAX_MOVED, move_dead_letters};
-use super::extract::{ApiJson, ApiPath, ApiQuery, ApiResult, MAX_ITEMS, cursor, integers, page_size};
+use super::extract::{
+    ApiJson, ApiPath, ApiQuery, ApiResult, MAX_ITEMS, cursor, integers, known_word, one_of, page_size,
+};
 use super::problem::Problem;
 use crate::config::Config;
 use crate::delivery::OutcomeCode;
@@ -17,7 +19,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use utoipa::openapi::schema::{Object, ObjectBuilder};
+use utoipa::openapi::schema::Object;
 use utoipa::{IntoParams, ToSchema};
 
 /// The filter and the page of a list of dead letters.
@@ -154,9 +156,8 @@ pub(super) async fn filter(
     reason: Option<String>,
     since: Option<Timestamp>,
 ) -> Result<DeadLetterFilter, Problem> {
-    if let Some(reason) = &reason {
-        check_reason(reason)?;
-    }
+    let reasons: Vec<OutcomeCode> = OutcomeCode::failures().collect();
+    known_word("reason", reason.as_deref(), &reasons, OutcomeCode::as_str)?;
     let account = admin.known_account_if_given(account).await?;
     Ok(DeadLetterFilter { account: account.map(|account| account.as_str().to_owned()), reason, since })
 }
@@ -235,15 +236,6 @@ fn missing(id: i64) -> Problem {
     Problem::NotFound(format!("there is no dead letter {id}"))
 }
 
-fn check_reason(reason: &str) -> Result<(), Problem> {
-    if OutcomeCode::failures().any(|code| code.as_str() == reason) {
-        return Ok(());
-    }
-    let reasons: Vec<&str> = OutcomeCode::failures().map(OutcomeCode::as_str).collect();
-    Err(Problem::InvalidRequest(format!("`reason` is none of {}", reasons.join(", "))))
-}
-
 fn reason_schema() -> Object {
-    let reasons = OutcomeCode::failures().map(OutcomeCode::as_str);
-    ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).enum_values(Some(reasons)).build()
+    one_of(OutcomeCode::failures().map(OutcomeCode::as_str))
 }

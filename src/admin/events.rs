@@ -4,7 +4,7 @@
 //! that are not written yet are written before the list is read.
 
 use super::Admin;
-use super::extract::{ApiQuery, ApiResult, page_size};
+use super::extract::{ApiQuery, ApiResult, known_word, one_of, page_size};
 use super::problem::Problem;
 use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
@@ -14,7 +14,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::IntoParams;
-use utoipa::openapi::schema::{Object, ObjectBuilder};
+use utoipa::openapi::schema::Object;
 
 /// The filter and the page of a list of events.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -56,8 +56,8 @@ pub(super) async fn list(
     }
     let filter = EventFilter {
         account: query.account,
-        status: query.status.as_deref().map(parse_status).transpose()?,
-        outcome: query.outcome.as_deref().map(parse_outcome).transpose()?,
+        status: known_word("status", query.status.as_deref(), LedgerStatus::ALL, LedgerStatus::as_str)?,
+        outcome: known_word("outcome", query.outcome.as_deref(), OutcomeCode::ALL, OutcomeCode::as_str)?,
         since: query.since.map(Timestamp),
     };
     events(&admin, &filter, before, limit).await.map(Json)
@@ -78,25 +78,10 @@ pub(super) async fn events(
     Ok(admin.store.events(filter, before, limit).await?)
 }
 
-fn parse_status(word: &str) -> Result<LedgerStatus, Problem> {
-    let words = || LedgerStatus::ALL.iter().map(|status| status.as_str()).collect::<Vec<_>>().join(", ");
-    LedgerStatus::parse(word).ok_or_else(|| Problem::InvalidRequest(format!("`status` is none of {}", words())))
-}
-
-fn parse_outcome(word: &str) -> Result<OutcomeCode, Problem> {
-    let words = || OutcomeCode::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>().join(", ");
-    let none = || Problem::InvalidRequest(format!("`outcome` is none of {}", words()));
-    OutcomeCode::parse(word).ok_or_else(none)
-}
-
 fn status_schema() -> Object {
     one_of(LedgerStatus::ALL.iter().map(|status| status.as_str()))
 }
 
 fn outcome_schema() -> Object {
     one_of(OutcomeCode::ALL.iter().map(|code| code.as_str()))
-}
-
-fn one_of(words: impl IntoIterator<Item = &'static str>) -> Object {
-    ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).enum_values(Some(words)).build()
 }

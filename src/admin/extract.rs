@@ -13,6 +13,7 @@ use axum::http::request::Parts;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
+use utoipa::openapi::schema::{Object, ObjectBuilder};
 
 /// The largest body, in bytes: a thousand ids need a third of it.
 pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -138,6 +139,24 @@ pub(super) fn optional_integer<'de, D: Deserializer<'de>, T: TryFrom<i64>>(
 ) -> Result<Option<T>, D::Error> {
     let Some(Integer(number)) = Option::deserialize(deserializer)? else { return Ok(None) };
     T::try_from(number).map(Some).map_err(|_| D::Error::custom(format_args!("{number} is out of range")))
+}
+
+/// The value of the parameter `name`, which is the word of one of `all`.
+pub(super) fn known_word<T: Copy>(
+    name: &str,
+    given: Option<&str>,
+    all: &[T],
+    word: fn(T) -> &'static str,
+) -> Result<Option<T>, Problem> {
+    let Some(given) = given else { return Ok(None) };
+    let words = || all.iter().map(|value| word(*value)).collect::<Vec<_>>().join(", ");
+    let found = all.iter().copied().find(|value| word(*value) == given);
+    found.map(Some).ok_or_else(|| Problem::InvalidRequest(format!("`{name}` is none of {}", words())))
+}
+
+/// The schema of a parameter that is one of these words.
+pub(super) fn one_of(words: impl IntoIterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).enum_values(Some(words)).build()
 }
 
 /// The size of a page: the requested one, if it is allowed.

@@ -31,11 +31,6 @@ words! {
 }
 
 impl LedgerStatus {
-    /// The status with this word.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|status| status.as_str() == word)
-    }
-
     /// The status of an event with this outcome; none: it is pending. `answered`: it was not appended.
     pub fn of(outcome: Option<OutcomeCode>, answered: bool) -> Self {
         let Some(code) = outcome else { return Self::Pending };
@@ -110,9 +105,7 @@ mod tests {
             assert_eq!(LedgerStatus::of(code, answered), status, "{code:?}");
         }
         for status in LedgerStatus::ALL.iter().copied() {
-            assert_eq!(LedgerStatus::parse(status.as_str()), Some(status));
             assert_eq!(serde_json::to_value(status).expect("JSON"), status.as_str());
         }
-        assert_eq!(LedgerStatus::parse("lost"), None);
     }
 }
