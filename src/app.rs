@@ -280,7 +280,7 @@ async fn new_registry(context: &AppContext) -> Result<NewAccounts, ServeError> {
     for account in accounts {
         let (name, client) = (account.name.clone(), new_client(&account, config.refersion.timeout)?);
         let known = ConfiguredAccount::new(context, &account, client);
-        endpoints.push(known.new_endpoint(context, account));
+        endpoints.push(context.new_endpoint(account, &known.worker));
         workers.insert(name, known);
     }
     let AppContext { clock, metrics, runtime, .. } = context;

@@ -68,36 +68,25 @@ impl AppContext {
     }
 
     /// A worker for `account` that calls Refersion through `client`. It is idle until it is woken.
-    pub(super) fn new_worker(
-        &self,
-        account: &AccountConfig,
-        client: Client,
-        signals: AccountSignals,
-        meter: Meter,
-    ) -> Worker {
+    pub(super) fn new_worker(&self, account: &AccountConfig, client: Client, meter: Meter) -> Worker {
         let delivery = ArcSwap::from_pointee(self.delivery_settings(account));
         let context = worker::WorkerContext { account: account.name.clone(), client, delivery, meter };
-        Worker::new(context, self.runtime.clone(), Arc::clone(&self.store), signals, self.clock)
+        let (runtime, store) = (self.runtime.clone(), Arc::clone(&self.store));
+        Worker::new(context, runtime, store, AccountSignals::default(), self.clock)
     }
 
-    /// An endpoint for `account` that wakes `worker`.
-    pub(super) fn new_endpoint(
-        &self,
-        account: AccountConfig,
-        signals: AccountSignals,
-        worker: Worker,
-        meter: Meter,
-    ) -> AccountEndpoint {
-        let rules = self.rules_of(&account);
+    /// An endpoint for the account of `worker`, which it wakes.
+    pub(super) fn new_endpoint(&self, account: AccountConfig, worker: &Worker) -> AccountEndpoint {
+        let (rules, woken) = (self.rules_of(&account), worker.clone());
         AccountEndpoint {
-            meter,
+            meter: worker.meter().clone(),
             account: account.name,
             authenticator: Authenticator::new(account.api_key, account.shared_secrets),
             rules,
             clock: self.clock,
             store: Arc::clone(&self.store),
-            signals,
-            wake_worker: Arc::new(move || worker.wake()),
+            signals: worker.signals().clone(),
+            wake_worker: Arc::new(move || woken.wake()),
             shutdown: self.runtime.shutdown.clone(),
             max_wait: self.config().server.wait,
             concurrency: account.concurrency.get() as u64,

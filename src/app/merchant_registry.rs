@@ -16,8 +16,7 @@
 use super::ServeError;
 use super::api_key_verification::{Admission, ApiKeyVerifier};
 use super::context::AppContext;
-use crate::account_signals::AccountSignals;
-use crate::config::{AccountConfig, Config};
+use crate::config::Config;
 use crate::domain::{AccountName, ApiKey, SealKey, SealNonce, SealedApiKey, open_seal};
 use crate::http::{AccountEndpoint, AdmissionError, MerchantAccounts};
 use crate::refersion::{ApiKeyVerification, ClientBuildError, ConnectionPool};
@@ -69,14 +68,6 @@ struct ActiveAccount {
     worker: Worker,
     /// The shared context with a separate shutdown. The removal of the account's API key cancels it, too.
     context: AppContext,
-}
-
-impl ActiveAccount {
-    /// Replaces the endpoint by one with these settings, for the same worker.
-    fn replace_endpoint(&mut self, settings: AccountConfig) {
-        let (signals, meter) = (self.endpoint.signals.clone(), self.endpoint.meter.clone());
-        self.endpoint = Arc::new(self.context.new_endpoint(settings, signals, self.worker.clone(), meter));
-    }
 }
 
 /// The API keys of the store, with their accounts.
@@ -157,7 +148,7 @@ impl MerchantRegistry {
             }
             let settings = config.account(name.clone(), account.api_key.clone());
             active.worker.apply_settings(active.context.delivery_settings(&settings));
-            active.replace_endpoint(settings);
+            active.endpoint = Arc::new(active.context.new_endpoint(settings, &active.worker));
         }
         self.0.pool.store(Arc::new(pool));
     }
@@ -345,7 +336,8 @@ impl SharedRegistry {
         };
         if let Some(active) = &mut account.active {
             active.worker.replace_api_key(key)?;
-            active.replace_endpoint(self.context.config().account(name.clone(), key.clone()));
+            let settings = self.context.config().account(name.clone(), key.clone());
+            active.endpoint = Arc::new(active.context.new_endpoint(settings, &active.worker));
         }
         account.api_key = key.clone();
         Ok(true)
@@ -369,10 +361,10 @@ impl SharedRegistry {
         }
         let settings = self.context.config().account(name.clone(), account.api_key.clone());
         let client = self.pool.load().client(&account.api_key)?;
-        let (signals, mut context) = (AccountSignals::default(), self.context.clone());
+        let mut context = self.context.clone();
         context.runtime.shutdown = self.context.runtime.shutdown.child_token();
-        let worker = context.new_worker(&settings, client, signals.clone(), self.meter.clone());
-        let endpoint = Arc::new(context.new_endpoint(settings, signals, worker.clone(), self.meter.clone()));
+        let worker = context.new_worker(&settings, client, self.meter.clone());
+        let endpoint = Arc::new(context.new_endpoint(settings, &worker));
         account.active = Some(ActiveAccount { endpoint: Arc::clone(&endpoint), worker, context });
         Ok(Some(endpoint))
     }

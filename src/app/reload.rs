@@ -11,7 +11,6 @@
 
 use super::context::AppContext;
 use super::merchant_registry::{MerchantRegistry, new_pool};
-use crate::account_signals::AccountSignals;
 use crate::admin::ReloadRequest;
 use crate::config::{AccountConfig, ChangedSetting, Config, Problems, Warning};
 use crate::domain::{AccountName, ApiKey};
@@ -70,19 +69,17 @@ impl ReloadError {
     }
 }
 
-/// The worker of an account that is or was configured, and what connects it to its endpoints.
+/// The worker of an account that is or was configured, and the API key that it uses.
 pub(super) struct ConfiguredAccount {
     api_key: ApiKey,
-    signals: AccountSignals,
-    worker: Worker,
+    pub(super) worker: Worker,
 }
 
 impl ConfiguredAccount {
     /// The account with an idle worker, which calls Refersion through `client`.
     pub(super) fn new(context: &AppContext, account: &AccountConfig, client: Client) -> Self {
-        let (signals, meter) = (AccountSignals::default(), context.metrics.of(&account.name));
-        let worker = context.new_worker(account, client, signals.clone(), meter);
-        Self { api_key: account.api_key.clone(), signals, worker }
+        let worker = context.new_worker(account, client, context.metrics.of(&account.name));
+        Self { api_key: account.api_key.clone(), worker }
     }
 
     /// Takes these settings, and this client with the API key of `account`.
@@ -91,12 +88,6 @@ impl ConfiguredAccount {
         self.worker.replace_client(client, is_new_api_key);
         self.api_key = account.api_key.clone();
         self.worker.apply_settings(context.delivery_settings(account));
-    }
-
-    /// An endpoint with these settings.
-    pub(super) fn new_endpoint(&self, context: &AppContext, account: AccountConfig) -> AccountEndpoint {
-        let meter = context.metrics.of(&account.name);
-        context.new_endpoint(account, self.signals.clone(), self.worker.clone(), meter)
     }
 }
 
@@ -227,7 +218,7 @@ impl Reloader {
                     known
                 }
             };
-            known.new_endpoint(context, account)
+            context.new_endpoint(account, &known.worker)
         };
         configured.into_iter().zip(clients).map(apply).collect()
     }

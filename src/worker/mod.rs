@@ -156,6 +156,16 @@ impl Worker {
         worker
     }
 
+    /// The signals that it publishes.
+    pub fn signals(&self) -> &AccountSignals {
+        &self.0.signals
+    }
+
+    /// The account's metrics.
+    pub fn meter(&self) -> &Meter {
+        &self.0.settings.meter
+    }
+
     /// Unlinks placeholder userIds from affiliates: different users had them in common before they counted as placeholders.
     async fn unlink_placeholders(&self) {
         if self.0.placeholders_unlinked.swap(true, Ordering::Relaxed) {
