@@ -24,7 +24,6 @@ use axum::http::header::{CONTENT_TYPE, COOKIE};
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use std::borrow::Cow;
 use std::sync::Arc;
 use url::{Url, form_urlencoded};
 
@@ -231,8 +230,7 @@ struct Fields(Vec<(String, String)>);
 
 impl Fields {
     fn parse(text: &[u8]) -> Self {
-        let owned = |(name, value): (Cow<'_, str>, Cow<'_, str>)| (name.into_owned(), value.into_owned());
-        Self(form_urlencoded::parse(text).map(owned).collect())
+        Self(form_urlencoded::parse(text).into_owned().collect())
     }
 
     /// The first field of this name.
