@@ -16,7 +16,8 @@ const MAX_LINES: usize = 3;
 /// The number of occurrences of each text, with the first lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tally {
-    total: u64,
+    /// The number of texts that were counted.
+    pub(super) total: u64,
     texts: BTreeMap<String, Occurrences>,
 }
 
@@ -37,11 +38,6 @@ impl Tally {
         if occurrences.lines.len() < MAX_LINES {
             occurrences.lines.push(line);
         }
-    }
-
-    /// The number of texts that were counted.
-    pub(super) fn total(&self) -> u64 {
-        self.total
     }
 
     /// A line for each text, the commonest first.

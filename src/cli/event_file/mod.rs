@@ -23,17 +23,13 @@ pub(super) struct FileArgs {
     /// A file with an event, an array of events, or a batch; with an event on each line (NDJSON); or with a user on each line
     /// (CSV, where each column is a trait, and `address.city` nests). `-` is standard input
     #[arg(value_name = "FILE", default_value = "-")]
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// The format of the file. If not given, it is taken from the name (.csv, .tsv, .ndjson, .jsonl), or else from the content
     #[arg(long, value_name = "FORMAT")]
     format: Option<FileFormat>,
 }
 
 impl FileArgs {
-    pub(super) fn path(&self) -> &Path {
-        &self.file
-    }
-
     fn is_standard_input(&self) -> bool {
         self.file.as_os_str() == "-"
     }

@@ -52,7 +52,7 @@ const MAX_BYTES: usize = 2 * 1024 * 1024;
 pub(super) fn run(args: &ImportArgs) -> CommandResult {
     let config = args.config.load(Mode::Offline)?;
     let report = block_on(import(args, &config))?;
-    if report.events() == 0 {
+    if report.events == 0 {
         print(&format!("nothing to import: {} has no event", args.file.name()));
         return Ok(());
     }
@@ -63,8 +63,8 @@ pub(super) fn run(args: &ImportArgs) -> CommandResult {
 async fn import(args: &ImportArgs, config: &Config) -> Result<ImportReport, String> {
     let account = account(args, config)?;
     let url = args.url.clone().map_or_else(|| local_url(config.server.listen, "segment"), Ok)?;
-    let mut saved = SavedProgress::open(args.file.path(), &url, args.restart)?;
-    let skipped = saved.report().events();
+    let mut saved = SavedProgress::open(&args.file.file, &url, args.restart)?;
+    let skipped = saved.state.report.events;
     if skipped > 0 {
         eprint(&format!("going on after event {skipped}, where an earlier run ended"));
     }
@@ -74,7 +74,7 @@ async fn import(args: &ImportArgs, config: &Config) -> Result<ImportReport, Stri
     let most = MAX_EVENTS.min(usize::try_from(args.rate.get()).unwrap_or(MAX_EVENTS));
     while let Some(chunk) = next_chunk(&mut events, most).await.map_err(|error| with_path(args, &error))? {
         sent = sent.saturating_add(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
-        saved.report_mut().add(sender.send(chunk).await?);
+        saved.state.report.add(sender.send(chunk).await?);
         saved.save()?;
         tokio::time::sleep_until(start + Duration::from_secs(1) * sent / args.rate.get()).await;
     }
@@ -82,7 +82,7 @@ async fn import(args: &ImportArgs, config: &Config) -> Result<ImportReport, Stri
 }
 
 fn with_path(args: &ImportArgs, error: &std::io::Error) -> String {
-    format!("{}: {error}", args.file.path().display())
+    format!("{}: {error}", args.file.file.display())
 }
 
 /// The account whose key is presented.

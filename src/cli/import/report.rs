@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 /// The counts of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ImportReport {
-    events: u64,
+    /// The number of answered events.
+    pub(super) events: u64,
     by_status: BTreeMap<String, u64>,
     refused: Tally,
 }
@@ -36,14 +37,9 @@ impl ImportReport {
         }
     }
 
-    /// The number of answered events.
-    pub(super) fn events(&self) -> u64 {
-        self.events
-    }
-
     /// Whether an event was refused.
     pub(super) fn any_refused(&self) -> bool {
-        self.refused.total() > 0
+        self.refused.total > 0
     }
 
     /// The counts as text.

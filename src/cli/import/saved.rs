@@ -15,17 +15,17 @@ use url::Url;
 pub(super) struct SavedProgress {
     /// The file of the progress; `None` for standard input.
     path: Option<PathBuf>,
-    state: ImportState,
+    pub(super) state: ImportState,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct ImportState {
+pub(super) struct ImportState {
     url: String,
     /// The size of the imported file, in bytes.
     size: u64,
     /// The moment at which the file was changed, in milliseconds.
     modified: u128,
-    report: ImportReport,
+    pub(super) report: ImportReport,
 }
 
 impl SavedProgress {
@@ -52,14 +52,6 @@ impl SavedProgress {
             state = found;
         }
         Ok(Self { path: Some(path), state })
-    }
-
-    pub(super) fn report(&self) -> &ImportReport {
-        &self.state.report
-    }
-
-    pub(super) fn report_mut(&mut self) -> &mut ImportReport {
-        &mut self.state.report
     }
 
     /// Saves the progress.

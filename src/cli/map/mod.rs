@@ -39,7 +39,7 @@ pub(super) fn run(args: &MapArgs) -> CommandResult {
     match refused {
         Ok(false) => Ok(()),
         Ok(true) => Err(ExitCode::FAILURE),
-        Err(error) => Err(fail(&format!("{}: {error}", args.file.path().display()))),
+        Err(error) => Err(fail(&format!("{}: {error}", args.file.file.display()))),
     }
 }
 

@@ -72,7 +72,7 @@ impl Summary {
 
     /// Whether an event would be refused.
     pub(super) fn any_refused(&self) -> bool {
-        self.update.refused.total() + self.nothing.refused.total() > 0
+        self.update.refused.total + self.nothing.refused.total > 0
     }
 
     /// The counts as text.
@@ -81,21 +81,21 @@ impl Summary {
         let Self { update, nothing, .. } = self;
         lines.push(count_line(self.create, "create an affiliate, or update the one that exists"));
         lines.push(count_line(
-            update.refused.total(),
+            update.refused.total,
             "update an affiliate that exists, and are refused if there is none",
         ));
         lines.extend(update.refused.lines());
         lines.push(count_line(
-            update.ignored.total(),
+            update.ignored.total,
             "update an affiliate that exists, and are ignored if there is none",
         ));
         lines.extend(update.ignored.lines());
         lines.push(count_line(self.disable, "disable an affiliate that exists"));
-        lines.push(count_line(nothing.ignored.total(), "are ignored"));
+        lines.push(count_line(nothing.ignored.total, "are ignored"));
         lines.extend(nothing.ignored.lines());
-        lines.push(count_line(nothing.refused.total(), "are refused"));
+        lines.push(count_line(nothing.refused.total, "are refused"));
         lines.extend(nothing.refused.lines());
-        if self.notes.total() > 0 {
+        if self.notes.total > 0 {
             lines.push("notes".to_owned());
             lines.extend(self.notes.lines().into_iter().take(MAX_NOTES));
         }
