@@ -1,7 +1,7 @@
 //! The health of a connection: the number of its sessions, and the failure of the last job or attempt to connect, if there was one.
 //! Failures are an unreachable server, a lost connection, or a job that the server could not do.
 //!
-//! Invariant: a lasting failure is logged when it begins, once a minute, and when it is over.
+//! Invariant: a failure is logged when it begins and when it is over, at most once a minute, also if it lasts, or if only some jobs fail.
 
 use crate::store::failure_log_throttle::FailureLogThrottle;
 use parking_lot::Mutex;
@@ -16,6 +16,8 @@ pub struct ConnectionHealth {
 #[derive(Debug)]
 struct ConnectionState {
     failure: Option<String>,
+    /// Whether the failure was logged.
+    logged: bool,
     limit: FailureLogThrottle,
     sessions: u64,
 }
@@ -25,7 +27,12 @@ impl ConnectionHealth {
     pub fn new(name: &'static str) -> Self {
         Self {
             name,
-            state: Mutex::new(ConnectionState { failure: None, limit: FailureLogThrottle::default(), sessions: 1 }),
+            state: Mutex::new(ConnectionState {
+                failure: None,
+                logged: false,
+                limit: FailureLogThrottle::default(),
+                sessions: 1,
+            }),
         }
     }
 
@@ -52,10 +59,8 @@ impl ConnectionHealth {
     /// The connection does not work.
     pub fn set(&self, failure: String) {
         let mut state = self.state.lock();
-        if state.failure.is_none() {
-            state.limit.reset();
-        }
         if state.limit.due() {
+            state.logged = true;
             tracing::error!(
                 connection = self.name,
                 error = failure,
@@ -67,7 +72,9 @@ impl ConnectionHealth {
 
     /// The connection works.
     pub fn clear(&self) {
-        if self.state.lock().failure.take().is_some() {
+        let mut state = self.state.lock();
+        state.failure = None;
+        if std::mem::take(&mut state.logged) {
             tracing::info!(connection = self.name, "the store works again");
         }
     }
