@@ -190,7 +190,7 @@ fn numbers<'a>(seqs: impl IntoIterator<Item = &'a Seq>) -> Vec<i64> {
 
 /// The seq up to which every event of the account has committed. The row of the account must be locked, so that no process appends to it.
 pub async fn last_committed(session: &Session) -> Result<Seq, Error> {
-    Ok(Seq(session.query_one("SELECT last_value FROM log_seq", &[]).await?.get(0)))
+    Ok(Seq(session.query_one(key_blocks::LAST_SEQ, &[]).await?.get(0)))
 }
 
 /// Erases the findings of `search`, except `elsewhere` and the events in flight here. The row of the account must be locked. The caller

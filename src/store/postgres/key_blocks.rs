@@ -20,6 +20,10 @@ use tokio_postgres::Error;
 /// The rows of the log that one statement examines.
 const PORTION: i64 = 20_000;
 
+/// The last drawn seq. The function needs only `USAGE`, unlike a look into the sequence. It returns NULL if nothing was drawn since the rows
+/// were moved here from another store.
+pub const LAST_SEQ: &str = "SELECT coalesce(pg_sequence_last_value('log_seq'), (SELECT max(seq) FROM log), 0)";
+
 /// A seq, and the first transaction that began after it was drawn, on the server with this start.
 #[derive(Clone, Copy, Debug)]
 pub struct Horizon {
@@ -31,7 +35,7 @@ pub struct Horizon {
 impl Horizon {
     /// The last drawn seq. Its transaction has a number already, because it has locked the row of an account before.
     pub async fn now(session: &Session) -> Result<Self, Error> {
-        let seq = session.query_one("SELECT last_value FROM log_seq", &[]).await?.get(0);
+        let seq = session.query_one(LAST_SEQ, &[]).await?.get(0);
         // After the seq was read.
         let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint, pg_postmaster_start_time()";
         let row = session.query_one(sql, &[]).await?;

@@ -4,8 +4,8 @@
 //! [`engine::every`]. Promises of the SQLite engine alone (its file, its lock, its WAL, its earlier versions) are tested in
 //! [`migrate_v5`], [`migrate_v6`], [`migrate_v8`], [`migrate_v9`], [`damaged`], [`erased`], [`erased_at_random`], [`failure`], [`file`],
 //! [`torn`] and [`writes`]; those of the PostgreSQL engine alone in [`elsewhere`], [`outdated`], [`postgres_tls`], [`promoted`],
-//! [`several_processes`] and [`vacuum`]. Which events of a user may run is decided in `src/scheduling` and tested there. No test sleeps:
-//! moments are arguments.
+//! [`rights`], [`several_processes`] and [`vacuum`]. Which events of a user may run is decided in `src/scheduling` and tested there. No
+//! test sleeps: moments are arguments.
 
 mod account_gone;
 mod affiliates;
@@ -40,6 +40,7 @@ mod promoted;
 mod random;
 mod read;
 mod remembered;
+mod rights;
 mod sealed;
 mod several_processes;
 mod torn;
