@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flow_is_opened_with_what_was_entered() {
+    fn an_opened_flow_has_the_key_the_install_and_the_last_sources() {
         let mut mine = flow(7, ExpectedRequest::Another);
         for n in 0..=MAX_SOURCES {
             mine.connected("installs/7".into(), format!("workspaces/w/sources/s{n}"));

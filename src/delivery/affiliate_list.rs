@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_read_once_or_daily_or_not() {
+    fn the_list_is_read_once_or_daily_or_not() {
         let day = 24 * 3_600 * 1_000;
         let read = ListProgress { completed_at: Some(Timestamp(0)), ..ListProgress::default() };
         let begun = ListProgress { page: 2, ..ListProgress::default() };

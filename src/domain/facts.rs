@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_fact_does_not_replace_what_was_sent() {
+    fn an_older_fact_does_not_replace_a_sent_value() {
         let key = HashKey::new(&[7; 32]);
         let mut sent = SentAttributes::default();
         facts(&[(Field::City, "Paris")], 5).record(&key, &mut sent);

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_explains_what_refersion_has_until_another_one_is_seen() {
+    fn a_status_that_was_set_explains_the_present_one_until_another_is_seen() {
         use AffiliateStatus::{Active, Denied};
         let (key, mut sent) = (key(), SentAttributes::default());
         sent.record_status_seen(&key, Active);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn it_survives_its_bytes_and_holds_no_value() {
+    fn sent_attributes_survive_their_bytes_and_hold_no_value() {
         let mut sent = SentAttributes::default();
         sent.record(&key(), &Attribute::Field(Field::City), "Paris", Timestamp(1_700_000_000_000));
         sent.record(&key(), &Attribute::Custom("77".to_owned()), "Paris", Timestamp(1));

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_street_or_country_clears_what_no_longer_holds() {
+    fn a_new_street_or_country_clears_values_that_no_longer_hold() {
         for (address, cleared) in [
             (r#"{"street":"6th St"}"#, vec![Field::Address2]),
             (r#"{"street":"6th St\nSuite 4"}"#, vec![]),

@@ -106,7 +106,7 @@ mod tests {
     }
     proptest! {
         #[test]
-        fn no_sent_value_survives(
+        fn no_sent_value_is_in_an_error_message(
             values in prop::collection::vec("[A-Za-z0-9ÄÖäöß][A-Za-z0-9ÄÖäöß' .+-]{0,12}[A-Za-z0-9ÄÖäöß]", 1..5),
             index in 0_usize..5,
             upper: bool,

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_proof_none_is_expected() {
+    fn no_unrelated_429_is_expected_without_a_proof() {
         let mut unrelated = Unrelated429s::default();
         for is_below_ceiling in [true, false] {
             accept(&mut unrelated, 1_000, is_below_ceiling);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_are_expected_as_the_budget_has_and_it_grows_by_twice_the_share() {
+    fn as_many_429s_are_expected_as_the_budget_has_and_it_grows_by_twice_the_share() {
         let mut unrelated = Unrelated429s::measured(2.0, 100.0);
         let expected = |unrelated: &mut Unrelated429s| (0..10).filter(|_| unrelated.on_429(false)).count();
         for (requests, expects) in [(0, 8), (24, 0), (26, 1), (50, 2), (1_000, 8)] {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_share_is_that_of_the_latest_below_the_ceiling() {
+    fn the_share_is_that_of_the_latest_429s_below_the_ceiling() {
         let mut unrelated = Unrelated429s::measured(2.0, 100.0);
         for _ in 0..200 {
             accept(&mut unrelated, 10, true);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn they_have_ended_once_none_came_for_long() {
+    fn unrelated_429s_have_ended_once_none_came_for_long() {
         let mut unrelated = Unrelated429s::measured(2.0, 100.0);
         accept(&mut unrelated, 10_000, false);
         accept(&mut unrelated, 600, true);

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_format_is_what_accept_prefers() {
+    fn the_format_is_the_one_that_accept_prefers() {
         let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
                           application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
         for (accept, expected) in [

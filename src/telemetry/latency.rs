@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_has_what_was_counted_between() {
+    fn a_difference_has_the_durations_observed_between_two_readings() {
         let counters = LatencyCounters::default();
         counters.observe(Duration::from_millis(5));
         let earlier = counters.read();

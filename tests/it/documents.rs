@@ -87,7 +87,7 @@ fn the_readme_is_short() {
 }
 
 #[test]
-fn the_example_of_map_shows_what_map_prints() {
+fn the_example_of_map_shows_the_output_of_map() {
     let readme = read("README.md");
     let (_, example) = readme.split_once("$ echo '").expect("an example");
     let (event, rest) = example.split_once('\'').expect("an event");

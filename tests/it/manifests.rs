@@ -40,7 +40,7 @@ fn seconds(text: &str, name: &str) -> Duration {
 }
 
 #[test]
-fn whatever_stops_the_service_waits_for_the_longest_stop() {
+fn every_supervisor_waits_for_the_longest_stop() {
     let drain =
         |files: &[PathBuf]| Config::load(files, std::iter::empty(), Mode::Offline).expect("valid").0.server.drain;
     let (usual, cluster) = (drain(&[]), drain(&[root().join("config/kubernetes/base/config.toml")]));

@@ -695,7 +695,7 @@ async fn the_call_log_keeps_the_body_that_a_204_cannot_carry() {
 }
 
 #[tokio::test]
-async fn the_page_lists_affiliates_and_escapes_what_was_sent() {
+async fn the_page_lists_affiliates_and_escapes_their_values() {
     let (sandbox, client) = start(SandboxSettings { offers: vec![4711], ..as_in_the_contract() }).await;
     let empty = client.get("/").await;
     assert_eq!((empty.status, empty.content_type.as_deref()), (200, Some("text/html; charset=utf-8")));

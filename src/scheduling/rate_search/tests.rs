@@ -54,7 +54,7 @@ fn time_in_which_the_rate_held_nothing_up_does_not_raise_it() {
 }
 
 #[test]
-fn a_429_sets_the_ceiling_to_what_was_accepted() {
+fn a_429_sets_the_ceiling_to_the_accepted_rate() {
     for (accepted, sending, paused, ceiling) in [
         (40, 10, 0, 4.0),
         (36, 9, 1, 4.0),  // a short pause is lost time
@@ -81,7 +81,7 @@ fn the_rate_is_never_below_its_least() {
 }
 
 #[test]
-fn a_restart_begins_with_what_was_learned_but_never_with_next_to_nothing() {
+fn a_restart_begins_with_the_learned_rate_or_with_the_least_to_restore() {
     for (learned, begins) in [(10.0, 10.0), (0.02, MIN_RESTORED)] {
         assert_eq!(percent(&at(learned), begins), "95", "{learned}");
     }
@@ -109,7 +109,7 @@ fn a_429_below_the_ceiling_is_tried_at_a_rate_that_no_limit_explains() {
 }
 
 #[test]
-fn a_429_early_in_a_trial_starts_another_at_what_was_accepted_since() {
+fn a_429_early_in_a_trial_starts_another_at_the_rate_accepted_since() {
     let mut search = at(10.0);
     accept(&mut search, 100);
     search.on_elapsed(Duration::from_secs(10), Phase::Other);

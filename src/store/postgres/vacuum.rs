@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_due_once_a_fiftieth_is_outdated_and_twice_what_no_vacuum_could_remove() {
+    fn a_table_is_due_once_a_fiftieth_is_outdated_and_twice_the_rows_that_the_last_vacuum_left() {
         let mut vacuum = Vacuum::default();
         let due = |vacuum: &Vacuum, table, (live, outdated)| {
             vacuum.is_due(table, Some(&RowCounts { live, outdated, vacuums: 0 }))

@@ -38,7 +38,7 @@ fn names(accounts: &[AccountConfig]) -> Vec<&str> {
 }
 
 #[test]
-fn an_account_inherits_from_the_sections_what_it_does_not_set() {
+fn an_account_inherits_from_the_sections_the_settings_that_it_does_not_set() {
     let text = r#"
         [refersion]
         status = "ACTIVE"

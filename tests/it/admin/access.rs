@@ -42,7 +42,7 @@ async fn answers(service: &Service, operations: &[(Method, String)], credentials
 }
 
 #[tokio::test]
-async fn reads_are_free_on_loopback_and_whatever_changes_something_needs_the_token() {
+async fn reads_are_free_on_loopback_and_changes_need_the_token() {
     let described = service(&[]).await;
     let operations = operations(&described).await;
     let right = format!("Bearer {OPS_TOKEN}");

@@ -32,7 +32,7 @@ async fn the_list_is_read_when_an_operator_asks_for_it_and_its_end_is_reported()
 }
 
 #[tokio::test]
-async fn it_takes_the_token_an_account_that_is_known_and_one_that_makes_calls() {
+async fn reading_the_list_takes_the_token_and_a_known_account_that_makes_calls() {
     let service = service(&[("DELIVERY_RETRY_MIN", "1m"), ("DELIVERY_RETRY_MAX", "1m")]).await;
     let without_token = service.http.post(url(&service, PATH)).header("Content-Type", "application/json").body("{}");
     assert_eq!(problem(&Answer::to(without_token).await), "401 token-missing");

@@ -4,7 +4,7 @@ use super::{change, dead_letter, post, problem, read, service};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_dry_run_counts_what_is_erased_afterwards_and_changes_nothing() {
+async fn a_dry_run_has_the_counts_of_the_erasure_and_changes_nothing() {
     let service = service(&[]).await;
     service.send(&crate::support::identify("m0", "u1", &json!({}))).await;
     dead_letter(&service, "m1", "u2").await;

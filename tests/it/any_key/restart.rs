@@ -77,7 +77,7 @@ async fn a_seal_key_is_changed_without_a_gap_and_the_old_one_can_be_removed_afte
 }
 
 #[tokio::test]
-async fn the_service_does_not_start_and_says_what_to_do_if_no_seal_key_opens_a_stored_api_key() {
+async fn the_start_is_refused_with_a_remedy_if_no_seal_key_opens_a_stored_api_key() {
     let partner = Partner::start(&[]).await;
     partner.refersions.accept(ANN);
     assert_eq!(partner.send(ANN, &identify("m", "u", &Value::Null)).await.brief(), "200 delivered");

@@ -69,7 +69,7 @@ async fn a_rejected_value_is_left_out_alone_and_the_others_of_the_request_are_ch
 }
 
 #[tokio::test]
-async fn a_rejected_request_for_many_is_split_in_halves_whatever_the_words_of_the_rejection() {
+async fn a_rejected_request_for_many_is_split_in_halves_for_any_words_of_the_rejection() {
     let status = |status, body| Fault::Status { status, body, retry_after: None };
     for rejection in [
         status(204, json!({"error": "Invalid field X"})),

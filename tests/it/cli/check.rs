@@ -289,7 +289,7 @@ async fn a_store_that_exists_is_opened_and_one_in_use_is_left_alone() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_store_in_use_is_left_alone_by_whatever_name_it_is_checked() {
+async fn a_store_in_use_is_left_alone_under_any_name_of_the_file() {
     let service = Service::start(&[]).await;
     let store = service.folder.path().join("store.db");
     let links = tempfile::tempdir_in(service.folder.path()).expect("a folder");

@@ -245,7 +245,7 @@ async fn a_terminal_is_shown_the_sources_and_asked() {
 }
 
 #[tokio::test]
-async fn it_names_the_events_that_are_not_forwarded() {
+async fn connect_names_the_events_that_are_not_forwarded() {
     let workspace = Workspace::start().await;
     let ran = workspace.run(&["--url", URL, "--source", "website"]).await;
     assert!(
@@ -256,7 +256,7 @@ async fn it_names_the_events_that_are_not_forwarded() {
 }
 
 #[tokio::test]
-async fn every_mistake_says_what_to_do() {
+async fn every_error_names_a_remedy() {
     let workspace = Workspace::start().await;
     for (arguments, code, expected) in [
         (&[][..], 2, "--url <URL>"),

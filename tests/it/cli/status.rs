@@ -66,7 +66,7 @@ async fn watch_prints_it_again_and_reports_a_service_that_is_gone() {
 }
 
 #[tokio::test]
-async fn status_fails_without_a_service_and_says_what_to_do() {
+async fn status_fails_without_a_service_and_names_a_remedy() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
     let ran = run(&["status", "--ops", &format!("http://{free}/")], &[], "").await;
     assert_eq!(ran.code, Some(1));

@@ -12,7 +12,7 @@ fn enabled(sources: &[&str]) -> Vec<(String, bool, String)> {
 }
 
 #[tokio::test]
-async fn a_source_is_connected_with_the_key_and_the_page_says_what_was_done() {
+async fn a_source_is_connected_with_the_key_and_the_page_names_the_changes() {
     let world = World::start().await;
     let (mut browser, callback) = world.allowed("website").await;
     let page = browser.get(&callback).await;

@@ -97,7 +97,7 @@ async fn a_clock_set_between_two_runs_lengthens_no_wait_and_gives_up_no_event() 
 /// It fails in a run under the right clock and in one whose clock is years off, and the failures are settled: once the clock is
 /// right again, the retry is due after its wait, and for how long it has been failing are the waits alone.
 #[tokio::test]
-async fn failed_under_a_clock_that_is_years_off_it_is_retried_in_time_once_the_clock_is_right() {
+async fn an_event_that_failed_under_a_clock_years_off_is_retried_in_time_once_the_clock_is_right() {
     for wrong in [3650 * DAY, -3650 * DAY] {
         let Some(stage) = Stage::set().await else { return };
         let wait = Some(2);

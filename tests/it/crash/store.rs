@@ -31,7 +31,7 @@ async fn a_second_process_is_refused_and_the_first_goes_on() {
 /// A link to the file leads to another lock file, and so does the file's own name once its lock file was removed.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_second_process_is_refused_by_whatever_name_it_opens_the_file() {
+async fn a_second_process_is_refused_under_any_name_of_the_file() {
     let refersion = Refersion::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let first = Process::start(&refersion.base_url, folder.path(), &[]);

@@ -224,7 +224,7 @@ fn a_delete_ends_with_a_disabled_affiliate_or_nobody() {
 }
 
 #[test]
-fn an_affiliate_that_is_not_found_is_searched_by_what_else_is_known() {
+fn an_affiliate_that_is_not_found_is_searched_by_the_users_other_key() {
     check(&gone());
 }
 

@@ -124,7 +124,7 @@ fn an_identify_from_before_a_deletion_brings_nobody_back() {
 }
 
 #[test]
-fn what_new_has_sent_is_as_new_as_its_event_although_the_rest_of_it_fails() {
+fn values_sent_with_new_are_as_new_as_its_event_although_a_later_call_fails() {
     let failing = identify("city=Paris #11=450").demanding(AffiliateStatus::Active);
     let created = run_script(&failing, "created a3y7 7, down", Restarts::Never);
     assert_eq!(created.to_string(), "new, edit 7 {#11} → retry | created a3y7/7, owing {#11}");

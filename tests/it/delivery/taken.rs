@@ -164,7 +164,7 @@ fn our_own_work() -> Vec<Row> {
 }
 
 #[test]
-fn taken_means_it_exists_and_is_found() {
+fn an_affiliate_whose_email_is_taken_exists_and_is_found() {
     check(&found());
 }
 

@@ -59,7 +59,7 @@ const LEFT_ALONE: &str = "new ; new, search p1, get a3y7 → existed a3y7 | foun
 const UPDATED: &str = "new ; new, search p1, get a3y7, edit 7 {first_name, city} → updated a3y7 | found a3y7/7";
 
 #[test]
-fn an_affiliate_that_shows_what_was_sent_was_created_by_the_event() {
+fn an_affiliate_that_shows_the_sent_values_was_created_by_the_event() {
     check(&[
         (
             "after a lost answer",
@@ -227,7 +227,7 @@ fn of_last_release(asked: bool) -> Progress {
 }
 
 #[test]
-fn an_affiliate_is_taken_to_be_created_by_the_event_where_the_release_before_did_not_keep_what_it_sent() {
+fn an_affiliate_counts_as_created_by_the_event_if_the_earlier_release_kept_no_sent_values() {
     let scenario = |asked| Scenario { progress: of_last_release(asked), ..identify("city=Paris").ignoring() };
     let other = "taken, found a3y7, affiliate 7 ACTIVE first_name=Pat, changed";
     let created = "new, search p1, get a3y7, edit 7 {first_name, city} → created a3y7 | created a3y7/7";

@@ -47,7 +47,7 @@ async fn an_identify_with_another_user_id_or_with_none_changes_nothing_and_links
 }
 
 #[tokio::test]
-async fn the_reason_says_what_the_customer_can_do_and_names_nobody() {
+async fn the_reason_tells_the_customer_a_remedy_and_names_nobody() {
     let (service, answers) = deliver(&[], vec![ann("u1", "Rome"), ann("u2", "Oslo")]).await;
     let (message, code) = (answers[1].message(), &service.refersion.sandbox.affiliates()[0].code);
     assert!(message.contains(&code.0) && message.contains("userId"), "{message}");

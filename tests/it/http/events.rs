@@ -5,7 +5,7 @@ use crate::support::service::Service;
 use serde_json::json;
 
 #[tokio::test]
-async fn an_invalid_event_is_a_400_that_says_what_to_do() {
+async fn an_invalid_event_is_a_400_with_a_remedy() {
     let service = Service::start(&[]).await;
     for (body, why) in [
         (&b""[..], "No event: "),

@@ -15,7 +15,7 @@ fn delivered(answer: &Answer) -> String {
 }
 
 #[tokio::test]
-async fn a_response_that_waits_states_what_was_done() {
+async fn a_response_that_waits_states_the_outcome() {
     let service = Service::start(&[]).await;
     let delete = |id: &str, user: &str| json!({"type": "delete", "messageId": id, "userId": user});
     for (body, expected) in [
@@ -63,7 +63,7 @@ async fn the_log_says_why_a_request_was_refused() {
 }
 
 #[tokio::test]
-async fn the_notes_of_an_event_name_what_is_left_out() {
+async fn the_notes_of_an_event_name_the_values_that_are_left_out() {
     let service = Service::start(&[]).await;
     let odd = json!({"paypalEmail": "x", "address": {"country": "Narnia", "state": "Old Narnia"}});
     let country = "country: not a country Refersion allows, so it was left out";

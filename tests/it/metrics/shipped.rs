@@ -117,7 +117,7 @@ fn alerts() -> Vec<(String, String, String)> {
 }
 
 #[tokio::test]
-async fn every_query_of_the_dashboard_and_of_the_alerts_asks_for_what_exists() {
+async fn every_query_of_the_dashboard_and_of_the_alerts_names_existing_series() {
     let known = known().await;
     let alerts = alerts();
     assert_eq!(alerts.len(), 10, "{alerts:?}");
@@ -188,7 +188,7 @@ fn promtool_accepts_the_alerts_the_example_and_the_queries_of_the_dashboard() {
 }
 
 #[test]
-fn each_alert_fires_for_what_it_is_about_and_not_before() {
+fn each_alert_fires_under_its_condition_and_not_before() {
     let tests = read("tests/data/prometheus/alerts_test.yaml");
     for (name, ..) in alerts() {
         let cases = tests.matches(&format!("alertname: {name}")).count();
@@ -199,7 +199,7 @@ fn each_alert_fires_for_what_it_is_about_and_not_before() {
 
 /// The settings that the unit names are settings of this service.
 #[test]
-fn the_unit_of_systemd_sets_what_there_is_to_set() {
+fn the_unit_of_systemd_sets_existing_settings() {
     let unit = read("config/systemd/refersion-destination.service");
     let manual = refersion_destination::config::MANUAL;
     for setting in unit.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('=')) {

@@ -70,7 +70,7 @@ async fn a_delete_between_two_identifies_stands() {
 }
 
 #[tokio::test]
-async fn anonymized_nothing_personal_is_left() {
+async fn an_anonymizing_delete_leaves_nothing_personal() {
     let service = Service::start(&[("DELIVERY_ON_DELETE", "anonymize")]).await;
     let traits = json!({"name": "Ann Marker", "email": "marker@example.com", "phone": "555-marker", "company": "Marker",
         "address": {"street": "Marker St 1\nMarker Hall", "city": "Marker", "postalCode": "MARKER"}});

@@ -36,7 +36,7 @@ async fn every_page_has_a_strict_policy_and_no_personal_data() {
 }
 
 #[tokio::test]
-async fn the_overview_says_what_happened_and_why_events_were_refused() {
+async fn the_overview_counts_results_and_says_why_events_were_refused() {
     let (service, _) = service_with_a_dead_letter(&[]).await;
     let page = get(&service, "/").await;
     assert_eq!(page.headers["refresh"], "5");
@@ -135,7 +135,7 @@ async fn pages_need_the_token_on_an_address_that_is_not_loopback() {
 }
 
 #[tokio::test]
-async fn a_lookup_says_what_became_of_a_customers_events_and_repeats_nothing() {
+async fn a_lookup_shows_the_results_of_a_customers_events_and_repeats_no_identifier() {
     let (service, id) = service_with_a_dead_letter(&[]).await;
     let code = service.refersion.sandbox.affiliate("u2@example.com").expect("an affiliate").code;
     for (form, expected) in [

@@ -204,7 +204,7 @@ fn check(sandbox: &Sandbox, refused: &Refused) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_affiliate_ends_as_its_events_say_whatever_the_calls_are_answered() {
+async fn each_affiliate_ends_as_its_events_state_under_any_replies() {
     let seed = std::env::var("CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     eprintln!("reply answers: CHAOS_SEED={seed}");
     let mut chance = StdRng::seed_from_u64(seed);

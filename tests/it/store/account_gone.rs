@@ -55,7 +55,7 @@ async fn move_all(store: &TestStore, moved: &[(i64, &str)]) -> Vec<(i64, Replay)
 }
 
 #[tokio::test]
-async fn pending_events_become_dead_letters_in_portions_with_what_they_went_through() {
+async fn pending_events_become_dead_letters_in_portions_with_their_attempts() {
     every(async |store| {
         store.append("of main", &["u1"]).await;
         store.use_account(&gone()).await;

@@ -85,7 +85,7 @@ async fn each_key_has_its_own_moment() {
 }
 
 #[tokio::test]
-async fn the_latest_moment_of_a_key_counts_whatever_the_order() {
+async fn the_latest_moment_of_a_key_counts_in_any_order() {
     every(async |store| {
         for (received_at, at) in [(20, 15), (21, 17), (22, 16)] {
             delete(store, &received_at.to_string(), received_at, at, erase(store.keys(&["u1"]))).await;

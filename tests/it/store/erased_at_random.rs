@@ -172,7 +172,7 @@ impl History {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_of_an_erased_body_is_on_disk_whatever_came_between() {
+async fn nothing_of_an_erased_body_is_on_disk_after_any_history() {
     let mut history = History::new(1);
     for round in 0..12 {
         history.append(220).await;

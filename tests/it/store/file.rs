@@ -33,7 +33,7 @@ async fn an_event_appended_before_the_last_handle_was_dropped_is_on_disk() {
 }
 
 #[test]
-fn a_file_of_another_version_is_refused_with_what_to_do_and_left_as_it_is() {
+fn a_file_of_another_version_is_refused_with_a_remedy_and_left_as_it_is() {
     let engine = Sqlite::new();
     drop(engine.try_open(LIMIT).expect("the store opens"));
     let connection = engine.connection();

@@ -38,7 +38,7 @@ async fn followers_are_brought_with_their_head_in_their_order_and_those_that_are
 }
 
 #[tokio::test]
-async fn events_begun_together_are_one_unit_after_a_restart_whatever_was_appended_since() {
+async fn events_begun_together_are_one_unit_after_a_restart_without_those_appended_since() {
     every(async |store| {
         let [a, b, c, d] = four(store).await;
         store.begin_units(&[unit(&[a, b, c])]).await;
@@ -56,7 +56,7 @@ async fn events_begun_together_are_one_unit_after_a_restart_whatever_was_appende
 
 /// A unit with other followers was read before the marks changed: what may have had its effect together decides.
 #[tokio::test]
-async fn a_head_that_was_begun_with_others_is_brought_with_those_whatever_is_asked_for() {
+async fn a_head_that_was_begun_with_others_is_brought_with_exactly_those() {
     every(async |store| {
         let [a, b, c, d] = four(store).await;
         store.save(&unit(&[a, b, c]), &together(3)).await;
@@ -119,7 +119,7 @@ async fn a_retry_keeps_its_group_and_so_does_a_pause_while_several_were_asked_fo
 }
 
 #[tokio::test]
-async fn all_leave_together_and_each_is_a_duplicate() {
+async fn events_of_a_group_leave_together_and_each_is_a_duplicate() {
     every(async |store| {
         let [a, b, c, d] = four(store).await;
         store.save(&unit(&[a, b, c]), &together(3)).await;

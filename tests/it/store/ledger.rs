@@ -252,7 +252,7 @@ async fn a_refused_event_is_found_by_its_message_id_among_thousands() {
 }
 
 #[tokio::test]
-async fn an_accept_does_not_wait_for_a_full_buffer_and_what_did_not_fit_in_is_counted() {
+async fn an_accept_does_not_wait_for_a_full_buffer_and_lost_entries_are_counted() {
     every(async |store| {
         let buffer = store.store().recorded();
         while buffer.dropped() == 0 {

@@ -75,7 +75,7 @@ async fn an_affiliate_known_from_an_event_is_not_changed_by_the_list() {
 }
 
 #[tokio::test]
-async fn an_event_replaces_what_the_list_showed() {
+async fn an_event_replaces_the_record_from_the_list() {
     every(async |store| {
         page(store, &[("one", "a@x.io")], "1").await;
         store.teach("a", &["u1"], remember("one", store.keys(&["u1", "a@x.io"]))).await;

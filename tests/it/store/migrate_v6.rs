@@ -63,7 +63,7 @@ async fn attempts_keep_their_progress_their_wait_and_their_group() {
 }
 
 #[tokio::test]
-async fn affiliates_keep_what_is_known_of_them_and_what_was_sent_is_older_than_any_fact() {
+async fn affiliates_keep_their_records_and_sent_values_are_older_than_any_fact() {
     let mut store = migrated();
     let begun = store.look_at(Seq(13)).await;
     let AffiliateRecord { code, id, origin, sent } = begun.memory.by_user_id.expect("remembered");

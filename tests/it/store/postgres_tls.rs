@@ -14,7 +14,7 @@ fn file(name: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn each_sslmode_verifies_what_it_says() {
+async fn each_sslmode_verifies_as_documented() {
     let Some(server) = Server::start_with_tls(CERTIFICATE, KEY) else { return };
     let (ca, another) = (file("ca.pem"), file("another_ca.pem"));
     for (host, mode, roots, refused) in [

@@ -62,7 +62,7 @@ async fn falls_behind(primary: &Server, standby: &mut Server) {
 
 /// Behind a pooler no session breaks that would show the promotion.
 #[tokio::test]
-async fn a_standby_that_is_promoted_settles_nothing_of_what_it_had_not_received() {
+async fn a_promoted_standby_settles_no_event_that_it_had_not_received() {
     for pooled in [false, true] {
         let Some(mut primary) = Server::start(Durability::None) else { return };
         let (mut standby, place) = (primary.standby(), Place::new());

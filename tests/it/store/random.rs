@@ -312,7 +312,7 @@ fn waits(waits: bool) -> Result<(), StoreError> {
 }
 
 #[test]
-fn a_store_does_what_the_model_does() {
+fn a_store_agrees_with_the_model() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -80,7 +80,7 @@ async fn processes_that_append_to_the_same_accounts_in_any_order_wait_for_each_o
 
 /// It is exceeded by no more than the others append before it counts again.
 #[tokio::test]
-async fn each_process_keeps_to_the_limit_of_the_backlog_and_soon_counts_what_the_others_appended() {
+async fn each_process_keeps_to_the_limit_of_the_backlog_and_soon_counts_the_events_of_the_others() {
     let Some(schema) = Postgres::new() else { return };
     let one = TestStore::start(Box::new(schema.clone()), 10).await;
     let other = schema.open(10).await;
