@@ -30,6 +30,8 @@ mod refersion;
 mod report;
 mod requests;
 mod service;
+#[path = "../it/support/skipped.rs"]
+mod skipped;
 mod wire;
 
 use builds::Build;

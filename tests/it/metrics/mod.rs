@@ -5,7 +5,7 @@ mod exposition;
 mod shipped;
 
 use crate::support::service::Service;
-use crate::support::{Answer, http};
+use crate::support::{Answer, http, say_skipped};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
@@ -35,7 +35,7 @@ fn promtool(arguments: &[&str], input: &str) {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut child) = command else {
-        let _ = writeln!(std::io::stderr(), "skipped: there is no promtool here");
+        say_skipped("there is no promtool here");
         return;
     };
     child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("reads");

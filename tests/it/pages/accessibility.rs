@@ -2,6 +2,7 @@
 //! checks of our own everywhere.
 
 use super::{Browser, PAGES, service_with_a_dead_letter, url};
+use crate::support::say_skipped;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -49,7 +50,7 @@ fn axe() -> Option<String> {
     let file = std::env::var_os("AXE_CORE").map_or(kept, PathBuf::from);
     let script = std::fs::read_to_string(file).ok();
     if script.is_none() {
-        eprintln!("skipped: axe-core is not here (AXE_CORE, or target/axe by .ci/run); the other checks are made");
+        say_skipped("axe-core is not here (AXE_CORE, or target/axe by .ci/run); the other checks are made");
     }
     script
 }

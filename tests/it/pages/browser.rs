@@ -5,6 +5,7 @@
 //! of exactly the browser's version. A dozen messages are needed here. Waits end when the browser reports what is waited for; only a
 //! browser that hangs reaches the deadline.
 
+use crate::support::say_skipped;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -49,7 +50,7 @@ impl Browser {
     /// A browser with an empty page; `None` where none is installed.
     pub async fn start() -> Option<Self> {
         let Some(program) = program() else {
-            eprintln!("skipped: there is no Chromium here");
+            say_skipped("there is no Chromium here");
             return None;
         };
         let one = ONE.lock().await;

@@ -11,11 +11,13 @@ pub mod postgres;
 pub mod postgres_proxy;
 pub mod process;
 pub mod service;
+pub mod skipped;
 pub mod terminal;
 pub mod wall_clock;
 
 use base64::Engine as _;
 use serde_json::Value;
+pub use skipped::say_skipped;
 use std::time::Duration;
 
 /// A generous deadline: reached only when something is broken.

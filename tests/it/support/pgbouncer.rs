@@ -2,8 +2,8 @@
 //!
 //! Without the program the tests print that they are skipped.
 
-use super::TEST_TIMEOUT;
 use super::postgres::{end, give_away, spawn, until_end_of_input, url_of};
+use super::{TEST_TIMEOUT, say_skipped};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -29,7 +29,7 @@ impl PgBouncer {
         let Some(program) =
             folders.find_map(|folder| Some(folder.join("pgbouncer")).filter(|program| program.is_file()))
         else {
-            eprintln!("skipped: there is no pgbouncer here");
+            say_skipped("there is no pgbouncer here");
             return None;
         };
         let folder = TempDir::with_prefix("pgb-").expect("a folder");

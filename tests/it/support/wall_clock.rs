@@ -4,6 +4,7 @@
 //! that a file says; time that merely passes is left alone. Without a C compiler, which Rust brings where it can link, the
 //! tests say so and claim nothing.
 
+use super::say_skipped;
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
@@ -45,7 +46,7 @@ impl WallClock {
         let compiler = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).output();
         let made = cfg!(target_os = "linux") && compiler.is_ok_and(|compiler| compiler.status.success());
         if !made {
-            eprintln!("skipped: no C compiler makes a clock that can be set");
+            say_skipped("no C compiler makes a clock that can be set");
             return None;
         }
         let ahead = folder.path().join("ahead");
