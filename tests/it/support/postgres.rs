@@ -5,6 +5,7 @@
 //! refuses to be run by root. Without binaries the tests print that they are skipped. A server ends with the process that
 //! started it, however that ends: a shell waits for the end of its input, which is this process's end of a pipe.
 
+use super::skipped::say_skipped;
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -68,17 +69,26 @@ impl Server {
         Self::start_with(Durability::None, Some((certificate, key)))
     }
 
+    /// The server that tests share, whose folder has a copy of its empty data folder for the other servers. `None`: there are no
+    /// binaries.
+    fn start_shared() -> Option<Self> {
+        let mut server = Self::stopped(Durability::None)?;
+        server.initdb();
+        copy(&server.data(), &server.template());
+        server.run();
+        Some(server)
+    }
+
     fn start_with(durability: Durability, tls: Option<(&str, &str)>) -> Option<Self> {
-        let binaries = binaries()?;
-        let folder = TempDir::with_prefix("pg-").expect("a folder");
-        give_away(folder.path());
-        let mut initdb = as_unprivileged(&binaries.join("initdb"));
-        initdb.args(["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--username=postgres", "-D"]);
-        let made = initdb.arg(folder.path().join("data")).current_dir(folder.path()).output().expect("initdb runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let mut server = Self::stopped(durability)?;
+        match shared() {
+            // A copy takes a fraction of the time.
+            Some(Shared::Started(shared)) => copy(&shared.template(), &server.data()),
+            _ => server.initdb(),
+        }
         if let Some((certificate, key)) = tls {
             for (name, content) in [("server.crt", certificate), ("server.key", key)] {
-                let path = folder.path().join("data").join(name);
+                let path = server.data().join(name);
                 std::fs::write(&path, content).expect("written");
                 std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("made private");
                 give_away(&path);
@@ -86,23 +96,46 @@ impl Server {
         }
         // Free a moment ago: the system gives the next one to the next who asks.
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = tls.map(|_| free().expect("a port").port());
-        let mut server = Self { folder, binaries, durability, port, process: None, pid: 0 };
+        server.port = tls.map(|_| free().expect("a port").port());
         server.run();
         Some(server)
     }
 
-    /// Starts a standby of this server, which follows it from now on.
-    pub fn standby(&self) -> Self {
+    /// One without a data folder. `None`: there are no binaries.
+    fn stopped(durability: Durability) -> Option<Self> {
+        let Some(binaries) = binaries() else {
+            say_skipped("there is no PostgreSQL here (neither DATABASE_URL nor the server's binaries)");
+            return None;
+        };
         let folder = TempDir::with_prefix("pg-").expect("a folder");
         give_away(folder.path());
+        Some(Self { folder, binaries, durability, port: None, process: None, pid: 0 })
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn template(&self) -> PathBuf {
+        self.folder.path().join("template")
+    }
+
+    /// Makes an empty data folder.
+    fn initdb(&self) {
+        let mut initdb = as_unprivileged(&self.binaries.join("initdb"));
+        initdb.args(["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--username=postgres", "-D"]);
+        let made = initdb.arg(self.data()).current_dir(self.folder.path()).output().expect("initdb runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// Starts a standby of this server, which follows it from now on.
+    pub fn standby(&self) -> Self {
+        let mut standby = Self::stopped(self.durability).expect("the binaries are there");
         let mut copy = as_unprivileged(&self.binaries.join("pg_basebackup"));
         copy.args(["--username=postgres", "--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--pgdata"]);
-        copy.arg(folder.path().join("data")).arg("--host").arg(self.folder.path()).current_dir(folder.path());
+        copy.arg(standby.data()).arg("--host").arg(self.folder.path()).current_dir(standby.folder.path());
         let copied = copy.output().expect("pg_basebackup runs");
         assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
-        let binaries = self.binaries.clone();
-        let mut standby = Self { folder, binaries, durability: self.durability, port: None, process: None, pid: 0 };
         standby.run();
         standby
     }
@@ -110,7 +143,7 @@ impl Server {
     /// Makes a standby a primary: `pg_ctl promote`.
     pub fn promote(&self) {
         let mut promote = as_unprivileged(&self.binaries.join("pg_ctl"));
-        promote.args(["promote", "-w", "-D"]).arg(self.folder.path().join("data")).current_dir(self.folder.path());
+        promote.args(["promote", "-w", "-D"]).arg(self.data()).current_dir(self.folder.path());
         let promoted = promote.output().expect("pg_ctl runs");
         assert!(promoted.status.success(), "{}", String::from_utf8_lossy(&promoted.stdout));
     }
@@ -131,13 +164,13 @@ impl Server {
     pub fn run(&mut self) {
         let folder = self.folder.path();
         let mut shell = until_end_of_input(folder, &self.binaries.join("postgres"));
-        shell.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
+        shell.arg("-D").arg(self.data()).arg("-k").arg(folder);
         match self.port {
             // The name of the socket has the port in it; that of every other server has the usual one.
             Some(port) => shell.args(["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on", "-p", &port.to_string()]),
             None => shell.args(["-c", "listen_addresses="]),
         };
-        shell.args(["-c", "max_connections=300", "-c", "shared_buffers=64MB", "-c", "log_min_messages=fatal"]);
+        shell.args(["-c", "max_connections=500", "-c", "shared_buffers=64MB", "-c", "log_min_messages=fatal"]);
         if self.durability == Durability::None {
             shell.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
         }
@@ -289,21 +322,20 @@ pub fn schema_of(url: &str, name: &str) -> String {
 
 /// The URL of the server that all tests share.
 fn shared_server() -> Option<String> {
-    static SHARED: OnceLock<Option<Shared>> = OnceLock::new();
-    let shared = SHARED.get_or_init(|| {
-        if let Ok(url) = std::env::var("DATABASE_URL") {
-            return Some(Shared::Given(url));
-        }
-        let server = Server::start(Durability::None);
-        if server.is_none() {
-            eprintln!("skipped: there is no PostgreSQL here (neither DATABASE_URL nor the server's binaries)");
-        }
-        server.map(Shared::Started)
-    });
-    shared.as_ref().map(|shared| match shared {
+    shared().map(|shared| match shared {
         Shared::Given(url) => url.clone(),
         Shared::Started(server) => server.url(),
     })
+}
+
+/// That server, which the first call starts.
+fn shared() -> Option<&'static Shared> {
+    static SHARED: OnceLock<Option<Shared>> = OnceLock::new();
+    let start = || match std::env::var("DATABASE_URL") {
+        Ok(url) => Some(Shared::Given(url)),
+        Err(_) => Server::start_shared().map(Shared::Started),
+    };
+    SHARED.get_or_init(start).as_ref()
 }
 
 enum Shared {
@@ -334,6 +366,13 @@ fn unprivileged() -> Option<(u32, u32)> {
         Some((ids.next()?.parse().ok()?, ids.next()?.parse().ok()?))
     };
     ids("postgres").or_else(|| ids("nobody"))
+}
+
+/// Copies a folder of the unprivileged user.
+fn copy(from: &Path, to: &Path) {
+    let copied =
+        as_unprivileged(Path::new("cp")).arg("-R").args([from, to]).current_dir("/").status().expect("cp runs");
+    assert!(copied.success());
 }
 
 /// Makes that user the owner of a file.
