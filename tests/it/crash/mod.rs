@@ -1,6 +1,5 @@
 //! The service as a process: killed at any moment and started again, or asked to stop, it loses and doubles nothing.
 
-mod backlog;
 mod between_calls;
 mod clock;
 mod corrupt;

@@ -1,6 +1,6 @@
 //! The affiliate that a delete is about, and repeated deletes.
 
-use super::{delete, deliver, hold, identify, words};
+use super::{delete, deliver, hold, identify};
 use serde_json::{Value, json};
 
 fn two_users() -> Vec<Value> {
@@ -80,15 +80,4 @@ async fn the_deletes_of_two_users_with_one_message_id_are_two_events_and_of_one_
         ],
     )
     .await;
-}
-
-/// The pair of samples that Segment publishes: the delete has another `userId`, and the e-mail.
-#[tokio::test]
-async fn the_published_delete_disables_the_affiliate_of_the_published_identify() {
-    let sample = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
-    let identify = sample(include_str!("../../data/published/identify.json"));
-    let delete = sample(include_str!("../../data/published/delete.json"));
-    let (service, answers) = deliver(&[], vec![identify, delete]).await;
-    assert_eq!(words(&answers), "created disabled");
-    assert_eq!(service.refersion.sandbox.affiliates().len(), 1);
 }
