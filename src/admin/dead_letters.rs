@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
 use crate::dry_run::{self, Detail};
-use crate::store::{DeadLetter, DeadLetterFilter, DeadLetterPage, Replay, ReplayResult};
+use crate::store::{DeadLetter, DeadLetterFilter, DeadLetterPage, PageStart, Replay, ReplayResult};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -146,7 +146,7 @@ pub(super) async fn list(
     let (after, limit) = (cursor(query.after)?, page_size(query.limit)?);
     let since = query.since.map(Timestamp);
     let filter = filter(&admin, query.account.as_deref(), query.reason, since).await?;
-    Ok(Json(admin.store.dead_letters(&filter, after, limit).await?))
+    Ok(Json(admin.store.dead_letters(&filter, PageStart::After(after), limit).await?))
 }
 
 /// The filter of these conditions, if the account and the reason are known.

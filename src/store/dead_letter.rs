@@ -29,6 +29,24 @@ pub struct DeadLetterFilter {
     pub since: Option<Timestamp>,
 }
 
+impl DeadLetterFilter {
+    /// Whether a dead letter matches.
+    pub(super) fn fits(&self, letter: &DeadLetter) -> bool {
+        self.account.as_ref().is_none_or(|account| letter.account == *account)
+            && self.reason.as_ref().is_none_or(|reason| letter.code == *reason)
+            && self.since.is_none_or(|since| letter.died_at >= since)
+    }
+}
+
+/// The order of a list of dead letters, and the id from which it begins.
+#[derive(Clone, Copy, Debug)]
+pub enum PageStart {
+    /// The oldest first, with an id above this one.
+    After(i64),
+    /// The newest first, with an id below this one.
+    Before(i64),
+}
+
 /// A dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeadLetter {

@@ -1,12 +1,10 @@
-//! Reads for operators: the pending events of an account, the newest dead letters, the record of an event, and the known accounts.
+//! Reads for operators: the pending events of an account, the record of an event, the ledger, and the known accounts.
 //!
 //! In: filters. Out: rows that are also the JSON of the operators' listener. Invariants: nothing here changes anything; no row holds
 //! personal data (a user is shown as keyed hashes); the cost of a page does not depend on the size of the store. Deliberately absent:
 //! bodies, which only a dead letter shows.
 
-use super::{
-    DeadLetterFilter, DeadLetterPage, EventFilter, EventPage, LedgerStatus, LookupPage, LookupQuery, StoreError,
-};
+use super::{EventFilter, EventPage, LedgerStatus, LookupPage, LookupQuery, StoreError};
 use crate::domain::{AccountName, EventId, Timestamp, UserKey};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -24,15 +22,6 @@ pub trait Inspection: Send + Sync {
     /// Pending events that match `filter` and have a seq above `after`, in log order: up to `limit` (at least one), or fewer if few match.
     /// The next page begins at [`BacklogPage::next`], until there is none.
     async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError>;
-
-    /// Dead letters that match `filter`, the newest first, with an id below `before`: up to `limit` (at least one), or fewer if few match.
-    /// [`DeadLetterPage::next`] is the `before` of the next page, until there is none.
-    async fn newest_dead_letters(
-        &self,
-        filter: &DeadLetterFilter,
-        before: i64,
-        limit: usize,
-    ) -> Result<DeadLetterPage, StoreError>;
 
     /// The record of the event with this seq. `None`: there is no such event, or a compaction removed it.
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError>;

@@ -74,7 +74,8 @@ mod user_key_filter;
 mod user_keys;
 
 pub use dead_letter::{
-    DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, Forgotten, MovedDeadLetter, Replay, ReplayResult,
+    DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, Forgotten, MovedDeadLetter, PageStart, Replay,
+    ReplayResult,
 };
 pub use event_log::{
     AffiliateChanges, Appended, Begun, EmailConflict, Follower, KnownUsersOnly, NewEvent, ReadUpTo, Remember,
@@ -195,12 +196,12 @@ pub trait AffiliateIndex: Send + Sync {
 /// Events that failed permanently, and the erasure of a user.
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
-    /// Dead letters that match `filter`, with an id above `after`: up to `limit` (at least one), or fewer if few match. The next page
-    /// begins at [`DeadLetterPage::next`], until there is none.
+    /// Dead letters that match `filter`, from `start` on: up to `limit` (at least one), or fewer if few match. The next page begins at
+    /// [`DeadLetterPage::next`], until there is none.
     async fn dead_letters(
         &self,
         filter: &DeadLetterFilter,
-        after: i64,
+        start: PageStart,
         limit: usize,
     ) -> Result<DeadLetterPage, StoreError>;
 

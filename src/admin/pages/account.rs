@@ -9,7 +9,7 @@ use crate::admin::extract::{ApiPath, ApiQuery};
 use crate::admin::problem::Problem;
 use crate::admin::{AccountState, AccountStatus, accounts, wording};
 use crate::domain::{AccountName, Timestamp};
-use crate::store::{BacklogFilter, DeadLetterFilter, EventFilter};
+use crate::store::{BacklogFilter, DeadLetterFilter, EventFilter, PageStart};
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -27,7 +27,7 @@ pub(super) async fn show(
     let (admin, now) = (&pages.admin, pages.admin.clock.now());
     let Json(details) = accounts::show(pages.api(), ApiPath(name.clone())).await?;
     let filter = DeadLetterFilter { account: Some(name.clone()), ..DeadLetterFilter::default() };
-    let newest = admin.store.newest_dead_letters(&filter, i64::MAX, DEAD_LETTERS_SHOWN).await?;
+    let newest = admin.store.dead_letters(&filter, PageStart::Before(i64::MAX), DEAD_LETTERS_SHOWN).await?;
     let pending = BacklogFilter { account: AccountName::from(name.clone()), user: None, received_before: None };
     let oldest = admin.store.backlog(&pending, 0, PENDING_SHOWN).await?.events;
     let of_account = EventFilter { account: Some(name.clone()), ..EventFilter::default() };

@@ -10,6 +10,7 @@ use crate::admin::problem::Problem;
 use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
 use crate::series::reason_in_words;
+use crate::store::PageStart;
 use axum::extract::State;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -51,8 +52,8 @@ pub(super) async fn list(
     let (admin, now) = (&pages.admin, pages.admin.clock.now());
     let filter =
         dead_letters::filter(admin, given(&query.account), given(&query.reason).map(str::to_owned), query.since(now)?);
-    let before = query.before.unwrap_or(i64::MAX);
-    let page = admin.store.newest_dead_letters(&filter.await?, before, PAGE_SIZE).await?;
+    let start = PageStart::Before(query.before.unwrap_or(i64::MAX));
+    let page = admin.store.dead_letters(&filter.await?, start, PAGE_SIZE).await?;
     let all = admin.store.status().dead;
     Ok(HtmlPage::new("Dead letters").at("/dead-letters").at_moment(now).render(html! {
         h1 { "Dead letters" }

@@ -10,7 +10,7 @@ use crate::admin::problem::Problem;
 use crate::admin::status::{self, ServiceStatus};
 use crate::admin::{AccountState, AccountStatus, wording};
 use crate::domain::Timestamp;
-use crate::store::{DeadLetter, DeadLetterFilter};
+use crate::store::{DeadLetter, DeadLetterFilter, PageStart};
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -27,7 +27,8 @@ pub(super) async fn show(
     let admin = &pages.admin;
     let Json(status) = status::status(pages.api()).await?;
     let (accounts, more) = accounts::in_need_first(admin, ACCOUNTS_SHOWN).await?;
-    let newest = admin.store.newest_dead_letters(&DeadLetterFilter::default(), i64::MAX, DEAD_LETTERS_SHOWN).await?;
+    let newest =
+        admin.store.dead_letters(&DeadLetterFilter::default(), PageStart::Before(i64::MAX), DEAD_LETTERS_SHOWN).await?;
     let title = if status.ready { "Overview" } else { "Not ready" };
     let other = view.other_refresh("/");
     let refresh = Refresh { is_on: view.refreshes(), other: &other };

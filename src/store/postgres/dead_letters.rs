@@ -7,35 +7,23 @@
 use super::accounts::AccountNumber;
 use super::append::DRAW;
 use super::compact;
+use super::error::JobError;
 use super::session::Session;
 use crate::domain::{AccountName, EventId, Seq};
-use crate::store::rows::Damaged;
-use crate::store::rows::dead_letters::{COLUMNS, EXAMINED, PageStart, on_page, page as page_of, to_replay, whole};
-use crate::store::{DeadLetter, DeadLetterFilter, DeadLetterPage, Replay, ReplayResult};
+use crate::store::rows::dead_letters::{COLUMNS, EXAMINED, examine, to_replay, whole};
+use crate::store::rows::page::PageScan;
+use crate::store::{DeadLetter, DeadLetterFilter, DeadLetterPage, PageStart, Replay, ReplayResult};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
 use tokio_postgres::{Error, Row};
 
-/// The end of a page, and its dead letters.
-struct PageStatements {
-    end: String,
-    letters: String,
-}
+static OLDEST: LazyLock<String> = LazyLock::new(|| page_statement("seq > $1 ORDER BY seq"));
+static NEWEST: LazyLock<String> = LazyLock::new(|| page_statement("seq < $1 ORDER BY seq DESC"));
 
-impl PageStatements {
-    fn new(past: &str, within: &str, order: &str) -> Self {
-        let letters = format!(
-            "SELECT {COLUMNS}, body IS NULL FROM dead_letters JOIN accounts USING (account)
-             WHERE seq {past} $1 AND seq {within} $2 AND ($3::text IS NULL OR name = $3)
-               AND ($4::text IS NULL OR code = $4) AND ($5::bigint IS NULL OR died_at >= $5) ORDER BY seq {order} LIMIT $6"
-        );
-        let end = format!("SELECT seq FROM dead_letters WHERE seq {past} $1 ORDER BY seq {order} LIMIT 1 OFFSET $2");
-        Self { end, letters }
-    }
+/// The limit is a value, so that a plan which was made while the table was small reads the primary key in its order, too.
+fn page_statement(order: &str) -> String {
+    format!("SELECT {COLUMNS}, body IS NULL FROM dead_letters JOIN accounts USING (account) WHERE {order} LIMIT $2")
 }
-
-static OLDEST: LazyLock<PageStatements> = LazyLock::new(|| PageStatements::new(">", "<=", "ASC"));
-static NEWEST: LazyLock<PageStatements> = LazyLock::new(|| PageStatements::new("<", ">=", "DESC"));
 
 /// Appends dead letters, by their ids, as events with these seqs.
 const APPEND: &str = "WITH letter AS MATERIALIZED (SELECT replayed.new, letter.*,
@@ -55,33 +43,26 @@ static WHOLE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Up to `limit` dead letters, without history and body; and the id from which the next page begins.
+/// Up to `limit` dead letters from `start` on, without history and body.
 pub async fn page(
     session: &Session,
     filter: &DeadLetterFilter,
     start: PageStart,
     limit: usize,
-) -> Result<Result<DeadLetterPage, Damaged>, Error> {
-    let (sql, start, last_id): (&PageStatements, _, _) = match start {
-        PageStart::After(id) => (&OLDEST, id, i64::MAX),
-        PageStart::Before(id) => (&NEWEST, id, i64::MIN),
+) -> Result<DeadLetterPage, JobError> {
+    let (sql, start) = match start {
+        PageStart::After(id) => (&OLDEST, id),
+        PageStart::Before(id) => (&NEWEST, id),
     };
-    let last_seq = last_seq(session).await?;
-    let end: Option<i64> = session.query_opt(&sql.end, &[&start, &(EXAMINED - 1)]).await?.map(|row| row.get(0));
-    let (until, since) = (end.unwrap_or(last_id), filter.since.map(|since| since.0));
-    let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    let found = session.query(&sql.letters, &[&start, &until, &filter.account, &filter.reason, &since, &most]).await?;
-    let letters = found.iter().map(on_page).collect::<Result<Vec<_>, _>>();
-    Ok(letters.map(|letters| page_of(letters, limit, end, last_seq)))
-}
-
-async fn last_seq(session: &Session) -> Result<i64, Error> {
-    Ok(session.query_opt("SELECT max(seq) FROM log", &[]).await?.and_then(|row| row.get(0)).unwrap_or(0))
+    let last = session.query_one("SELECT coalesce(max(seq), 0) FROM log", &[]).await?.get(0);
+    let rows = session.query(sql, &[&start, &i64::try_from(EXAMINED).unwrap_or(i64::MAX)]).await?;
+    let (letters, next) = PageScan::new(limit, EXAMINED).read(&rows, |scan, row| examine(scan, filter, row))?;
+    Ok(DeadLetterPage { letters, next, last })
 }
 
 /// One dead letter, with its history and its body.
-pub async fn one(session: &Session, id: i64) -> Result<Option<Result<DeadLetter, Damaged>>, Error> {
-    Ok(session.query_opt(&WHOLE, &[&id]).await?.map(|row| whole(&row)))
+pub async fn one(session: &Session, id: i64) -> Result<Option<DeadLetter>, JobError> {
+    Ok(session.query_opt(&WHOLE, &[&id]).await?.map(|row| whole(&row)).transpose()?)
 }
 
 /// The number of these dead letters in each account. At most this number is replayed: another process may replay some before the account

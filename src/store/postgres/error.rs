@@ -4,6 +4,7 @@
 //! without a change of the program or the tables (a right may be granted); the text names no value of a row. Deliberately absent: retries, which the caller makes.
 
 use crate::store::StoreError;
+use crate::store::rows::Damaged;
 use std::error::Error as _;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
@@ -26,6 +27,12 @@ impl From<Error> for JobError {
 impl From<StoreError> for JobError {
     fn from(error: StoreError) -> Self {
         Self::Refused(error)
+    }
+}
+
+impl From<Damaged> for JobError {
+    fn from(damaged: Damaged) -> Self {
+        Self::Refused(damaged.into())
     }
 }
 

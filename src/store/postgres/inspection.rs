@@ -2,19 +2,17 @@
 
 use super::PostgresStore;
 use super::columns::text;
-use super::dead_letters;
 use super::error::JobError;
 use super::measure::OLDEST;
 use super::session::Session;
 use crate::domain::{AccountName, Timestamp};
-use crate::store::rows::dead_letters::PageStart;
 use crate::store::rows::inspection::{
-    BACKLOG_COLUMNS, BacklogScan, EXAMINED, EXAMINED_EVENTS, EventScan, RECORD_COLUMNS, RECORD_TABLES,
+    BACKLOG_COLUMNS, EXAMINED, EXAMINED_EVENTS, RECORD_COLUMNS, RECORD_TABLES, examine_event, examine_pending,
     record as event_of,
 };
+use crate::store::rows::page::PageScan;
 use crate::store::{
-    BacklogFilter, BacklogPage, DeadLetterFilter, DeadLetterPage, EventFilter, EventPage, EventRecord, Inspection,
-    LookupPage, LookupQuery, StoreError,
+    BacklogFilter, BacklogPage, EventFilter, EventPage, EventRecord, Inspection, LookupPage, LookupQuery, StoreError,
 };
 use async_trait::async_trait;
 use std::sync::LazyLock;
@@ -54,28 +52,12 @@ impl Inspection for PostgresStore {
     }
 
     async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {
-        let (account, mut scan) = (text(filter.account.as_str()), BacklogScan::new(filter, after, limit.max(1)));
+        let account = text(filter.account.as_str());
         let rows =
             self.owner.run(move |session| Box::pin(async move { session.query(&BACKLOG, &[&account, &after]).await }));
-        for row in &rows.await? {
-            if scan.examine(row)? {
-                break;
-            }
-        }
-        Ok(scan.page())
-    }
-
-    async fn newest_dead_letters(
-        &self,
-        filter: &DeadLetterFilter,
-        before: i64,
-        limit: usize,
-    ) -> Result<DeadLetterPage, StoreError> {
-        let filter = DeadLetterFilter { account: filter.account.as_deref().map(text), ..filter.clone() };
-        let page = self.owner.run(move |session| {
-            Box::pin(async move { dead_letters::page(session, &filter, PageStart::Before(before), limit.max(1)).await })
-        });
-        Ok(page.await??)
+        let scan = PageScan::new(limit, EXAMINED);
+        let (events, next) = scan.read(&rows.await?, |scan, row| examine_pending(scan, filter, row))?;
+        Ok(BacklogPage { events, next })
     }
 
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {
@@ -83,16 +65,13 @@ impl Inspection for PostgresStore {
     }
 
     async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError> {
-        let (account, mut scan) = (filter.account.as_deref().map(text), EventScan::new(filter, limit.max(1)));
+        let account = filter.account.as_deref().map(text);
         // A separate session, as for a lookup, so that no settlement waits for it.
         let session = self.connector.connect().await?;
         let rows = session.query(&EVENTS, &[&before, &account]).await?;
-        for row in &rows {
-            if scan.examine(row)? {
-                break;
-            }
-        }
-        Ok(scan.page())
+        let scan = PageScan::new(limit, EXAMINED_EVENTS);
+        let (events, next) = scan.read(&rows, |scan, row| examine_event(scan, filter, row))?;
+        Ok(EventPage { events, next })
     }
 
     async fn lookup(&self, query: &LookupQuery) -> Result<LookupPage, StoreError> {
@@ -103,5 +82,5 @@ impl Inspection for PostgresStore {
 /// The record of the event with this seq.
 pub async fn record(session: &Session, seq: i64) -> Result<Option<EventRecord>, JobError> {
     let row = session.query_opt(&RECORD, &[&seq]).await?;
-    Ok(row.map(|row| event_of(&row)).transpose().map_err(StoreError::from)?)
+    Ok(row.map(|row| event_of(&row)).transpose()?)
 }

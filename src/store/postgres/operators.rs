@@ -15,10 +15,9 @@ use crate::domain::{AccountName, SealedApiKey, Timestamp, UserKey};
 use crate::store::append_decision::check_backlog;
 use crate::store::erasure::{MAX_SCANS, UserKeyHash};
 use crate::store::in_flight::InFlightEvents;
-use crate::store::rows::dead_letters::PageStart;
 use crate::store::{
-    ApiKeyVault, DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, Forgotten, MovedDeadLetter, ReplayResult,
-    StoreError, body,
+    ApiKeyVault, DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, Forgotten, MovedDeadLetter, PageStart,
+    ReplayResult, StoreError, body,
 };
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,19 +31,17 @@ impl DeadLetters for PostgresStore {
     async fn dead_letters(
         &self,
         filter: &DeadLetterFilter,
-        after: i64,
+        start: PageStart,
         limit: usize,
     ) -> Result<DeadLetterPage, StoreError> {
-        let (filter, limit) = (filter.clone(), limit.max(1));
-        let page = self.owner.run(move |session| {
-            Box::pin(async move { dead_letters::page(session, &filter, PageStart::After(after), limit).await })
-        });
-        Ok(page.await??)
+        let filter = filter.clone();
+        self.owner
+            .run(move |session| Box::pin(async move { dead_letters::page(session, &filter, start, limit).await }))
+            .await
     }
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError> {
-        let letter = self.owner.run(move |session| Box::pin(async move { dead_letters::one(session, id).await }));
-        Ok(letter.await?.transpose()?)
+        self.owner.run(move |session| Box::pin(dead_letters::one(session, id))).await
     }
 
     async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, StoreError> {

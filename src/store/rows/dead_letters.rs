@@ -1,14 +1,15 @@
 //! Rows of dead letters: for operators, and for a replay.
 //!
-//! In: rows of `dead_letters`. Out: [`DeadLetter`]s, the end of a page, and the event to append again, or why there is none.
+//! In: rows of `dead_letters`. Out: [`DeadLetter`]s, and the event to append again, or why there is none.
 
+use super::page::PageScan;
 use super::{Columns, Damaged, event_id, number, report, timestamp, words};
 use crate::domain::{EventId, Seq, Timestamp, UserKey};
 use crate::store::body::unpack;
-use crate::store::{DeadLetter, DeadLetterPage, Replay, history, user_keys};
+use crate::store::{DeadLetter, DeadLetterFilter, Replay, history, user_keys};
 
-/// The most dead letters that a page examines, so that a filter without matches takes no long transaction.
-pub const EXAMINED: i64 = 400;
+/// The most dead letters that a page examines.
+pub const EXAMINED: usize = 400;
 
 /// The reason of a dead letter whose user was erased while it was pending.
 pub const ERASED: &str = "its user was erased while it waited";
@@ -22,7 +23,7 @@ pub const COLUMNS: &str = "dead_letters.seq, accounts.name, dead_letters.id, dea
                            dead_letters.failures, dead_letters.received_at, dead_letters.died_at";
 
 /// Reads a dead letter without history and body.
-pub fn on_page(row: &impl Columns) -> Result<DeadLetter, Damaged> {
+fn on_page(row: &impl Columns) -> Result<DeadLetter, Damaged> {
     let failures = number(row, 5, "dead_letters.failures")?;
     Ok(DeadLetter {
         id: number(row, 0, "dead_letters.seq")?,
@@ -53,19 +54,14 @@ pub fn whole(row: &impl Columns) -> Result<DeadLetter, Damaged> {
     Ok(DeadLetter { history, body: body.map(|body| String::from_utf8_lossy(&body).into_owned()), ..letter })
 }
 
-/// The order of a list of dead letters, and the id from which it begins.
-#[derive(Clone, Copy, Debug)]
-pub enum PageStart {
-    /// The oldest first, with an id above this one.
-    After(i64),
-    /// The newest first, with an id below this one.
-    Before(i64),
-}
-
-/// A page of `letters`, with up to `limit` of them. `examined_up_to` is the id up to which rows were examined; none if all were.
-pub fn page(letters: Vec<DeadLetter>, limit: usize, examined_up_to: Option<i64>, last: i64) -> DeadLetterPage {
-    let full = letters.last().filter(|_| letters.len() == limit).map(|last| last.id);
-    DeadLetterPage { next: full.or(examined_up_to), last, letters }
+/// Examines the next dead letter of a list.
+pub fn examine(
+    scan: &mut PageScan<DeadLetter>,
+    filter: &DeadLetterFilter,
+    row: &impl Columns,
+) -> Result<bool, Damaged> {
+    let letter = on_page(row)?;
+    Ok(scan.add(letter.id, filter.fits(&letter).then_some(letter), true))
 }
 
 /// The columns that [`to_replay`] reads, in this order, before the body.
@@ -138,16 +134,6 @@ mod tests {
         assert_eq!((letter.history.len(), letter.body), (0, None));
         damaged[5] = Cell::Integer(-1);
         assert_eq!(whole(&damaged), Err(Damaged("dead_letters.failures")));
-    }
-
-    #[test]
-    fn a_page_ends_after_its_last_letter_if_it_is_full_and_else_where_the_search_ended() {
-        let letters = |ids: &[i64]| ids.iter().map(|id| on_page(&shown(*id)).expect("read")).collect::<Vec<_>>();
-        for (found, examined_up_to, next) in
-            [(&[1, 3][..], Some(9), Some(3)), (&[1], Some(9), Some(9)), (&[], Some(9), Some(9)), (&[1], None, None)]
-        {
-            assert_eq!(page(letters(found), 2, examined_up_to, 0).next, next);
-        }
     }
 
     #[test]

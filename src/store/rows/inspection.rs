@@ -1,20 +1,19 @@
 //! Rows for operators: pending events and events of the ledger, page by page, and the record of an event.
 //!
-//! In: rows of `log`, `attempts` and `dead_letters`. Out: [`BacklogPage`]s, [`EventPage`]s and [`EventRecord`]s. A part that cannot be read
+//! In: rows of `log`, `attempts` and `dead_letters`. Out: [`PendingEvent`]s and [`EventRecord`]s. A part that cannot be read
 //! is left out. The event is found damaged when it is begun.
 
+use super::page::PageScan;
 use super::{Columns, Damaged, event_id, number, timestamp, words};
 use crate::delivery::OutcomeCode;
 use crate::domain::EventId;
 use crate::store::inspection::printed_hashes;
-use crate::store::{
-    BacklogFilter, BacklogPage, EventFilter, EventPage, EventRecord, EventState, LedgerStatus, PendingEvent, user_keys,
-};
+use crate::store::{BacklogFilter, EventFilter, EventRecord, EventState, LedgerStatus, PendingEvent, user_keys};
 
-/// The most pending events that a page examines, so that a filter without matches takes no long transaction.
+/// The most pending events that a page examines.
 pub const EXAMINED: usize = 1_000;
 
-/// The columns that [`BacklogScan::examine`] reads, in this order.
+/// The columns that [`examine_pending`] reads, in this order.
 pub const BACKLOG_COLUMNS: &str = "log.seq, log.id, log.keys, log.received_at, attempts.failures";
 
 /// The most events of the log that a page examines.
@@ -28,77 +27,28 @@ pub const RECORD_COLUMNS: &str = "log.seq, log.id, log.keys, log.received_at, lo
 pub const RECORD_TABLES: &str =
     "log JOIN accounts USING (account) LEFT JOIN dead_letters ON dead_letters.seq = log.seq";
 
-/// A page of pending events while it is read.
-pub struct BacklogScan<'a> {
-    filter: &'a BacklogFilter,
-    limit: usize,
-    examined: usize,
-    last: i64,
-    events: Vec<PendingEvent>,
+/// Examines the next pending event of an account, in log order.
+pub fn examine_pending(
+    scan: &mut PageScan<PendingEvent>,
+    filter: &BacklogFilter,
+    row: &impl Columns,
+) -> Result<bool, Damaged> {
+    let (seq, received_at) = (number(row, 0, "log.seq")?, timestamp(row, 3, "log.received_at")?);
+    let users = row.blob(2, "log.keys").ok().flatten().and_then(user_keys::from_blob).unwrap_or_default();
+    let failures = row.integer(4, "attempts.failures").ok().flatten().and_then(|failures| failures.try_into().ok());
+    let event = || PendingEvent::new(seq, id(row, "log.id"), &users, received_at, failures.unwrap_or(0));
+    Ok(scan.add(seq, filter.fits(&users, received_at).then(event), true))
 }
 
-impl<'a> BacklogScan<'a> {
-    /// A page of up to `limit` events that match `filter`, after the seq `after`. An engine examines pending events of the account after
-    /// that seq in log order, up to [`EXAMINED`] of them, until the page is full.
-    pub fn new(filter: &'a BacklogFilter, after: i64, limit: usize) -> Self {
-        Self { filter, limit, examined: 0, last: after, events: Vec::new() }
-    }
-
-    /// Examines the next row; returns whether the page is full.
-    pub fn examine(&mut self, row: &impl Columns) -> Result<bool, Damaged> {
-        (self.examined, self.last) = (self.examined + 1, number(row, 0, "log.seq")?);
-        let users = row.blob(2, "log.keys").ok().flatten().and_then(user_keys::from_blob).unwrap_or_default();
-        let received_at = timestamp(row, 3, "log.received_at")?;
-        if self.filter.fits(&users, received_at) {
-            let failures =
-                row.integer(4, "attempts.failures").ok().flatten().and_then(|failures| failures.try_into().ok());
-            let event = PendingEvent::new(self.last, id(row, "log.id"), &users, received_at, failures.unwrap_or(0));
-            self.events.push(event);
-        }
-        Ok(self.events.len() == self.limit)
-    }
-
-    /// The page.
-    pub fn page(self) -> BacklogPage {
-        let more = self.events.len() == self.limit || self.examined == EXAMINED;
-        BacklogPage { events: self.events, next: more.then_some(self.last) }
-    }
-}
-
-/// A page of events of the log while it is read, the newest first.
-pub struct EventScan<'a> {
-    filter: &'a EventFilter,
-    limit: usize,
-    examined: usize,
-    /// Whether an event was late enough for the filter. The log is in the order of receipt, except for replayed dead letters.
-    in_time: bool,
-    last: i64,
-    events: Vec<EventRecord>,
-}
-
-impl<'a> EventScan<'a> {
-    /// A page of up to `limit` events that match `filter`. An engine examines events of the account, from the newest on, up to
-    /// [`EXAMINED_EVENTS`] of them, until the page is full.
-    pub fn new(filter: &'a EventFilter, limit: usize) -> Self {
-        Self { filter, limit, examined: 0, in_time: false, last: 0, events: Vec::new() }
-    }
-
-    /// Examines the next row; returns whether the page is full.
-    pub fn examine(&mut self, row: &impl Columns) -> Result<bool, Damaged> {
-        let event = record(row)?;
-        (self.examined, self.last) = (self.examined + 1, event.seq);
-        self.in_time |= self.filter.is_since(event.received_at);
-        if self.filter.fits(&event) {
-            self.events.push(event);
-        }
-        Ok(self.events.len() == self.limit)
-    }
-
-    /// The page.
-    pub fn page(self) -> EventPage {
-        let more = self.events.len() == self.limit || (self.examined == EXAMINED_EVENTS && self.in_time);
-        EventPage { events: self.events, next: more.then_some(self.last) }
-    }
+/// Examines the next event of the log, from the newest on. The log is in the order of receipt, except for replayed dead letters.
+pub fn examine_event(
+    scan: &mut PageScan<EventRecord>,
+    filter: &EventFilter,
+    row: &impl Columns,
+) -> Result<bool, Damaged> {
+    let event = record(row)?;
+    let is_in_time = filter.is_since(event.received_at);
+    Ok(scan.add(event.seq, filter.fits(&event).then_some(event), is_in_time))
 }
 
 /// Reads the record of an event of the log.
@@ -162,15 +112,15 @@ mod tests {
         ] {
             let (status, since) = (Some(LedgerStatus::Delivered), since.map(Timestamp));
             let filter = EventFilter { status, since, ..EventFilter::default() };
-            let (mut scan, mut row) = (EventScan::new(&filter, 10), pending());
+            let (mut scan, mut row) = (PageScan::new(10, EXAMINED_EVENTS), pending());
             for n in 0..examined {
                 let seq = i64::try_from(20_000 - n).expect("small");
                 (row[0], row[3]) = (Cell::Integer(seq), Cell::Integer(if n == 0 { 6 } else { 5 }));
-                let is_full = scan.examine(&row).expect("readable");
+                let is_full = examine_event(&mut scan, &filter, &row).expect("readable");
                 assert!(!is_full);
             }
-            let page = scan.page();
-            assert_eq!((page.events.len(), page.next.is_some()), (0, goes_on), "{since:?}, {examined} events");
+            let (events, next) = scan.page();
+            assert_eq!((events.len(), next.is_some()), (0, goes_on), "{since:?}, {examined} events");
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod affiliates;
 pub mod attempts;
 pub mod dead_letters;
 pub mod inspection;
+pub mod page;
 pub mod pending;
 pub mod remembered;
 

@@ -16,10 +16,12 @@ use crate::domain::{AccountName, Seq, Timestamp};
 use crate::store::append_decision::check_backlog;
 use crate::store::rows::attempts::AttemptRecord;
 use crate::store::rows::dead_letters::{
-    COLUMNS, ERASED, EXAMINED, PageStart, REPLAY_COLUMNS, ToReplay, on_page, page as page_of, to_replay, whole,
+    COLUMNS, ERASED, EXAMINED, REPLAY_COLUMNS, ToReplay, examine, to_replay, whole,
 };
+use crate::store::rows::page::PageScan;
 use crate::store::{
-    DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, Replay, ReplayResult, StoreError, history, user_keys,
+    DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, PageStart, Replay, ReplayResult, StoreError, history,
+    user_keys,
 };
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,31 +75,25 @@ fn insert(
     Ok(())
 }
 
-/// Up to `limit` dead letters, without history and body; and the id from which the next page begins. `last_seq`: the last assigned seq.
+/// Up to `limit` dead letters from `start` on, without history and body. `last`: the last assigned seq.
 pub fn page(
     connection: &Connection,
     filter: &DeadLetterFilter,
     start: PageStart,
     limit: usize,
-    last_seq: i64,
+    last: i64,
 ) -> Result<DeadLetterPage, StoreError> {
-    let (start, beyond, within, order, last_id) = match start {
-        PageStart::After(id) => (id, ">", "<=", "seq", i64::MAX),
-        PageStart::Before(id) => (id, "<", ">=", "seq DESC", i64::MIN),
+    let (start, order) = match start {
+        PageStart::After(id) => (id, "seq > ?1 ORDER BY seq"),
+        PageStart::Before(id) => (id, "seq < ?1 ORDER BY seq DESC"),
     };
-    let snapshot = connection.unchecked_transaction()?;
-    let sql = format!("SELECT seq FROM dead_letters WHERE seq {beyond} ?1 ORDER BY {order} LIMIT 1 OFFSET ?2");
-    let end: Option<i64> = snapshot.one(&sql, [start, EXAMINED - 1], |row| Ok(row.get(0)?))?;
     let sql = format!(
-        "SELECT {COLUMNS}, erased FROM dead_letters JOIN accounts USING (account)
-         WHERE seq {beyond} ?1 AND seq {within} ?2 AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR code = ?4)
-           AND (?5 IS NULL OR died_at >= ?5) ORDER BY {order} LIMIT ?6"
+        "SELECT {COLUMNS}, erased FROM dead_letters JOIN accounts USING (account) WHERE {order} LIMIT {EXAMINED}"
     );
-    let (until, since) = (end.unwrap_or(last_id), filter.since.map(|since| since.0));
-    let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    let values = params![start, until, filter.account, filter.reason, since, most];
-    let letters = snapshot.all(&sql, values, |row| Ok(on_page(row)?))?;
-    Ok(page_of(letters, limit, end, last_seq))
+    let mut scan = PageScan::new(limit, EXAMINED);
+    connection.each(&sql, [start], |row| Ok(examine(&mut scan, filter, row)?))?;
+    let (letters, next) = scan.page();
+    Ok(DeadLetterPage { letters, next, last })
 }
 
 /// One dead letter, with its history and its body.

@@ -1,17 +1,16 @@
 //! Reads for operators: pending events, records of events, known accounts.
 
+use super::SqliteStore;
 use super::query::Query;
-use super::{SqliteStore, dead_letters};
 use crate::domain::{AccountName, Timestamp};
-use crate::store::rows::dead_letters::PageStart;
 use crate::store::rows::inspection::{
-    BACKLOG_COLUMNS, BacklogScan, EXAMINED, EXAMINED_EVENTS, EventScan, RECORD_COLUMNS, RECORD_TABLES,
+    BACKLOG_COLUMNS, EXAMINED, EXAMINED_EVENTS, RECORD_COLUMNS, RECORD_TABLES, examine_event, examine_pending,
     record as event_of,
 };
+use crate::store::rows::page::PageScan;
 use crate::store::rows::timestamp;
 use crate::store::{
-    BacklogFilter, BacklogPage, DeadLetterFilter, DeadLetterPage, EventFilter, EventPage, EventRecord, Inspection,
-    LookupPage, LookupQuery, StoreError,
+    BacklogFilter, BacklogPage, EventFilter, EventPage, EventRecord, Inspection, LookupPage, LookupQuery, StoreError,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -33,21 +32,8 @@ impl Inspection for SqliteStore {
     }
 
     async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {
-        let (filter, limit) = (filter.clone(), limit.max(1));
+        let filter = filter.clone();
         self.readers.read(move |connection| page(connection, &filter, after, limit)).await
-    }
-
-    async fn newest_dead_letters(
-        &self,
-        filter: &DeadLetterFilter,
-        before: i64,
-        limit: usize,
-    ) -> Result<DeadLetterPage, StoreError> {
-        let (filter, last_seq) = (filter.clone(), self.published.lock().last_seq);
-        let start = PageStart::Before(before);
-        self.readers
-            .read(move |connection| dead_letters::page(connection, &filter, start, limit.max(1), last_seq))
-            .await
     }
 
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {
@@ -56,7 +42,7 @@ impl Inspection for SqliteStore {
 
     async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError> {
         let filter = filter.clone();
-        self.readers.read(move |connection| events(connection, &filter, before, limit.max(1))).await
+        self.readers.read(move |connection| events(connection, &filter, before, limit)).await
     }
 
     async fn lookup(&self, query: &LookupQuery) -> Result<LookupPage, StoreError> {
@@ -77,9 +63,11 @@ fn page(connection: &Connection, filter: &BacklogFilter, after: i64, limit: usiz
          WHERE log.account = (SELECT account FROM accounts WHERE name = ?1) AND log.outcome IS NULL AND log.seq > ?2
          ORDER BY log.seq LIMIT {EXAMINED}"
     );
-    let mut scan = BacklogScan::new(filter, after, limit);
-    connection.each(&sql, params![filter.account.as_str(), after], |row| Ok(scan.examine(row)?))?;
-    Ok(scan.page())
+    let mut scan = PageScan::new(limit, EXAMINED);
+    let values = params![filter.account.as_str(), after];
+    connection.each(&sql, values, |row| Ok(examine_pending(&mut scan, filter, row)?))?;
+    let (events, next) = scan.page();
+    Ok(BacklogPage { events, next })
 }
 
 fn events(connection: &Connection, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError> {
@@ -87,9 +75,10 @@ fn events(connection: &Connection, filter: &EventFilter, before: i64, limit: usi
         "SELECT {RECORD_COLUMNS} FROM {RECORD_TABLES} WHERE log.seq < ?1 AND (?2 IS NULL OR accounts.name = ?2)
          ORDER BY log.seq DESC LIMIT {EXAMINED_EVENTS}"
     );
-    let mut scan = EventScan::new(filter, limit);
-    connection.each(&sql, params![before, filter.account], |row| Ok(scan.examine(row)?))?;
-    Ok(scan.page())
+    let mut scan = PageScan::new(limit, EXAMINED_EVENTS);
+    connection.each(&sql, params![before, filter.account], |row| Ok(examine_event(&mut scan, filter, row)?))?;
+    let (events, next) = scan.page();
+    Ok(EventPage { events, next })
 }
 
 /// The record of the event with this seq.

@@ -5,10 +5,9 @@ use super::write_tx::WriteTx;
 use super::{SqliteStore, account_gone, dead_letters, forget};
 use crate::domain::{AccountName, SealedApiKey, Seq, Timestamp, UserKey};
 use crate::store::erasure::{ForgetSearch, MAX_SCANS};
-use crate::store::rows::dead_letters::PageStart;
 use crate::store::{
-    ApiKeyVault, DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, Forgotten, MovedDeadLetter, ReplayResult,
-    StoreError, body,
+    ApiKeyVault, DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, Forgotten, MovedDeadLetter, PageStart,
+    ReplayResult, StoreError, body,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
@@ -20,14 +19,11 @@ impl DeadLetters for SqliteStore {
     async fn dead_letters(
         &self,
         filter: &DeadLetterFilter,
-        after: i64,
+        start: PageStart,
         limit: usize,
     ) -> Result<DeadLetterPage, StoreError> {
-        let (filter, last_seq) = (filter.clone(), self.published.lock().last_seq);
-        let start = PageStart::After(after);
-        self.readers
-            .read(move |connection| dead_letters::page(connection, &filter, start, limit.max(1), last_seq))
-            .await
+        let (filter, last) = (filter.clone(), self.published.lock().last_seq);
+        self.readers.read(move |connection| dead_letters::page(connection, &filter, start, limit, last)).await
     }
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError> {

@@ -7,9 +7,8 @@ use super::{affiliates, append, begin, compact, dead_letters, erase, key_blocks,
 use crate::delivery::{AffiliateRecord, Origin, OutcomeCode, Progress, Stage};
 use crate::domain::{AccountName, AffiliateCode, EventId, HashKey, SentAttributes, Seq, Timestamp, UserKey};
 use crate::scheduling::Unit;
-use crate::store::rows::dead_letters::PageStart;
 use crate::store::{
-    AffiliateChanges, DeadLetterFilter, FailedAttempt, KnownUsersOnly, NewEvent, ReadUpTo, Remember, Replay,
+    AffiliateChanges, DeadLetterFilter, FailedAttempt, KnownUsersOnly, NewEvent, PageStart, ReadUpTo, Remember, Replay,
     Settlement, user_keys,
 };
 use parking_lot::Mutex;

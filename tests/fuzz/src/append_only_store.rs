@@ -10,7 +10,7 @@ use refersion_destination::store::{
     AffiliateChanges, AffiliateIndex, ApiKeyVault, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter,
     DeadLetterFilter, DeadLetterPage, DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord,
     Forgotten, Inspection, Ledger, LedgerBuffer, LookupPage, LookupQuery, Maintenance, Measured, MovedDeadLetter,
-    NewEvent, OnCommit, Ownership, Remember, ReplayResult, Retention, Settlement, StoreError, StoreStatus,
+    NewEvent, OnCommit, Ownership, PageStart, Remember, ReplayResult, Retention, Settlement, StoreError, StoreStatus,
 };
 use std::collections::BTreeMap;
 
@@ -98,7 +98,7 @@ impl<A: Append> EventLog for AppendOnlyStore<A> {
 
 #[async_trait]
 impl<A: Append> DeadLetters for AppendOnlyStore<A> {
-    async fn dead_letters(&self, _: &DeadLetterFilter, _: i64, _: usize) -> Result<DeadLetterPage, StoreError> {
+    async fn dead_letters(&self, _: &DeadLetterFilter, _: PageStart, _: usize) -> Result<DeadLetterPage, StoreError> {
         Err(StoreError::Closed)
     }
 
@@ -168,10 +168,6 @@ impl<A: Append> Inspection for AppendOnlyStore<A> {
     }
 
     async fn backlog(&self, _: &BacklogFilter, _: i64, _: usize) -> Result<BacklogPage, StoreError> {
-        Err(StoreError::Closed)
-    }
-
-    async fn newest_dead_letters(&self, _: &DeadLetterFilter, _: i64, _: usize) -> Result<DeadLetterPage, StoreError> {
         Err(StoreError::Closed)
     }
 

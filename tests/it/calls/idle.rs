@@ -18,8 +18,8 @@ use refersion_destination::store::{
     AffiliateChanges, AffiliateIndex, ApiKeyVault, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter,
     DeadLetterFilter, DeadLetterPage, DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord,
     Forgotten, Inspection, Lease, Ledger, LedgerBuffer, LookupPage, LookupQuery, Maintenance, Measured,
-    MovedDeadLetter, NewEvent, OnCommit, Ownership, Remember, ReplayResult, Retention, Settlement, SqliteStore,
-    StoreError, StoreLimits, StoreStatus,
+    MovedDeadLetter, NewEvent, OnCommit, Ownership, PageStart, Remember, ReplayResult, Retention, Settlement,
+    SqliteStore, StoreError, StoreLimits, StoreStatus,
 };
 use refersion_destination::telemetry::Metrics;
 use refersion_destination::worker::{DeliverySettings, Runtime, Worker, WorkerContext};
@@ -107,10 +107,10 @@ impl DeadLetters for Counting {
     async fn dead_letters(
         &self,
         filter: &DeadLetterFilter,
-        after: i64,
+        start: PageStart,
         limit: usize,
     ) -> Result<DeadLetterPage, StoreError> {
-        self.store.dead_letters(filter, after, limit).await
+        self.store.dead_letters(filter, start, limit).await
     }
 
     async fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, StoreError> {
@@ -196,15 +196,6 @@ impl Inspection for Counting {
 
     async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {
         self.store.backlog(filter, after, limit).await
-    }
-
-    async fn newest_dead_letters(
-        &self,
-        filter: &DeadLetterFilter,
-        before: i64,
-        limit: usize,
-    ) -> Result<DeadLetterPage, StoreError> {
-        self.store.newest_dead_letters(filter, before, limit).await
     }
 
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {

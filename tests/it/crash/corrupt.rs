@@ -6,7 +6,7 @@ use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{identify, within};
 use refersion_destination::sandbox::Fault;
-use refersion_destination::store::{DeadLetterFilter, DeadLetters as _, SqliteStore, StoreLimits};
+use refersion_destination::store::{DeadLetterFilter, DeadLetters as _, PageStart, SqliteStore, StoreLimits};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -61,7 +61,7 @@ async fn an_event_that_cannot_be_read_becomes_a_dead_letter_that_says_so_and_the
         assert_eq!(cities, ["Oslo"], "{sql}");
 
         let store = SqliteStore::open(&folder.path().join("store.db"), StoreLimits::default()).expect("opens");
-        let page = store.dead_letters(&DeadLetterFilter::default(), 0, 9).await.expect("a page");
+        let page = store.dead_letters(&DeadLetterFilter::default(), PageStart::After(0), 9).await.expect("a page");
         let letters: Vec<_> = page.letters.iter().map(|letter| (letter.id, letter.code.as_str())).collect();
         assert_eq!(letters, [(1, "corrupt")], "{sql}");
         let again = store.dead_letter(1).await.expect("read").expect("kept");
@@ -89,7 +89,12 @@ async fn an_event_with_an_unreadable_affiliate_becomes_a_dead_letter_also_if_a_s
     assert_eq!(run(&identify("m2", "u2", &json!({"email": "u1@example.com"}))).await, 1);
     assert_eq!(refersion.operations(), ["new", "new", "search"]);
     let store = SqliteStore::open(&folder.path().join("store.db"), StoreLimits::default()).expect("opens");
-    let letter = store.dead_letters(&DeadLetterFilter::default(), 0, 9).await.expect("a page").letters.remove(0);
+    let letter = store
+        .dead_letters(&DeadLetterFilter::default(), PageStart::After(0), 9)
+        .await
+        .expect("a page")
+        .letters
+        .remove(0);
     assert_eq!(letter.code, "corrupt");
     assert!(letter.reason.contains("affiliates.sent"), "{}", letter.reason);
 }

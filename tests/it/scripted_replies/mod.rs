@@ -15,7 +15,9 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use refersion_destination::domain::{AccountName, AffiliateStatus};
 use refersion_destination::sandbox::{CallRecord, Operation, Sandbox};
-use refersion_destination::store::{DeadLetterFilter, DeadLetters as _, EventLog as _, SqliteStore, StoreLimits};
+use refersion_destination::store::{
+    DeadLetterFilter, DeadLetters as _, EventLog as _, PageStart, SqliteStore, StoreLimits,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
@@ -125,7 +127,11 @@ async fn send(url: String, user: usize, seed: u64) {
 /// the log says of values that were left out.
 async fn refused(store: &Path, log: &str) -> Refused {
     let store = SqliteStore::open(store, StoreLimits::default()).expect("opens");
-    let letters = store.dead_letters(&DeadLetterFilter::default(), 0, USERS * EVENTS).await.expect("a page").letters;
+    let letters = store
+        .dead_letters(&DeadLetterFilter::default(), PageStart::After(0), USERS * EVENTS)
+        .await
+        .expect("a page")
+        .letters;
     assert!(letters.iter().all(|letter| letter.code == "refused"), "{letters:?}");
     let letters: BTreeSet<String> = letters.into_iter().map(|letter| letter.event).collect();
     let id = |name: &String| store.hash_key().event_by_message_id(&AccountName::main(), name).to_string();

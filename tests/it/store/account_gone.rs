@@ -6,7 +6,7 @@ use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{AccountName, Timestamp};
 use refersion_destination::scheduling::Unit;
 use refersion_destination::store::{
-    DeadLetter, DeadLetterFilter, EventState, MovedDeadLetter, Replay, ReplayResult, Store, StoreError,
+    DeadLetter, DeadLetterFilter, EventState, MovedDeadLetter, PageStart, Replay, ReplayResult, Store, StoreError,
 };
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ async fn set_aside(store: &TestStore, limit: usize) -> Option<u64> {
 
 /// Every dead letter, whole.
 async fn letters(store: &TestStore) -> Vec<DeadLetter> {
-    let page = store.store().dead_letters(&DeadLetterFilter::default(), 0, 1_000).await.expect("a page");
+    let page =
+        store.store().dead_letters(&DeadLetterFilter::default(), PageStart::After(0), 1_000).await.expect("a page");
     let mut letters = Vec::new();
     for letter in page.letters {
         letters.push(store.store().dead_letter(letter.id).await.expect("read").expect("a dead letter"));

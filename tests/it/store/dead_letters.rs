@@ -4,12 +4,12 @@ use super::engine::{LATE, TestStore, dead, dead_of, done, every, every_of, name,
 use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{LaneKey, Seq, Timestamp};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, Replay, Settlement,
-    StoreError,
+    AffiliateChanges, Appended, DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, PageStart, Replay,
+    Settlement, StoreError,
 };
 
 async fn page(store: &TestStore, filter: &DeadLetterFilter, after: i64, limit: usize) -> DeadLetterPage {
-    store.store().dead_letters(filter, after, limit).await.expect("a page")
+    store.store().dead_letters(filter, PageStart::After(after), limit).await.expect("a page")
 }
 
 async fn one(store: &TestStore, seq: Seq) -> DeadLetter {
@@ -59,7 +59,7 @@ async fn dead_letters_are_listed_newest_first_page_by_page_with_a_filter() {
                 DeadLetterFilter { reason: reason.map(|code| code.as_str().to_owned()), ..DeadLetterFilter::default() };
             let (mut found, mut before) = (Vec::new(), Some(i64::MAX));
             while let Some(id) = before {
-                let page = store.store().newest_dead_letters(&filter, id, limit).await.expect("a page");
+                let page = store.store().dead_letters(&filter, PageStart::Before(id), limit).await.expect("a page");
                 assert!(page.letters.len() <= limit);
                 assert!(page.letters.iter().all(|letter| letter.body.is_none() && letter.history.is_empty()));
                 found.extend(page.letters.iter().map(|letter| letter.id));
@@ -69,10 +69,10 @@ async fn dead_letters_are_listed_newest_first_page_by_page_with_a_filter() {
             assert_eq!(found, fits.map(|(seq, _)| *seq).collect::<Vec<_>>(), "{reason:?}");
         }
         let since = DeadLetterFilter { since: Some(Timestamp(5)), ..DeadLetterFilter::default() };
-        let late = store.store().newest_dead_letters(&since, i64::MAX, 10).await.expect("a page");
+        let late = store.store().dead_letters(&since, PageStart::Before(i64::MAX), 10).await.expect("a page");
         assert_eq!(late.letters.len(), 2);
         let of_nobody = DeadLetterFilter { account: Some("nobody".to_owned()), ..DeadLetterFilter::default() };
-        let none = store.store().newest_dead_letters(&of_nobody, i64::MAX, 10).await.expect("a page");
+        let none = store.store().dead_letters(&of_nobody, PageStart::Before(i64::MAX), 10).await.expect("a page");
         assert_eq!((none.letters.len(), none.next), (0, None));
     })
     .await;

@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, Postgres, TestStore, UNLIMITED, accepted, done, progress, unit};
 use refersion_destination::domain::{Seq, Timestamp};
-use refersion_destination::store::{Appended, DeadLetterFilter, Forgotten, Replay, Store, StoreError};
+use refersion_destination::store::{Appended, DeadLetterFilter, Forgotten, PageStart, Replay, Store, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ async fn a_dead_letter_that_is_replayed_elsewhere_comes_after_all_pending_events
     let letter = owner.die("dead", &["u1"]).await;
     owner.append("waits", &["u1"]).await;
     accepted(other.append(vec![owner.event("of the other", &["u1"], 0)]).await.expect("appended")[0]);
-    let page = other.dead_letters(&DeadLetterFilter::default(), 0, 9).await.expect("a page");
+    let page = other.dead_letters(&DeadLetterFilter::default(), PageStart::After(0), 9).await.expect("a page");
     assert_eq!(page.letters.iter().map(|letter| letter.id).collect::<Vec<_>>(), [letter.0]);
     for outcome in [Replay::Replayed, Replay::Missing] {
         let replayed = other.replay(&[letter.0]).await.expect("asked for");
@@ -52,7 +52,8 @@ async fn events_that_the_owner_has_begun_are_in_flight_elsewhere_and_others_are_
     owner.settle(head, super::engine::retry(5)).await;
     let forgotten = forget(&owner, &other).await;
     assert_eq!(forgotten, Forgotten { events: 2, ..Forgotten::default() }, "nothing is in flight any more");
-    let letters = other.dead_letters(&DeadLetterFilter::default(), 0, 9).await.expect("a page").letters;
+    let letters =
+        other.dead_letters(&DeadLetterFilter::default(), PageStart::After(0), 9).await.expect("a page").letters;
     assert!(letters.len() == 3 && letters.iter().all(|letter| letter.erased && letter.code == "erased"), "{letters:?}");
 }
 

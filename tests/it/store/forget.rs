@@ -2,7 +2,7 @@
 
 use super::engine::{LATE, TestStore, done, erase, every, remember, retry};
 use refersion_destination::domain::{Seq, Timestamp};
-use refersion_destination::store::{Appended, DeadLetterFilter, Forgotten, NewEvent};
+use refersion_destination::store::{Appended, DeadLetterFilter, Forgotten, NewEvent, PageStart};
 
 /// What was erased, which the preview said before.
 async fn forget(store: &TestStore, users: &[&str]) -> Forgotten {
@@ -30,7 +30,13 @@ async fn a_preview_changes_nothing() {
 /// The bodies of all dead letters, in order; an erased one is `-`.
 async fn bodies(store: &TestStore) -> Vec<String> {
     let mut bodies = Vec::new();
-    for letter in store.store().dead_letters(&DeadLetterFilter::default(), 0, 1_000).await.expect("a page").letters {
+    for letter in store
+        .store()
+        .dead_letters(&DeadLetterFilter::default(), PageStart::After(0), 1_000)
+        .await
+        .expect("a page")
+        .letters
+    {
         let body = store.store().dead_letter(letter.id).await.expect("read").expect("kept").body;
         assert_eq!(letter.erased, body.is_none());
         bodies.push(body.unwrap_or_else(|| "-".to_owned()));

@@ -6,7 +6,7 @@ use refersion_destination::delivery::OutcomeCode;
 use refersion_destination::domain::{AccountName, SourceId, Timestamp};
 use refersion_destination::store::{
     AnsweredEvent, Appended, DeadLetterFilter, EventFilter, EventRecord, EventState, KnownUsersOnly, LedgerStatus,
-    LookupQuery, NewEvent, Retention,
+    LookupQuery, NewEvent, PageStart, Retention,
 };
 
 /// An event that was refused at moment `at`.
@@ -145,7 +145,8 @@ async fn an_id_is_forgotten_before_its_event_is_unless_that_is_pending_or_a_dead
         store.settle(waiting, done()).await;
         store.reopen().await;
         assert!(store.is_duplicate("dead").await);
-        let page = store.store().dead_letters(&DeadLetterFilter::default(), 0, 1).await.expect("a page");
+        let page =
+            store.store().dead_letters(&DeadLetterFilter::default(), PageStart::After(0), 1).await.expect("a page");
         store.store().discard(&[page.letters[0].id]).await.expect("discarded");
         assert!(!store.is_duplicate("dead").await, "nothing keeps it any more");
         compact(store, 5, 5).await;

@@ -6,7 +6,7 @@ use super::engine::{LATE, Sqlite, TestStore, accepted, dead_of, done, name};
 use refersion_destination::delivery::{Origin, OutcomeCode, Stage};
 use refersion_destination::domain::{AccountName, AffiliateCode, AffiliateId, Seq, Timestamp};
 use refersion_destination::scheduling::RetryWait;
-use refersion_destination::store::{Appended, Begun, DeadLetterFilter, Forgotten, NewEvent, Replay};
+use refersion_destination::store::{Appended, Begun, DeadLetterFilter, Forgotten, NewEvent, PageStart, Replay};
 use std::time::Duration;
 
 const VERSION_5: &str = include_str!("fixtures/version-5.sql");
@@ -234,7 +234,8 @@ async fn an_affiliate_without_keys_is_found_again_by_its_code() {
 #[tokio::test]
 async fn dead_letters_keep_their_ids_and_are_replayed_if_their_keys_were_kept() {
     let store = migrated();
-    let letters = store.store().dead_letters(&DeadLetterFilter::default(), 0, 99).await.expect("read").letters;
+    let letters =
+        store.store().dead_letters(&DeadLetterFilter::default(), PageStart::After(0), 99).await.expect("read").letters;
     let found: Vec<_> = letters.iter().map(|letter| (letter.id, letter.code.as_str(), letter.erased)).collect();
     let expected = [
         (6, "refused", false),

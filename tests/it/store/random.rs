@@ -11,7 +11,8 @@ use refersion_destination::delivery::{OutcomeCode, Progress, Stage};
 use refersion_destination::domain::{Seq, Timestamp};
 use refersion_destination::scheduling::Entry;
 use refersion_destination::store::{
-    AffiliateChanges, Appended, DeadLetterFilter, KnownUsersOnly, NewEvent, Retention, Settlement, StoreError,
+    AffiliateChanges, Appended, DeadLetterFilter, KnownUsersOnly, NewEvent, PageStart, Retention, Settlement,
+    StoreError,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -135,8 +136,13 @@ impl Pair<'_> {
             .collect();
         let expected = waiting.iter().map(|row| (row.seq, row.attempted(), self.model.followers(row)));
         assert_eq!(found, expected.collect::<Vec<_>>());
-        let found =
-            self.store.store().dead_letters(&DeadLetterFilter::default(), 0, 1_000).await.expect("a page").letters;
+        let found = self
+            .store
+            .store()
+            .dead_letters(&DeadLetterFilter::default(), PageStart::After(0), 1_000)
+            .await
+            .expect("a page")
+            .letters;
         let found: Vec<_> = found.iter().map(|letter| (letter.id, letter.event.clone(), letter.erased)).collect();
         let event = |name: usize| self.store.id(&name.to_string()).to_string();
         let erased = super::model::State::Dead { erased: true };

@@ -12,7 +12,7 @@ use refersion_destination::store::transfer::{
     ColumnValue, Identity, Table, TableCounts, TransferSource, TransferTarget, transfer,
 };
 use refersion_destination::store::{
-    AffiliateChanges, AnsweredEvent, DeadLetterFilter, EventFilter, KeptTraits, NewEvent, PostgresSource,
+    AffiliateChanges, AnsweredEvent, DeadLetterFilter, EventFilter, KeptTraits, NewEvent, PageStart, PostgresSource,
     PostgresTarget, PostgresUrl, Retention, SqliteSource, SqliteTarget, StoreError, TraitsChange,
 };
 
@@ -135,7 +135,8 @@ async fn contents(store: &mut TestStore) -> Vec<String> {
         seen.push(format!("{:?}", all.email_conflicts(Some(account), 0, 100).await));
     }
     let all = store.store();
-    let letters = all.dead_letters(&DeadLetterFilter::default(), 0, 100).await.expect("a page").letters;
+    let letters =
+        all.dead_letters(&DeadLetterFilter::default(), PageStart::After(0), 100).await.expect("a page").letters;
     for letter in &letters {
         seen.push(format!("{:?}", all.dead_letter(letter.id).await));
     }
@@ -162,7 +163,12 @@ async fn a_store_that_was_moved_holds_the_same_and_goes_on_with_the_next_seq() {
             for name in ["known", "gone", "dead", "a", "of a forgotten user"] {
                 assert!(moved.is_duplicate(name).await, "{name}");
             }
-            let last = moved.store().dead_letters(&DeadLetterFilter::default(), 0, 1).await.expect("a page").last;
+            let last = moved
+                .store()
+                .dead_letters(&DeadLetterFilter::default(), PageStart::After(0), 1)
+                .await
+                .expect("a page")
+                .last;
             let new = accepted(moved.try_append(moved.event("new", &["u6"], 9)).await);
             assert!(new.0 > last, "{} after {last}", new.0);
             let memory = moved.begin(new).await.memory;

@@ -1,0 +1,81 @@
+//! A page of rows for operators, while it is read: those that match a filter, among a bounded number of examined rows.
+//!
+//! In: rows in the order of a list, each with its seq. Out: up to a limit of them, and the seq from which the next page begins. The bound
+//! keeps a filter without matches from taking a long transaction. Deliberately absent: the filters, and the order, which an engine's
+//! statement has.
+
+use super::Damaged;
+
+/// A page while it is read.
+#[derive(Debug)]
+pub struct PageScan<T> {
+    limit: usize,
+    most: usize,
+    examined: usize,
+    is_in_time: bool,
+    last: i64,
+    found: Vec<T>,
+}
+
+impl<T> PageScan<T> {
+    /// A page of up to `limit` rows, at least one. An engine examines up to `most` rows, until the page is full.
+    pub fn new(limit: usize, most: usize) -> Self {
+        Self { limit: limit.max(1), most, examined: 0, is_in_time: false, last: 0, found: Vec::new() }
+    }
+
+    /// The page of these rows, as far as `examine` examines them: it adds each with [`Self::add`].
+    pub fn read<R>(
+        mut self,
+        rows: &[R],
+        examine: impl Fn(&mut Self, &R) -> Result<bool, Damaged>,
+    ) -> Result<(Vec<T>, Option<i64>), Damaged> {
+        for row in rows {
+            if examine(&mut self, row)? {
+                break;
+            }
+        }
+        Ok(self.page())
+    }
+
+    /// The row `seq` was examined; none if it does not match. Returns whether the page is full. `is_in_time`: later rows of the list may
+    /// match.
+    pub fn add(&mut self, seq: i64, row: Option<T>, is_in_time: bool) -> bool {
+        (self.examined, self.last) = (self.examined + 1, seq);
+        self.is_in_time |= is_in_time;
+        self.found.extend(row);
+        self.found.len() == self.limit
+    }
+
+    /// The rows of the page; and the seq from which the next page begins, if there may be more.
+    pub fn page(self) -> (Vec<T>, Option<i64>) {
+        let more = self.found.len() == self.limit || self.examined == self.most && self.is_in_time;
+        (self.found, more.then_some(self.last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The matching rows of a page of two, of at most four rows, and its end.
+    fn page(rows: &[(i64, bool)], is_in_time: bool) -> (Vec<i64>, Option<i64>) {
+        let examine =
+            |scan: &mut PageScan<i64>, (seq, fits): &(i64, bool)| Ok(scan.add(*seq, fits.then_some(*seq), is_in_time));
+        PageScan::new(2, 4).read(rows, examine).expect("readable")
+    }
+
+    #[test]
+    fn a_page_ends_after_its_last_row_if_it_is_full_and_else_where_the_search_ended() {
+        for (rows, found, next) in [
+            (&[(1, true), (2, false), (3, true), (4, true)][..], vec![1, 3], Some(3)),
+            (&[(1, true), (2, false), (3, false), (9, false)], vec![1], Some(9)),
+            (&[(1, false), (2, false), (3, false), (9, false)], vec![], Some(9)),
+            (&[(1, true), (2, false), (3, false)], vec![1], None),
+            (&[], vec![], None),
+        ] {
+            assert_eq!(page(rows, true), (found, next), "{rows:?}");
+        }
+        assert_eq!(page(&[(1, false), (2, false), (3, false), (4, false)], false).1, None, "no later row matches");
+        assert_eq!(page(&[(1, true), (2, true)], false).1, Some(2), "a full page");
+    }
+}
