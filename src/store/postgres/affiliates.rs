@@ -6,7 +6,7 @@
 //! ([`overlap`]).
 
 use super::accounts::AccountNumber;
-use super::columns::text;
+use super::columns::{arrays, text};
 use super::deletions;
 use super::erase;
 use super::session::Session;
@@ -66,16 +66,12 @@ async fn save_rows(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<(
     if affiliates.is_empty() {
         return Ok(());
     }
-    let keys: Vec<&[u8]> = affiliates.iter().map(|one| one.key.as_slice()).collect();
-    let accounts: Vec<AccountNumber> = affiliates.iter().map(|one| one.account).collect();
-    let columns: Vec<AffiliateColumns> =
-        affiliates.iter().map(|one| AffiliateColumns::of(&one.remember.known)).collect();
-    let codes: Vec<String> = columns.iter().map(|columns| text(&columns.code)).collect();
-    let ids: Vec<Option<i64>> = columns.iter().map(|columns| columns.id).collect();
-    let found: Vec<bool> = columns.iter().map(|columns| columns.found).collect();
-    let sent: Vec<&[u8]> = columns.iter().map(|columns| columns.sent.as_slice()).collect();
-    let conflicts: Vec<bool> = columns.iter().map(|columns| columns.email_conflict).collect();
-    session.execute(SAVE, &[&keys, &accounts, &codes, &ids, &found, &sent, &conflicts]).await.map(drop)
+    let rows = affiliates.iter().map(|one| (one, AffiliateColumns::of(&one.remember.known)));
+    let rows: Vec<(&ToRemember<'_>, AffiliateColumns)> = rows.collect();
+    let values = arrays!(row in rows =>
+        row.0.key.as_slice(), row.0.account, text(&row.1.code), row.1.id, row.1.found, row.1.sent.as_slice(),
+        row.1.email_conflict);
+    session.execute(SAVE, values).await.map(drop)
 }
 
 async fn link(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<(), Error> {

@@ -4,9 +4,10 @@
 //! Invariants: seqs are in the order of the events; the transaction has locked the rows of their accounts before, so no other transaction
 //! inserts the same id meanwhile.
 
-use super::accounts::{AccountNumber, Locked};
+use super::accounts::Locked;
+use super::columns::arrays;
 use super::deletions::{self, Deletion};
-use super::session::{Session, Values};
+use super::session::Session;
 use crate::domain::{AccountName, EventId, Seq, SourceId, UserKey};
 use crate::store::append_decision::AppendDecision;
 use crate::store::{Appended, NewEvent, user_keys};
@@ -143,12 +144,8 @@ impl<'a> AppendedRows<'a> {
 
 /// Runs [`INSERT`] for these events, whose ids differ.
 pub async fn insert(session: &Session, locked: &Locked, events: &[&NewEvent]) -> Result<Vec<Row>, Error> {
-    let ids: Vec<&[u8]> = events.iter().map(|event| event.id.0.as_slice()).collect();
-    let accounts: Vec<Option<AccountNumber>> = events.iter().map(|event| locked.number(&event.account)).collect();
-    let keys: Vec<Vec<u8>> = events.iter().map(|event| user_keys::to_blob(&event.user_keys)).collect();
-    let received: Vec<i64> = events.iter().map(|event| event.received_at.0).collect();
-    let bodies: Vec<&[u8]> = events.iter().map(|event| event.body.as_slice()).collect();
-    let sources: Vec<Option<&str>> = events.iter().map(|event| event.source.as_ref().map(SourceId::as_str)).collect();
-    let values: Values<'_> = &[&ids, &accounts, &keys, &received, &bodies, &sources];
+    let values = arrays!(event in events =>
+        event.id.0.as_slice(), locked.number(&event.account), user_keys::to_blob(&event.user_keys),
+        event.received_at.0, event.body.as_slice(), event.source.as_ref().map(SourceId::as_str));
     session.query(INSERT, values).await
 }

@@ -1,4 +1,5 @@
-//! Rows of PostgreSQL as [`Columns`], and text to store. A column of another type than expected is damaged, never a default.
+//! Rows of PostgreSQL as [`Columns`], rows as arrays of values, and text to store. A column of another type than expected is damaged, never
+//! a default.
 
 use crate::store::rows::{Columns, Damaged};
 use tokio_postgres::types::Type;
@@ -24,6 +25,14 @@ impl Columns for Row {
         number.map_err(|_| Damaged(part))
     }
 }
+
+/// Rows as the values of a statement: an array for each column. The columns of a row are given in the order of the statement.
+macro_rules! arrays {
+    ($row:ident in $rows:expr => $($column:expr),+) => {
+        &[$(&$rows.iter().map(|$row| $column).collect::<Vec<_>>() as &(dyn tokio_postgres::types::ToSql + Sync)),+]
+    };
+}
+pub(super) use arrays;
 
 /// Text in the form that PostgreSQL can store: without the character NUL.
 pub fn text(text: &str) -> String {

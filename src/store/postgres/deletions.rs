@@ -5,6 +5,7 @@
 //! until the retention of the latest event that deleted it has passed; the row of the account is locked while a moment is written.
 //! Deliberately absent: the effect of a moment ([`crate::delivery`]).
 
+use super::columns::arrays;
 use super::session::Session;
 use crate::domain::Timestamp;
 use crate::store::erasure::UserKeyHash;
@@ -25,10 +26,7 @@ pub async fn keep(session: &Session, deletions: &[Deletion]) -> Result<(), Error
                ON CONFLICT (key) DO UPDATE SET deleted_at = greatest(kept.deleted_at, excluded.deleted_at),
                    received_at = greatest(kept.received_at, excluded.received_at)
                WHERE kept.deleted_at < excluded.deleted_at OR kept.received_at < excluded.received_at";
-    let keys: Vec<&[u8]> = deletions.iter().map(|(key, ..)| key.as_slice()).collect();
-    let deleted_at: Vec<i64> = deletions.iter().map(|(_, at, _)| at.0).collect();
-    let received_at: Vec<i64> = deletions.iter().map(|(.., at)| at.0).collect();
-    session.execute(sql, &[&keys, &deleted_at, &received_at]).await.map(drop)
+    session.execute(sql, arrays!(one in deletions => one.0.as_slice(), one.1.0, one.2.0)).await.map(drop)
 }
 
 /// The deletions of these user keys at one moment.

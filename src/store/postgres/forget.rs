@@ -15,6 +15,7 @@ use super::key_blocks;
 use super::leases::LeaseToken;
 use super::remembered;
 use super::session::Session;
+use super::settle_rows::SettledRows;
 use crate::delivery::OutcomeCode;
 use crate::domain::{Seq, Timestamp, UserKey};
 use crate::store::Forgotten;
@@ -206,7 +207,7 @@ pub async fn erase(
     let candidates: Vec<Seq> = pending.difference(elsewhere).copied().collect();
     let guard = in_flight.erase(&candidates);
     let free: BTreeSet<Seq> = guard.seqs.iter().copied().collect();
-    let events = end_erased(session, &numbers(&free), now).await?;
+    end_erased(session, &free, now).await?;
     let rows = search.found.rows().iter().filter(|seq| free.contains(seq) || !pending.contains(seq));
     let rows = numbers(rows);
     session.execute("UPDATE log SET keys = '' WHERE seq = ANY ($1)", &[&rows]).await?;
@@ -222,22 +223,21 @@ pub async fn erase(
     let kept: Vec<UserKeyHash> = keys.iter().copied().chain(own).collect();
     deletions::keep(session, &deletions::of_user_keys(&kept, now, now)).await?;
     let in_flight = (pending.len() - free.len()) as u64;
-    let affiliates = affiliates.len() as u64;
+    let (events, affiliates) = (free.len() as u64, affiliates.len() as u64);
     Ok((Forgotten { events, in_flight, dead_letters, links, affiliates, remembered }, guard))
 }
 
 /// Ends pending events whose user is erased: each becomes a dead letter without body and keys.
-async fn end_erased(session: &Session, seqs: &[i64], now: Timestamp) -> Result<u64, Error> {
+async fn end_erased(session: &Session, seqs: &BTreeSet<Seq>, now: Timestamp) -> Result<(), Error> {
     let sql = "INSERT INTO dead_letters (seq, account, id, code, reason, failures, received_at, died_at, history)
                SELECT log.seq, log.account, log.id, $2::text, $3::text, coalesce(attempts.failures, 0), log.received_at,
                    $4::bigint, attempts.history
                FROM log LEFT JOIN LATERAL (SELECT * FROM attempts WHERE attempts.seq = log.seq LIMIT 1) AS attempts ON true
-               WHERE log.seq = ANY ($1) AND log.outcome IS NULL";
-    session.execute(sql, &[&seqs, &OutcomeCode::Erased.as_str(), &ERASED, &now.0]).await?;
-    let outcome = i16::try_from(OutcomeCode::Erased.number()).unwrap_or_default();
-    let sql = "UPDATE log SET outcome = $2 WHERE seq = ANY ($1) AND outcome IS NULL";
-    let ended = session.execute(sql, &[&seqs, &outcome]).await?;
-    session.execute("DELETE FROM bodies WHERE seq = ANY ($1)", &[&seqs]).await?;
-    session.execute("DELETE FROM attempts WHERE seq = ANY ($1)", &[&seqs]).await?;
-    Ok(ended)
+               WHERE log.seq = ANY ($1)";
+    session.execute(sql, &[&numbers(seqs), &OutcomeCode::Erased.as_str(), &ERASED, &now.0]).await?;
+    let mut rows = SettledRows::default();
+    for seq in seqs {
+        rows.end(*seq, OutcomeCode::Erased);
+    }
+    rows.write(session).await
 }

@@ -6,7 +6,8 @@
 //! deleted since the receipt are left out.
 
 use super::PostgresStore;
-use super::accounts::{self, as_str};
+use super::accounts;
+use super::columns::arrays;
 use super::session::Session;
 use crate::domain::SourceId;
 use crate::store::{AnsweredEvent, Ledger, LedgerBuffer, StoreError, user_keys};
@@ -46,17 +47,13 @@ impl Ledger for PostgresStore {
 }
 
 async fn write(session: &Session, events: &[AnsweredEvent]) -> Result<(), Error> {
-    let accounts = as_str(events.iter().map(|event| &event.account));
     accounts::add(session, &accounts::distinct(events.iter().map(|event| &event.account))).await?;
-    let ids: Vec<&[u8]> = events.iter().map(|event| event.id.0.as_slice()).collect();
-    let keys: Vec<Vec<u8>> = events.iter().map(|event| user_keys::to_blob(&event.user_keys)).collect();
-    let received: Vec<i64> = events.iter().map(|event| event.received_at.0).collect();
-    let sources: Vec<Option<&str>> = events.iter().map(|event| event.source.as_ref().map(SourceId::as_str)).collect();
-    let outcomes: Vec<i16> = events.iter().map(|event| event.outcome as i16).collect();
     let insert = async {
         session.query("SELECT pg_current_xact_id()::text", &[]).await?;
-        session.execute(INSERT, &[&accounts, &ids, &keys, &received, &sources, &outcomes]).await?;
-        Ok(())
+        let values = arrays!(event in events =>
+            event.account.as_str(), event.id.0.as_slice(), user_keys::to_blob(&event.user_keys),
+            event.received_at.0, event.source.as_ref().map(SourceId::as_str), event.outcome as i16);
+        session.execute(INSERT, values).await.map(drop)
     };
     session.transaction(insert).await
 }

@@ -6,9 +6,9 @@
 //! no row. Deliberately absent: the meaning of the bytes.
 
 use super::accounts::AccountNumber;
-use super::columns::text;
+use super::columns::{arrays, text};
 use super::erase::as_slices;
-use super::session::{Session, Values};
+use super::session::Session;
 use crate::domain::{Timestamp, UserKey};
 use crate::store::erasure::UserKeyHash;
 use crate::store::{FoundBy, FoundTraits, KeptTraits, TraitsChange, TraitsLimits, TraitsSize};
@@ -53,15 +53,9 @@ pub async fn apply(session: &Session, changes: &[(AccountNumber, &TraitsChange)]
     if kept.is_empty() {
         return Ok(());
     }
-    let keys: Vec<&[u8]> = kept.iter().map(|(_, one)| one.user.bytes().as_slice()).collect();
-    let accounts: Vec<AccountNumber> = kept.iter().map(|(account, _)| *account).collect();
-    let email = |one: &KeptTraits| one.email.as_ref().map(|email| email.bytes().to_vec());
-    let emails: Vec<Option<Vec<u8>>> = kept.iter().map(|(_, one)| email(one)).collect();
-    let ends: Vec<i64> = kept.iter().map(|(_, one)| one.expires_at.0).collect();
-    let names: Vec<String> = kept.iter().map(|(_, one)| text(&one.stored_names())).collect();
-    let sealed: Vec<&[u8]> = kept.iter().map(|(_, one)| one.sealed.as_slice()).collect();
-    let replaces: Vec<bool> = kept.iter().map(|(_, one)| one.replaces).collect();
-    let values: Values<'_> = &[&keys, &accounts, &emails, &ends, &names, &sealed, &replaces];
+    let values = arrays!(one in kept =>
+        one.1.user.bytes().as_slice(), one.0, one.1.email.as_ref().map(|email| email.bytes().as_slice()),
+        one.1.expires_at.0, text(&one.1.stored_names()), one.1.sealed.as_slice(), one.1.replaces);
     session.execute(KEEP, values).await.map(drop)
 }
 

@@ -1,6 +1,6 @@
 //! Sealed API keys of accounts that are not configured, and the saved health of accounts. Both are opaque here.
 
-use super::columns::text;
+use super::columns::{arrays, text};
 use super::leases::LeaseToken;
 use super::session::Session;
 use crate::domain::{AccountName, SealedApiKey};
@@ -14,9 +14,7 @@ pub async fn keep_api_keys(session: &Session, keys: &[SealedApiKey]) -> Result<(
                FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS new (account, sealed, place)
                ORDER BY account, place DESC
                ON CONFLICT (account) DO UPDATE SET sealed = excluded.sealed";
-    let accounts: Vec<&str> = keys.iter().map(|key| key.account.as_str()).collect();
-    let sealed: Vec<&[u8]> = keys.iter().map(|key| key.blob.as_slice()).collect();
-    session.execute(sql, &[&accounts, &sealed]).await.map(drop)
+    session.execute(sql, arrays!(key in keys => key.account.as_str(), key.blob.as_slice())).await.map(drop)
 }
 
 /// Every stored API key.
