@@ -13,25 +13,12 @@ use std::future::poll_fn;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::timeout;
-use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{AsyncMessage, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 
-/// How long a TCP connection may take, unless the URL sets `connect_timeout`.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How much longer TLS, authentication and settings may take.
+/// How much longer than `connect_timeout` TLS, authentication and settings may take.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long bytes may be unacknowledged (`tcp_user_timeout`).
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
-/// When a silent connection is probed (`keepalives_idle`), and how often then (`keepalives_interval`).
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEPALIVE_RETRIES: u32 = 3;
-/// The driver's default, for a URL without this setting.
-const DRIVERS_KEEPALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
-/// The name of the connections in `pg_stat_activity`.
-const APPLICATION_NAME: &str = "refersion-destination";
 
 /// Makes sessions.
 pub struct Connector {
@@ -53,9 +40,8 @@ struct ListenChannel {
 impl Connector {
     /// A connector to the server of `url`.
     pub fn new(url: &PostgresUrl) -> Result<Self, TlsError> {
-        let hosts = url.each_host().into_iter().map(with_defaults).collect();
         let tls = tls::connector(url.verification, url.root_certificates.as_deref())?;
-        Ok(Self { hosts, tls, is_pooled: url.is_pooled, listens: None })
+        Ok(Self { hosts: url.each_host(), tls, is_pooled: url.is_pooled, listens: None })
     }
 
     /// A connector to the same server whose sessions listen to `channel` and send the texts of its notifications to `notifications`. Behind
@@ -70,7 +56,7 @@ impl Connector {
     pub async fn connect(&self) -> Result<Session, ConnectError> {
         let mut errors = Vec::new();
         for config in &self.hosts {
-            let deadline = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT) + SETUP_TIMEOUT;
+            let deadline = config.get_connect_timeout().map_or(SETUP_TIMEOUT, |timeout| *timeout + SETUP_TIMEOUT);
             let source = match timeout(deadline, self.open(config)).await {
                 Ok(Ok(session)) => return Ok(session),
                 Ok(Err(error)) => Some(error),
@@ -111,29 +97,6 @@ impl Connector {
         }
         Ok(session)
     }
-}
-
-fn with_defaults(mut config: Config) -> Config {
-    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(CONNECT_TIMEOUT);
-    }
-    if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(UNACKNOWLEDGED);
-    }
-    if config.get_keepalives_idle() == DRIVERS_KEEPALIVE_IDLE {
-        config.keepalives_idle(KEEPALIVE_IDLE);
-    }
-    if config.get_keepalives_interval().is_none() {
-        config.keepalives_interval(KEEPALIVE_INTERVAL);
-    }
-    if config.get_keepalives_retries().is_none() {
-        config.keepalives_retries(KEEPALIVE_RETRIES);
-    }
-    if config.get_application_name().is_none() {
-        config.application_name(APPLICATION_NAME);
-    }
-    config
 }
 
 impl std::fmt::Debug for Connector {

@@ -6,7 +6,12 @@
 
 use std::path::PathBuf;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+
+/// The parameters that a URL need not have, in seconds: how long a TCP connection may take, how long bytes may be unacknowledged, when a
+/// silent connection is probed, and how often then; and the name of the connections in `pg_stat_activity`.
+const DEFAULTS: &str = "connect_timeout=3&tcp_user_timeout=5&keepalives_idle=10&keepalives_interval=2&keepalives_retries=3\
+                        &application_name=refersion-destination";
 
 /// The address of the store, and the way to connect to it.
 #[derive(Clone)]
@@ -85,9 +90,10 @@ impl PostgresUrl {
             Some("true") => true,
             Some(other) => return Err(UrlError::Pgbouncer(other.to_owned())),
         };
-        let without = if rest.is_empty() { location.to_owned() } else { format!("{location}?{}", rest.join("&")) };
-        let mut config: Config = without.parse().map_err(|error| UrlError::Driver(super::error::text(&error)))?;
-        config.ssl_mode(ssl_mode);
+        rest.insert(0, DEFAULTS);
+        let config = format!("{location}?{}", rest.join("&")).parse();
+        let mut config: Config = config.map_err(|error| UrlError::Driver(super::error::text(&error)))?;
+        config.ssl_mode(ssl_mode).target_session_attrs(TargetSessionAttrs::ReadWrite);
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(UrlError::NoHost);
         }
