@@ -277,11 +277,7 @@ impl<C: Committer> Task<C> {
         (begun, began): (Result<Locked, Error>, Instant),
     ) -> Option<Error> {
         let Group { requests, replies } = group;
-        let committed = match begun {
-            Ok(locked) => Self::commit_begun(committer, session, &locked, &requests).await,
-            Err(error) => Err(error),
-        };
-        let mut failed = match committed {
+        let mut failed = match Self::commit_begun(committer, session, begun, &requests).await {
             Ok(answers) => {
                 committer.observer().committed(Commit { requests: requests.len(), took: began.elapsed() });
                 for (reply, answer) in replies.into_iter().zip(answers) {
@@ -297,8 +293,10 @@ impl<C: Committer> Task<C> {
             let answer = if alone || is_lasting(&failed) {
                 Err(store_error(&failed))
             } else {
-                match Self::commit_alone(committer, session, request).await {
-                    Ok(answer) => answer,
+                let request = [request];
+                let begun = committer.begin(session, &request).await;
+                match Self::commit_begun(committer, session, begun, &request).await {
+                    Ok(mut answers) => answers.pop().unwrap_or(Err(StoreError::Closed)),
                     Err(error) => {
                         failed = error;
                         Err(store_error(&failed))
@@ -310,25 +308,14 @@ impl<C: Committer> Task<C> {
         Some(failed)
     }
 
-    async fn commit_alone(
-        committer: &C,
-        session: &Session,
-        request: C::Request,
-    ) -> Result<Result<C::Output, StoreError>, Error> {
-        let request = [request];
-        let locked = committer.begin(session, &request).await?;
-        let mut answers = Self::commit_begun(committer, session, &locked, &request).await?;
-        Ok(answers.pop().unwrap_or(Err(StoreError::Closed)))
-    }
-
     /// Commits a group whose transaction has begun. Err: it is rolled back, and no request took effect.
     async fn commit_begun(
         committer: &C,
         session: &Session,
-        locked: &Locked,
+        begun: Result<Locked, Error>,
         requests: &[C::Request],
     ) -> Result<Vec<Result<C::Output, StoreError>>, Error> {
-        let committed = committer.commit(session, locked, requests).await;
+        let committed = committer.commit(session, &begun?, requests).await;
         if committed.is_err() {
             session.roll_back().await;
         }
