@@ -16,6 +16,30 @@ pub struct SeqRange {
     pub last: i64,
 }
 
+/// Runs `portion` again and again, each time from the position that it has returned: until the end, after which the next run begins at
+/// `start`, or until `most_empty` portions had nothing to do. `portion` returns whether it had nothing to do, and the next position (none:
+/// the end). If it returns nothing, the next run continues at the same position.
+pub async fn advance<P: Copy, F, E>(
+    position: &mut P,
+    start: P,
+    most_empty: u32,
+    portion: impl Fn(P) -> F,
+) -> Result<(), E>
+where
+    F: Future<Output = Result<Option<(bool, Option<P>)>, E>>,
+{
+    let mut empty = 0;
+    while empty < most_empty {
+        let Some((was_empty, next)) = portion(*position).await? else { return Ok(()) };
+        empty += u32::from(was_empty);
+        *position = next.unwrap_or(start);
+        if next.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// The seqs that a lookup finds in these ranges, the newest first: one more than its limit, if there are so many. `ranges` go from the
 /// newest to the oldest. `examine` examines the last rows of a range, and returns the seqs found in them, the newest first, and the
 /// remaining range, if there is one.

@@ -18,15 +18,6 @@ const PORTION: i64 = 2_000;
 /// The lock row of the process that compacts.
 const LOCK_ROW: &str = "INSERT INTO meta (name, value) VALUES ('compaction', '') ON CONFLICT (name) DO NOTHING";
 
-/// The result of a portion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Portion {
-    /// The number of removed events.
-    pub removed: u64,
-    /// The seq after which the next portion begins; none at the end of the log.
-    pub next: Option<i64>,
-}
-
 /// Forgets the ids of the next events received before `before`, up to the first one that was received later; returns whether there may be
 /// more. A pending event or a dead letter keeps its id, until the dead letter is discarded or its row is removed.
 pub async fn forget_ids(session: &Session, before: Timestamp) -> Result<bool, Error> {
@@ -61,8 +52,9 @@ pub async fn set_ids_forgotten_up_to(session: &Session, seq: i64) -> Result<(), 
     set_meta(session, "ids_forgotten_up_to", &seq.to_be_bytes()).await
 }
 
-/// Removes settled events received before `before` from the portion of the log after the seq `after`.
-pub async fn remove_portion(session: &Session, after: i64, before: Timestamp) -> Result<Portion, Error> {
+/// Removes settled events received before `before` from the portion of the log after the seq `after`. Returns whether there were none, and
+/// the seq after which the next portion begins; none at the end of the log.
+pub async fn remove_portion(session: &Session, after: i64, before: Timestamp) -> Result<(bool, Option<i64>), Error> {
     let sql = "SELECT seq FROM log WHERE seq > $1 ORDER BY seq LIMIT 1 OFFSET $2";
     let next: Option<i64> = session.query_opt(sql, &[&after, &(PORTION - 1)]).await?.map(|row| row.get(0));
     let sql = "SELECT seq FROM log WHERE seq > $1 AND seq <= $2 AND outcome IS NOT NULL AND received_at < $3
@@ -77,7 +69,7 @@ pub async fn remove_portion(session: &Session, after: i64, before: Timestamp) ->
         session.execute("DELETE FROM log WHERE seq = ANY ($1)", &[&removable]).await?;
         key_blocks::remove_empty(session, &removable).await?;
     }
-    Ok(Portion { removed: removable.len() as u64, next })
+    Ok((removable.is_empty(), next))
 }
 
 /// Waits until no process compacts, and prevents compaction until the transaction ends. Rows of accounts must be locked before, rows of the

@@ -10,8 +10,8 @@ use super::migrate::set_meta;
 use super::session::Session;
 use super::vacuum::Vacuum;
 use super::{PostgresStore, compact, deletions, email_conflicts, key_blocks, measure, remembered, rights, vault};
-use crate::domain::{AccountName, Timestamp, UserKey};
-use crate::store::portions::MAX_EMPTY_PORTIONS;
+use crate::domain::{AccountName, UserKey};
+use crate::store::portions::{self, MAX_EMPTY_PORTIONS};
 use crate::store::{
     EmailConflict, Ledger as _, Maintenance, Measured, OnCommit, Retention, StoreError, StoreStatus, user_keys,
 };
@@ -158,7 +158,8 @@ impl Compaction {
         };
         let session = self.session.insert(session);
         while exclusively(session, compact::forget_ids(session, before.ids)).await? == Some(true) {}
-        self.examined_up_to = remove_settled(session, self.examined_up_to, before.events).await?;
+        let remove = |after| exclusively(session, compact::remove_portion(session, after, before.events));
+        portions::advance(&mut self.examined_up_to, 0, MAX_EMPTY_PORTIONS, remove).await?;
         self.horizon = Some(build_filters(session, self.horizon).await?);
         while deletions::remove(session, before.deletions).await? {}
         remove_remembered(session, before, dropped).await?;
@@ -198,21 +199,4 @@ async fn remove_remembered(session: &Session, before: Retention, dropped: &Atomi
             Some(removed) => dropped.fetch_add(removed, Ordering::Relaxed),
         };
     }
-}
-
-/// Removes settled events received before `before`, from the seq `examined_up_to` on, until there are no more; returns the seq up to which
-/// it examined the log.
-async fn remove_settled(session: &Session, mut examined_up_to: i64, before: Timestamp) -> Result<i64, Error> {
-    let mut empty_portions = 0;
-    while empty_portions < MAX_EMPTY_PORTIONS {
-        let portion = exclusively(session, compact::remove_portion(session, examined_up_to, before));
-        // None: another process compacts.
-        let Some(portion) = portion.await? else { break };
-        empty_portions += u32::from(portion.removed == 0);
-        examined_up_to = portion.next.unwrap_or(0);
-        if portion.next.is_none() {
-            break;
-        }
-    }
-    Ok(examined_up_to)
 }

@@ -5,7 +5,7 @@ use super::query::Query;
 use super::write_tx::WriteTx;
 use super::{SqliteStore, affiliates, bodies, checkpoint, compact, erase, key_blocks, older_ids, remembered};
 use crate::domain::{AccountName, Timestamp, UserKey};
-use crate::store::portions::MAX_EMPTY_PORTIONS;
+use crate::store::portions::{self, MAX_EMPTY_PORTIONS};
 use crate::store::{
     EmailConflict, Ledger as _, Maintenance, Measured, OnCommit, Ownership, Retention, StoreError, StoreStatus,
     user_keys,
@@ -112,47 +112,30 @@ impl Maintenance for SqliteStore {
 impl SqliteStore {
     /// Removes settled events received before `before`, from the end of the last compaction on, until there are no more.
     async fn remove_settled(&self, before: Timestamp) -> Result<(), StoreError> {
-        let mut examined_up_to = self.examined_up_to.lock().await;
-        let mut empty_portions = 0;
-        while empty_portions < MAX_EMPTY_PORTIONS {
-            let after = *examined_up_to;
+        let remove = |after| async move {
             let examine = move |connection: &_| compact::examine(connection, after, before);
             let (removable, next) = self.readers.read(examine).await?;
-            empty_portions += u32::from(removable.is_empty());
             for portion in removable.chunks(compact::PORTION) {
                 let portion = portion.to_vec();
                 self.writer.write(move |tx| compact::remove(tx, &portion, before)).await?;
             }
-            *examined_up_to = next.unwrap_or(0);
-            if next.is_none() {
-                break;
-            }
-        }
-        Ok(())
+            Ok(Some((removable.is_empty(), next)))
+        };
+        portions::advance(&mut *self.examined_up_to.lock().await, 0, MAX_EMPTY_PORTIONS, remove).await
     }
 
     /// Removes blank rows of bodies, from the end of the last compaction on. The rows around a damaged page stay.
     async fn compact_bodies(&self) -> Result<(), StoreError> {
-        let mut cursor = self.bodies_cursor.lock().await;
-        let mut empty_portions = 0;
-        while empty_portions < MAX_EMPTY_BODIES {
-            let next = match self.compact_portion_of_bodies(*cursor).await {
+        let compact = |cursor: Cursor| async move {
+            match self.compact_portion_of_bodies(cursor).await {
                 Err(StoreError::Corrupt(_)) => {
-                    let skipped = cursor.skip();
-                    Some(skipped).filter(|skipped| skipped.after < self.published.lock().last_seq)
+                    let skipped = Some(cursor.skip()).filter(|skipped| skipped.after < self.published.lock().last_seq);
+                    Ok(Some((false, skipped)))
                 }
-                portion => {
-                    let (was_empty, next) = portion?;
-                    empty_portions += u32::from(was_empty);
-                    next
-                }
-            };
-            *cursor = next.unwrap_or(Cursor::START);
-            if next.is_none() {
-                break;
+                portion => portion.map(Some),
             }
-        }
-        Ok(())
+        };
+        portions::advance(&mut *self.bodies_cursor.lock().await, Cursor::START, MAX_EMPTY_BODIES, compact).await
     }
 
     /// Returns whether there was nothing to do, and the position of the next portion; none at the end of the table.
