@@ -99,6 +99,7 @@ use crate::domain::{AccountName, AffiliateCode, HashKey, SealedApiKey, Seq, Time
 use crate::scheduling::{Entry, Unit};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Limits of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,8 +173,22 @@ pub trait Ledger: Send + Sync {
     /// The events that were answered without being appended, and are not written yet.
     fn recorded(&self) -> &LedgerBuffer;
 
-    /// Writes them into the log. Events that cannot be written stay in the buffer.
-    async fn write_recorded(&self) -> Result<(), StoreError>;
+    /// Writes these events into the log, all or none of them.
+    async fn write(&self, events: Arc<Vec<AnsweredEvent>>) -> Result<(), StoreError>;
+
+    /// Writes the recorded events into the log. Events that cannot be written stay in the buffer.
+    async fn write_recorded(&self) -> Result<(), StoreError> {
+        loop {
+            let events = Arc::new(self.recorded().take());
+            if events.is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = self.write(Arc::clone(&events)).await {
+                self.recorded().give_back(Arc::unwrap_or_clone(events));
+                return Err(error);
+            }
+        }
+    }
 }
 
 /// Affiliates of Refersion's list.

@@ -30,23 +30,12 @@ impl Ledger for PostgresStore {
         &self.shared.ledger
     }
 
-    async fn write_recorded(&self) -> Result<(), StoreError> {
-        loop {
-            let events = Arc::new(self.shared.ledger.take());
-            if events.is_empty() {
-                return Ok(());
-            }
-            let portion = Arc::clone(&events);
-            let write = self.owner.run(move |session| Box::pin(async move { write(session, &portion).await }));
-            if let Err(error) = write.await {
-                self.shared.ledger.give_back(Arc::unwrap_or_clone(events));
-                return Err(error);
-            }
-        }
+    async fn write(&self, events: Arc<Vec<AnsweredEvent>>) -> Result<(), StoreError> {
+        self.owner.run(move |session| Box::pin(async move { insert(session, &events).await })).await
     }
 }
 
-async fn write(session: &Session, events: &[AnsweredEvent]) -> Result<(), Error> {
+async fn insert(session: &Session, events: &[AnsweredEvent]) -> Result<(), Error> {
     accounts::add(session, &accounts::distinct(events.iter().map(|event| &event.account))).await?;
     let insert = async {
         session.query("SELECT pg_current_xact_id()::text", &[]).await?;

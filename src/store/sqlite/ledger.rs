@@ -18,18 +18,8 @@ impl Ledger for SqliteStore {
         &self.ledger
     }
 
-    async fn write_recorded(&self) -> Result<(), StoreError> {
-        loop {
-            let events = Arc::new(self.ledger.take());
-            if events.is_empty() {
-                return Ok(());
-            }
-            let portion = Arc::clone(&events);
-            if let Err(error) = self.writer.write(move |tx| insert(tx, &portion)).await {
-                self.ledger.give_back(Arc::unwrap_or_clone(events));
-                return Err(error);
-            }
-        }
+    async fn write(&self, events: Arc<Vec<AnsweredEvent>>) -> Result<(), StoreError> {
+        self.writer.write(move |tx| insert(tx, &events)).await
     }
 }
 

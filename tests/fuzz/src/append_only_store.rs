@@ -7,12 +7,14 @@ use refersion_destination::delivery::{Progress, RecalledAffiliate};
 use refersion_destination::domain::{AccountName, AffiliateCode, HashKey, SealedApiKey, Seq, Timestamp, UserKey};
 use refersion_destination::scheduling::{Entry, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, AffiliateIndex, ApiKeyVault, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter,
-    DeadLetterFilter, DeadLetterPage, DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord,
-    Forgotten, Inspection, Ledger, LedgerBuffer, LookupPage, LookupQuery, Maintenance, Measured, MovedDeadLetter,
-    NewEvent, OnCommit, Ownership, PageStart, Remember, ReplayResult, Retention, Settlement, StoreError, StoreStatus,
+    AffiliateChanges, AffiliateIndex, AnsweredEvent, ApiKeyVault, Appended, BacklogFilter, BacklogPage, Begun,
+    DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, EmailConflict, EventFilter, EventLog, EventPage,
+    EventRecord, Forgotten, Inspection, Ledger, LedgerBuffer, LookupPage, LookupQuery, Maintenance, Measured,
+    MovedDeadLetter, NewEvent, OnCommit, Ownership, PageStart, Remember, ReplayResult, Retention, Settlement,
+    StoreError, StoreStatus,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a test lets its store do.
 #[async_trait]
@@ -47,7 +49,7 @@ impl<A: Append> Ledger for AppendOnlyStore<A> {
         &self.recorded
     }
 
-    async fn write_recorded(&self) -> Result<(), StoreError> {
+    async fn write(&self, _: Arc<Vec<AnsweredEvent>>) -> Result<(), StoreError> {
         Err(StoreError::Closed)
     }
 }

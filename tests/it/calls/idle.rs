@@ -15,9 +15,9 @@ use refersion_destination::refersion::ConnectionPool;
 use refersion_destination::sandbox::{Fault, Operation};
 use refersion_destination::scheduling::{Backoff, Entry, HealthLimits, Unit};
 use refersion_destination::store::{
-    AffiliateChanges, AffiliateIndex, ApiKeyVault, Appended, BacklogFilter, BacklogPage, Begun, DeadLetter,
-    DeadLetterFilter, DeadLetterPage, DeadLetters, EmailConflict, EventFilter, EventLog, EventPage, EventRecord,
-    Forgotten, Inspection, Lease, Ledger, LedgerBuffer, LookupPage, LookupQuery, Maintenance, Measured,
+    AffiliateChanges, AffiliateIndex, AnsweredEvent, ApiKeyVault, Appended, BacklogFilter, BacklogPage, Begun,
+    DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, EmailConflict, EventFilter, EventLog, EventPage,
+    EventRecord, Forgotten, Inspection, Lease, Ledger, LedgerBuffer, LookupPage, LookupQuery, Maintenance, Measured,
     MovedDeadLetter, NewEvent, OnCommit, Ownership, PageStart, Remember, ReplayResult, Retention, Settlement,
     SqliteStore, StoreError, StoreLimits, StoreStatus,
 };
@@ -164,8 +164,8 @@ impl Ledger for Counting {
         self.store.recorded()
     }
 
-    async fn write_recorded(&self) -> Result<(), StoreError> {
-        self.store.write_recorded().await
+    async fn write(&self, events: Arc<Vec<AnsweredEvent>>) -> Result<(), StoreError> {
+        self.store.write(events).await
     }
 }
 
