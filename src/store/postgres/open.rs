@@ -58,28 +58,20 @@ pub enum PostgresOpenError {
     },
 }
 
-/// A database whose tables are of this release's version.
-struct OpenDatabase {
-    connector: Connector,
-    session: Session,
-    hash_key: [u8; 32],
-}
-
-impl OpenDatabase {
-    /// Connects to the database. Creates the tables if there are none, and migrates them if they are of an earlier release.
-    async fn open(url: &PostgresUrl) -> Result<Self, PostgresOpenError> {
-        let connector = Connector::new(url)?;
-        let connect = |source| PostgresOpenError::Connect { location: url.location(), source };
-        let session = connector.connect().await.map_err(connect)?;
-        let migrated = migrate::migrate(&session).await;
-        let hash_key = migrated.map_err(|source| PostgresOpenError::Migrate { location: url.location(), source })?;
-        Ok(Self { connector, session, hash_key })
-    }
+/// Connects to the database. Creates the tables if there are none, and migrates them if they are of an earlier release. Also returns the
+/// hash key of the store.
+async fn connect(url: &PostgresUrl) -> Result<(Connector, Session, [u8; 32]), PostgresOpenError> {
+    let connector = Connector::new(url)?;
+    let connect = |source| PostgresOpenError::Connect { location: url.location(), source };
+    let session = connector.connect().await.map_err(connect)?;
+    let migrated = migrate::migrate(&session).await;
+    let hash_key = migrated.map_err(|source| PostgresOpenError::Migrate { location: url.location(), source })?;
+    Ok((connector, session, hash_key))
 }
 
 /// A session with a database whose tables are of this release's version.
 pub async fn session(url: &PostgresUrl) -> Result<Session, PostgresOpenError> {
-    Ok(OpenDatabase::open(url).await?.session)
+    Ok(connect(url).await?.1)
 }
 
 impl PostgresStore {
@@ -88,7 +80,7 @@ impl PostgresStore {
     ///
     /// `lease`: the time without a heartbeat after which other processes take over the accounts of this one; at least two seconds.
     pub async fn open(url: &PostgresUrl, limits: StoreLimits, lease: Duration) -> Result<Self, PostgresOpenError> {
-        let OpenDatabase { connector, session, hash_key } = OpenDatabase::open(url).await?;
+        let (connector, session, hash_key) = connect(url).await?;
         let (connector, published) = (Arc::new(connector), Arc::<Published>::default());
         let connect = |source| PostgresOpenError::Connect { location: url.location(), source };
         let read = |source| PostgresOpenError::Read { location: url.location(), source };
