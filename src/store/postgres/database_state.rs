@@ -6,8 +6,9 @@
 use super::connect::Connector;
 use super::migrate::{self, Tables};
 use super::open::PostgresOpenError;
+use super::operators::kept_api_keys;
 use super::session::Session;
-use super::{PostgresStore, PostgresUrl, rights, vault};
+use super::{PostgresStore, PostgresUrl, rights};
 use crate::domain::SealedApiKey;
 use tokio_postgres::Error;
 
@@ -64,5 +65,5 @@ async fn content(session: &Session) -> Result<DatabaseContent, Error> {
     let sql = "SELECT (SELECT count(*) FROM log WHERE outcome IS NULL), (SELECT count(*) FROM dead_letters)";
     let row = session.query_one(sql, &[]).await?;
     let (pending, dead) = (row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs());
-    Ok(DatabaseContent { pending, dead, api_keys: vault::kept_api_keys(session).await? })
+    Ok(DatabaseContent { pending, dead, api_keys: kept_api_keys(session).await? })
 }

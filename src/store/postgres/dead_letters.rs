@@ -4,7 +4,6 @@
 //! a replay, so new seqs are in the order of commits and no event of the same id is appended meanwhile. Any process may replay and discard,
 //! without the token of a lease. Bodies do not leave the server. Deliberately absent: keeping dead letters ([`super::settle`]).
 
-use super::accounts::AccountNumber;
 use super::append::DRAW;
 use super::compact;
 use super::error::JobError;
@@ -74,36 +73,30 @@ pub async fn counts(session: &Session, ids: &[i64]) -> Result<BTreeMap<AccountNa
     Ok(session.query(sql, &[&ids]).await?.iter().map(count).collect())
 }
 
-/// The result of a replay.
-#[derive(Debug, Default)]
-pub struct Replayed {
-    /// Each id, in order, with its result.
-    pub results: Vec<ReplayResult>,
-    /// The events that were appended, with the number of their account, in the order of their seqs.
-    pub appended: Vec<(AccountNumber, Seq)>,
-}
-
-/// Appends dead letters of the locked accounts again, in the order of their ids.
-pub async fn replay(session: &Session, ids: &BTreeSet<i64>) -> Result<Replayed, Error> {
+/// Appends dead letters of the locked accounts again, in the order of their ids. Returns each id with its result, and the events that were
+/// appended, in the order of their seqs.
+pub async fn replay(
+    session: &Session,
+    ids: &BTreeSet<i64>,
+) -> Result<(Vec<ReplayResult>, Vec<(AccountName, Seq)>), Error> {
     let wanted: Vec<i64> = ids.iter().copied().collect();
     // An empty text stands for the body, which is not needed.
     let sql =
-        "SELECT account, id, keys, received_at, NULL::text, CASE WHEN body IS NULL THEN NULL ELSE ''::bytea END, seq
-               FROM dead_letters WHERE seq = ANY ($1) ORDER BY seq FOR UPDATE";
+        "SELECT account, id, keys, received_at, NULL::text, CASE WHEN body IS NULL THEN NULL ELSE ''::bytea END, seq, name
+               FROM dead_letters JOIN accounts USING (account) WHERE seq = ANY ($1) ORDER BY seq FOR UPDATE OF dead_letters";
     let rows = session.query(sql, &[&wanted]).await?;
-    let letters: BTreeMap<i64, _> = rows.iter().map(|row| (row.get(6), to_replay(row))).collect();
-    let event_ids = letters.values().filter_map(|letter| letter.as_ref().ok()).map(|letter| letter.id);
+    let letters: BTreeMap<i64, _> = rows.iter().map(|row| (row.get(6), (row, to_replay(row)))).collect();
+    let event_ids = letters.values().filter_map(|(_, letter)| letter.as_ref().ok()).map(|letter| letter.id);
     let mut pending = pending(session, event_ids.collect()).await?;
-    let mut results = Vec::new();
-    let (mut old, mut accounts) = (Vec::new(), Vec::new());
+    let (mut results, mut old, mut accounts) = (Vec::new(), Vec::new(), Vec::new());
     for id in wanted {
         let result = match letters.get(&id) {
             None => Replay::Missing,
-            Some(Err(why)) => *why,
-            Some(Ok(letter)) if !pending.insert(letter.id) => Replay::SentAgain,
-            Some(Ok(letter)) => {
+            Some((_, Err(why))) => *why,
+            Some((_, Ok(letter))) if !pending.insert(letter.id) => Replay::SentAgain,
+            Some((row, Ok(_))) => {
                 old.push(id);
-                accounts.push(AccountNumber::try_from(letter.account).unwrap_or_default());
+                accounts.push(AccountName::from(row.get::<_, String>(7)));
                 Replay::Replayed
             }
         };
@@ -115,8 +108,7 @@ pub async fn replay(session: &Session, ids: &BTreeSet<i64>) -> Result<Replayed, 
         Replay::Replayed => ReplayResult::new(id, seqs.next().ok_or(outcome)),
         _ => ReplayResult::new(id, Err(outcome)),
     };
-    let results = results.into_iter().map(result).collect();
-    Ok(Replayed { results, appended: accounts.into_iter().zip(new).collect() })
+    Ok((results.into_iter().map(result).collect(), accounts.into_iter().zip(new).collect()))
 }
 
 /// The ids of this list of which an event is pending.

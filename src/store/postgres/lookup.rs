@@ -80,7 +80,7 @@ async fn user(
         let links = session.query("SELECT key FROM links WHERE affiliate = $1 ORDER BY key", &[&affiliate]).await?;
         let tagged = |tag| links.iter().filter(|link| link.get::<_, &[u8]>(0).first() == Some(&tag)).count() as u64;
         if let Some(row) = session.query_opt(&AFFILIATE, &[&affiliate]).await? {
-            let (known, by) = (known(&row, 0).map_err(StoreError::from)?, by.into_iter().collect());
+            let (known, by) = (known(&row, 0)?, by.into_iter().collect());
             lookup.affiliates.push(FoundAffiliate::new(&known, by, tagged(USER_ID), tagged(EMAIL)));
         }
         reached.add(links.iter().flat_map(|link| user_keys::hashes(link.get(0)).collect::<Vec<_>>()));

@@ -9,14 +9,16 @@ use super::key_blocks::Horizon;
 use super::migrate::set_meta;
 use super::session::Session;
 use super::vacuum::Vacuum;
-use super::{PostgresStore, compact, deletions, email_conflicts, key_blocks, measure, remembered, rights, vault};
+use super::{PostgresStore, compact, deletions, key_blocks, measure, remembered, rights};
 use crate::domain::{AccountName, UserKey};
 use crate::store::portions::{self, MAX_EMPTY_PORTIONS};
+use crate::store::rows::affiliates::{EMAIL_CONFLICT_COLUMNS, email_conflict};
 use crate::store::{
     EmailConflict, Ledger as _, Maintenance, Measured, OnCommit, Retention, StoreError, StoreStatus, user_keys,
 };
 use async_trait::async_trait;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_postgres::Error;
@@ -29,6 +31,13 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(4);
 /// PostgreSQL's own vacuum does the work.
 const SETTINGS: &str = "SET lock_timeout = '100ms'; SET statement_timeout = 0;
     SET vacuum_cost_delay = '2ms'; SET vacuum_cost_limit = 1000";
+
+static EMAIL_CONFLICTS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {EMAIL_CONFLICT_COLUMNS} FROM affiliates JOIN accounts USING (account)
+         WHERE email_conflict AND affiliate > $1 AND ($2::text IS NULL OR name = $2) ORDER BY affiliate LIMIT $3"
+    )
+});
 
 #[async_trait]
 impl Maintenance for PostgresStore {
@@ -68,15 +77,18 @@ impl Maintenance for PostgresStore {
     }
 
     async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
-        let account = account.clone();
-        self.owner.run(move |session| Box::pin(async move { vault::health(session, &account).await })).await
+        let (account, sql) = (account.clone(), "SELECT health FROM accounts WHERE name = $1");
+        let read =
+            self.owner.run(move |session| Box::pin(async move { session.query_opt(sql, &[&account.as_str()]).await }));
+        Ok(read.await?.and_then(|row| row.get(0)))
     }
 
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError> {
-        let token = self.token(account)?;
-        let save =
-            self.owner.run(move |session| Box::pin(async move { vault::save_health(session, token, &health).await }));
-        if save.await? { Ok(()) } else { Err(StoreError::NotOwner) }
+        let (held, sql) = (self.token(account)?, "UPDATE accounts SET health = $3 WHERE account = $1 AND token = $2");
+        let save = self.owner.run(move |session| {
+            Box::pin(async move { session.execute(sql, &[&held.account, &held.token, &health]).await })
+        });
+        if save.await? > 0 { Ok(()) } else { Err(StoreError::NotOwner) }
     }
 
     async fn unlink(&self, users: Vec<UserKey>) -> Result<(), StoreError> {
@@ -93,11 +105,11 @@ impl Maintenance for PostgresStore {
         after: i64,
         limit: usize,
     ) -> Result<Vec<EmailConflict>, StoreError> {
-        let account = account.cloned();
+        let (account, limit) = (account.map(ToString::to_string), i64::try_from(limit).unwrap_or(i64::MAX));
         let read = self.owner.run(move |session| {
-            Box::pin(async move { email_conflicts::email_conflicts(session, account.as_ref(), after, limit).await })
+            Box::pin(async move { session.query(&EMAIL_CONFLICTS, &[&after, &account, &limit]).await })
         });
-        Ok(read.await??)
+        Ok(read.await?.iter().map(email_conflict).collect::<Result<_, _>>()?)
     }
 
     async fn compact(&self, before: Retention) -> Result<(), StoreError> {

@@ -4,6 +4,7 @@
 //! remembered traits. Invariants: everything is found by index; a part that cannot be read is named, and never replaced by a default.
 //! Deliberately absent: changes of the index ([`super::affiliates`]).
 
+use super::error::JobError;
 use super::remembered;
 use super::session::Session;
 use crate::delivery::{AffiliateRecord, Memory, RecalledAffiliate, SealedTraits};
@@ -112,17 +113,14 @@ pub async fn recall(
     session: &Session,
     own: &[u8; 16],
     users: &[UserKey],
-) -> Result<Result<Option<RecalledAffiliate>, Damaged>, Error> {
+) -> Result<Option<RecalledAffiliate>, JobError> {
     let user_ids: Vec<TaggedKey> =
         users.iter().filter(|key| matches!(key, UserKey::UserId(_))).map(user_keys::tagged).collect();
     let user_ids: Vec<&[u8]> = user_ids.iter().map(<[u8; 17]>::as_slice).collect();
-    let Some(row) = session.query_opt(BY_KEY, &[&own.as_slice()]).await? else { return Ok(Ok(None)) };
+    let Some(row) = session.query_opt(BY_KEY, &[&own.as_slice()]).await? else { return Ok(None) };
     let linked = session.query(LINKS, &[&user_ids]).await?;
-    let affiliate = match AffiliateRow::read(&row) {
-        Ok(affiliate) => affiliate,
-        Err(damaged) => return Ok(Err(damaged)),
-    };
+    let affiliate = AffiliateRow::read(&row)?;
     let is_own = linked.iter().any(|row| row.get::<_, i64>(0) == affiliate.number);
     let has_other_owner = has_other_owner(affiliate.is_owned, is_own);
-    Ok(Ok(Some(RecalledAffiliate { known: affiliate.known, has_other_owner })))
+    Ok(Some(RecalledAffiliate { known: affiliate.known, has_other_owner }))
 }

@@ -26,7 +26,6 @@ mod count;
 mod database_state;
 mod dead_letters;
 mod deletions;
-mod email_conflicts;
 mod erase;
 mod error;
 mod forget;
@@ -59,7 +58,6 @@ mod tls;
 mod transfer;
 mod url;
 mod vacuum;
-mod vault;
 
 pub use self::url::{PostgresUrl, UrlError as PostgresUrlError};
 pub use database_state::DatabaseState;
@@ -185,9 +183,7 @@ impl EventLog for PostgresStore {
         keys: &[UserKey],
     ) -> Result<Option<RecalledAffiliate>, StoreError> {
         let (own, users) = (user_keys::affiliate_hash(&self.shared.hash, account, code), keys.to_vec());
-        let recall =
-            self.owner.run(move |session| Box::pin(async move { memory::recall(session, &own, &users).await }));
-        recall.await?.map_err(StoreError::from)
+        self.owner.run(move |session| Box::pin(async move { memory::recall(session, &own, &users).await })).await
     }
 
     fn release(&self, seqs: &[Seq]) {

@@ -3,14 +3,15 @@
 //! They run on the connection that settles, so its counts stay exact. The search of the log for a user has a separate session, so no
 //! settlement waits for it.
 
-use super::accounts::{AccountNumber, Locked, as_str};
+use super::accounts::{Locked, as_str};
+use super::columns::{arrays, text};
 use super::dead_letters;
 use super::error::JobError;
 use super::forget::{self, UserSearch};
 use super::listen::HintMessage;
 use super::session::Session;
 use super::shared::Shared;
-use super::{PostgresStore, account_gone, deletions, vault};
+use super::{PostgresStore, account_gone, deletions};
 use crate::domain::{AccountName, SealedApiKey, Timestamp, UserKey};
 use crate::store::append_decision::check_backlog;
 use crate::store::erasure::{MAX_SCANS, UserKeyHash};
@@ -20,11 +21,19 @@ use crate::store::{
     ReplayResult, StoreError, body,
 };
 use async_trait::async_trait;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use tokio_postgres::{Error, Row};
 
 /// The reason if the search of a user was begun on another server than its end. That server may have other events.
 const ANOTHER_SERVER: &str = "PostgreSQL was started again meanwhile, or a standby was promoted";
+
+/// Each replaces an earlier one of its account. If there are several of one account, the last one counts.
+const KEEP_API_KEYS: &str = "INSERT INTO sealed_keys (account, sealed)
+    SELECT DISTINCT ON (account) account, sealed
+    FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS new (account, sealed, place)
+    ORDER BY account, place DESC
+    ON CONFLICT (account) DO UPDATE SET sealed = excluded.sealed";
 
 #[async_trait]
 impl DeadLetters for PostgresStore {
@@ -120,12 +129,10 @@ async fn replay(
         }
         Ok::<_, JobError>((dead_letters::replay(session, &ids).await?, locked))
     };
-    let (replayed, locked) = session.transaction(work).await?;
-    let names: BTreeMap<AccountNumber, &AccountName> = locked.numbers().map(|(name, number)| (number, name)).collect();
-    let appended = replayed.appended.iter().filter_map(|(number, seq)| Some((*names.get(number)?, *seq)));
-    shared.backlogs.appended(appended);
-    shared.backlogs.ended([], -count(replayed.appended.len()));
-    Ok((replayed.results, locked))
+    let ((results, appended), locked) = session.transaction(work).await?;
+    shared.backlogs.appended(appended.iter().map(|(account, seq)| (account, *seq)));
+    shared.backlogs.ended([], -count(appended.len()));
+    Ok((results, locked))
 }
 
 async fn discard(session: &Session, shared: Arc<Shared>, ids: Vec<i64>) -> Result<Vec<i64>, JobError> {
@@ -192,22 +199,33 @@ async fn erase(
 #[async_trait]
 impl ApiKeyVault for PostgresStore {
     async fn keep_api_keys(&self, keys: Vec<SealedApiKey>) -> Result<(), StoreError> {
-        let keep = self.owner.run(move |session| Box::pin(async move { vault::keep_api_keys(session, &keys).await }));
+        let keep = self.owner.run(move |session| {
+            Box::pin(async move {
+                let values = arrays!(key in keys => key.account.as_str(), key.blob.as_slice());
+                session.execute(KEEP_API_KEYS, values).await
+            })
+        });
         keep.await?;
         self.replica.hints.add(HintMessage::ApiKeys);
         Ok(())
     }
 
     async fn kept_api_keys(&self) -> Result<Vec<SealedApiKey>, StoreError> {
-        self.owner.run(|session| Box::pin(async move { vault::kept_api_keys(session).await })).await
+        self.owner.run(|session| Box::pin(kept_api_keys(session))).await
     }
 
     async fn remove_api_key(&self, account: &AccountName) -> Result<bool, StoreError> {
-        let account = account.clone();
-        let remove =
-            self.owner.run(move |session| Box::pin(async move { vault::remove_api_key(session, &account).await }));
-        let is_removed = remove.await?;
+        let (name, sql) = (text(account.as_str()), "DELETE FROM sealed_keys WHERE account = $1");
+        let removed =
+            self.owner.run(move |session| Box::pin(async move { session.execute(sql, &[&name]).await })).await?;
         self.replica.hints.add(HintMessage::ApiKeys);
-        Ok(is_removed)
+        Ok(removed > 0)
     }
+}
+
+/// Every stored API key.
+pub async fn kept_api_keys(session: &Session) -> Result<Vec<SealedApiKey>, Error> {
+    let rows = session.query("SELECT account, sealed FROM sealed_keys ORDER BY account", &[]).await?;
+    let key = |row: &Row| SealedApiKey { account: AccountName::from(row.get::<_, String>(0)), blob: row.get(1) };
+    Ok(rows.iter().map(key).collect())
 }
