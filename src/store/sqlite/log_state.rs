@@ -48,8 +48,6 @@ struct Uncommitted {
     ids: HashMap<EventId, Seq>,
     /// Accounts whose backlog changed: their number of pending events and their last seq before. None: the account is new.
     backlogs: HashMap<AccountNumber, Option<(u64, Seq)>>,
-    /// The next seq before.
-    next_seq: i64,
     /// The number of added dead letters.
     dead_letters: i64,
     /// Ids of the log that no longer count.
@@ -95,16 +93,10 @@ impl LogState {
         &self.published
     }
 
-    /// A transaction begins.
-    pub fn begin(&mut self) {
-        self.uncommitted.next_seq = self.next_seq;
-    }
-
     /// The transaction was rolled back.
     pub fn roll_back(&mut self) {
-        let Uncommitted { backlogs, next_seq, .. } = std::mem::take(&mut self.uncommitted);
-        self.next_seq = next_seq;
-        for (account, before) in backlogs {
+        self.next_seq = self.published.lock().last_seq + 1;
+        for (account, before) in std::mem::take(&mut self.uncommitted).backlogs {
             if let (Some(before), Some(log)) = (before, self.backlogs.get_mut(&account)) {
                 (log.pending, log.last) = before;
             } else if let Some(new) = self.backlogs.remove(&account) {
@@ -252,7 +244,6 @@ mod tests {
 
     /// Appends to an old and to a new account, ends an event, and adds dead letters.
     fn change(state: &mut LogState) {
-        state.begin();
         assert_eq!(state.append(1, id(5), &[USER]), Seq(5));
         state.add_account(&name(3), 3);
         assert_eq!(state.append(3, id(6), &[USER]), Seq(6));

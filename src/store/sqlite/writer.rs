@@ -191,7 +191,6 @@ impl SqliteFile {
         work: impl FnOnce(&mut WriteTx<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let (connection, state) = (&self.connection, &mut self.state);
-        state.log.begin();
         let began = self.files.check().and_then(|()| connection.run("BEGIN IMMEDIATE", []));
         let worked = began.and_then(|_| work(&mut WriteTx { connection, state: &mut *state }));
         let committed = worked.and_then(|()| connection.run("COMMIT", []));
