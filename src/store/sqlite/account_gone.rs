@@ -12,13 +12,11 @@ use super::settle::{RowCleanup, end};
 use super::write_tx::WriteTx;
 use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, Seq, Timestamp};
-use crate::store::append_decision::check_backlog;
 use crate::store::in_flight::{EraseGuard, InFlightEvents};
 use crate::store::rows::attempts::AttemptRecord;
 use crate::store::rows::dead_letters::ACCOUNT_GONE;
 use crate::store::{MovedDeadLetter, Replay, ReplayResult, StoreError};
 use rusqlite::params;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Turns up to `limit` pending events of the account into dead letters. The caller must hold the guard, which has these events, until this
@@ -36,7 +34,7 @@ pub fn set_aside(
     let pending: Vec<Seq> = tx.connection.all(sql, params![number, limit], |row| Ok(Seq(row.get(0)?)))?;
     let free = in_flight.erase(&pending);
     for seq in &free.seqs {
-        let rows = keep(tx, *seq, OutcomeCode::AccountGone, ACCOUNT_GONE, at, RowCleanup::Erase)?;
+        let rows = keep(tx, number, *seq, OutcomeCode::AccountGone, ACCOUNT_GONE, at, RowCleanup::Erase)?;
         end(tx, number, *seq, OutcomeCode::AccountGone, rows)?;
     }
     Ok(Some(free))
@@ -48,13 +46,7 @@ pub fn move_dead_letters(
     moved: &[MovedDeadLetter],
     max_backlog: u64,
 ) -> Result<Vec<ReplayResult>, StoreError> {
-    let mut added: BTreeMap<&AccountName, u64> = BTreeMap::new();
-    for letter in moved {
-        *added.entry(&letter.event.account).or_default() += 1;
-    }
-    for (account, more) in added {
-        check_backlog(tx.state.log.pending(account), more, max_backlog)?;
-    }
+    tx.check_backlogs(moved.iter().map(|letter| &letter.event.account), max_backlog)?;
     moved.iter().map(|letter| Ok(ReplayResult::new(letter.id, move_one(tx, letter)?))).collect()
 }
 

@@ -7,13 +7,13 @@ use super::append;
 use super::attempts;
 use super::bodies;
 use super::compact;
+use super::log_state::AccountNumber;
 use super::query::Query;
 use super::read::is_pending;
 use super::settle::RowCleanup;
 use super::write_tx::WriteTx;
 use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, Seq, Timestamp};
-use crate::store::append_decision::check_backlog;
 use crate::store::rows::attempts::AttemptRecord;
 use crate::store::rows::dead_letters::{
     COLUMNS, ERASED, EXAMINED, REPLAY_COLUMNS, ToReplay, examine, to_replay, whole,
@@ -24,12 +24,13 @@ use crate::store::{
     user_keys,
 };
 use rusqlite::{Connection, params};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-/// Keeps the pending event `seq` as a dead letter. Its body stays where it is; a body that cannot be read counts as erased. Returns how its
-/// rows are cleaned up.
+/// Keeps the pending event `seq` of the account as a dead letter; [`StoreError::NotPending`] if it is not pending. Its body stays where it
+/// is; a body that cannot be read counts as erased. Returns how its rows are cleaned up.
 pub fn keep(
     tx: &mut WriteTx<'_>,
+    account: AccountNumber,
     seq: Seq,
     outcome: OutcomeCode,
     reason: &str,
@@ -44,18 +45,19 @@ pub fn keep(
     };
     let last = FailedAttempt { at, what: reason.to_owned() };
     let history = history::with(seq, attempts.1.as_deref(), &last);
-    insert(tx, seq, (outcome, reason, at), (attempts.0, Some(history)), !has_body)?;
+    insert(tx, account, seq, (outcome, reason, at), (attempts.0, Some(history)), !has_body)?;
     Ok(rows)
 }
 
 /// Keeps a pending event whose user is erased as a dead letter without body and user keys. The caller erases its body.
-pub fn keep_erased(tx: &mut WriteTx<'_>, seq: Seq, at: Timestamp) -> Result<(), StoreError> {
+pub fn keep_erased(tx: &mut WriteTx<'_>, account: AccountNumber, seq: Seq, at: Timestamp) -> Result<(), StoreError> {
     let attempts = attempts::of_dead_letter(tx.connection, seq)?;
-    insert(tx, seq, (OutcomeCode::Erased, ERASED, at), attempts, true)
+    insert(tx, account, seq, (OutcomeCode::Erased, ERASED, at), attempts, true)
 }
 
 fn insert(
     tx: &mut WriteTx<'_>,
+    account: AccountNumber,
     seq: Seq,
     (outcome, reason, at): (OutcomeCode, &str, Timestamp),
     (failures, history): (u32, Option<String>),
@@ -64,10 +66,11 @@ fn insert(
     let sql = "INSERT INTO dead_letters
                    (seq, account, id, code, reason, failures, received_at, died_at, erased, keys, history)
                SELECT seq, account, id, ?2, ?3, ?4, received_at, ?5, ?6, iif(?6, NULL, keys), ?7
-               FROM log WHERE seq = ?1 RETURNING keys";
-    let values = params![seq.0, outcome.as_str(), reason, failures, at.0, erased, history];
+               FROM log WHERE seq = ?1 AND account = ?8 AND outcome IS NULL RETURNING keys";
+    let values = params![seq.0, outcome.as_str(), reason, failures, at.0, erased, history, account];
     let stored: Option<Option<Vec<u8>>> = tx.connection.one(sql, values, |row| Ok(row.get(0)?))?;
-    for key in user_keys::hashes(&stored.flatten().unwrap_or_default()) {
+    let stored = stored.ok_or(StoreError::NotPending)?;
+    for key in user_keys::hashes(&stored.unwrap_or_default()) {
         let sql = "INSERT OR IGNORE INTO dead_keys (key, seq) VALUES (?1, ?2)";
         tx.connection.run(sql, params![key.as_slice(), seq.0])?;
     }
@@ -115,16 +118,10 @@ pub fn body_of_letter() -> String {
 
 /// Appends dead letters again, or refuses all of them.
 pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Result<Vec<ReplayResult>, StoreError> {
-    let mut added: BTreeMap<AccountName, u64> = BTreeMap::new();
     let sql = "SELECT name FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1";
-    for id in ids {
-        if let Some(name) = tx.connection.one(sql, [id], |row| Ok(row.get::<_, String>(0)?))? {
-            *added.entry(AccountName::from(name)).or_default() += 1;
-        }
-    }
-    for (account, more) in added {
-        check_backlog(tx.state.log.pending(&account), more, max_backlog)?;
-    }
+    let account = |id| tx.connection.one(sql, [id], |row| Ok(AccountName::from(row.get::<_, String>(0)?)));
+    let accounts = ids.iter().filter_map(|id| account(id).transpose()).collect::<Result<Vec<_>, StoreError>>()?;
+    tx.check_backlogs(&accounts, max_backlog)?;
     ids.iter().map(|id| Ok(ReplayResult::new(*id, replay_one(tx, Seq(*id))?))).collect()
 }
 

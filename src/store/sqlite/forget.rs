@@ -12,6 +12,7 @@ use super::erase::{
     affiliates_of, dead_letters_with_body, delete_links, erase_dead_letters, keep_moment, user_keys_beside,
 };
 use super::key_blocks;
+use super::log_state::AccountNumber;
 use super::query::Query;
 use super::read::still_pending;
 use super::remembered;
@@ -30,30 +31,15 @@ use std::sync::Arc;
 /// The rows of the log that are scanned in one transaction.
 const PORTION: i64 = 5_000;
 
-/// Scans the next portion of the log. Returns whether the search is complete; if not, the next call continues with the next portion, or
-/// from the start if there are new keys.
-pub fn scan_portion(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, StoreError> {
+/// Scans the next portion of the log. After the last one, returns whether the search is complete: rows may have led to new keys.
+pub fn scan_portion(search: &mut ForgetSearch, connection: &Connection) -> Result<Option<bool>, StoreError> {
     follow_user_keys(search, connection)?;
     if !scan(search, connection)? {
-        return Ok(false);
+        return Ok(None);
     }
-    let complete = end_of_log(search, connection)?;
-    if !complete {
-        search.restart();
-    }
-    Ok(complete)
-}
-
-/// Scans the rows that were appended since the search was complete. Returns whether it is still complete: the rows may lead to new keys.
-pub fn catch_up(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, StoreError> {
-    while !scan(search, connection)? {}
-    end_of_log(search, connection)
-}
-
-fn end_of_log(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, StoreError> {
     search.end_of_log();
     follow_user_keys(search, connection)?;
-    Ok(search.is_complete())
+    Ok(Some(search.is_complete()))
 }
 
 /// Scans a portion; returns whether it was the last one.
@@ -117,11 +103,13 @@ pub fn count(
     })
 }
 
-/// Erases the findings of `search`, except pending events that are in flight. The caller must hold the guard until this has committed.
+/// Erases the findings of `search` in the account, except pending events that are in flight. The caller must hold the guard until this has
+/// committed.
 pub fn erase(
     tx: &mut WriteTx<'_>,
     search: &ForgetSearch,
     in_flight: &Arc<InFlightEvents>,
+    account: AccountNumber,
     now: Timestamp,
 ) -> Result<(Forgotten, EraseGuard), StoreError> {
     let pending = still_pending(tx.connection, search.rows())?;
@@ -130,9 +118,7 @@ pub fn erase(
     let in_flight: BTreeSet<Seq> = pending.into_iter().filter(|seq| !free.contains(seq)).collect();
     let mut forgotten = Forgotten { in_flight: in_flight.len() as u64, ..Forgotten::default() };
     for seq in free {
-        dead_letters::keep_erased(tx, seq, now)?;
-        let account = tx.connection.one("SELECT account FROM log WHERE seq = ?1", [seq.0], |row| Ok(row.get(0)?))?;
-        let Some(account) = account else { continue };
+        dead_letters::keep_erased(tx, account, seq, now)?;
         forgotten.events += u64::from(end(tx, account, seq, OutcomeCode::Erased, RowCleanup::Erase)?);
     }
     for seq in search.rows().iter().filter(|seq| !in_flight.contains(seq)) {

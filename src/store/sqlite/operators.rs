@@ -56,18 +56,18 @@ impl DeadLetters for SqliteStore {
         self.writer.write(move |tx| account_gone::move_dead_letters(tx, &moved, max_backlog)).await
     }
 
-    /// The account is not needed: a user key is a hash of the account, too, and the single writer needs no lock for each account.
-    async fn forget(&self, _: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
+    async fn forget(&self, account: &AccountName, users: &[UserKey], now: Timestamp) -> Result<Forgotten, StoreError> {
         let (mut search, mut scans) = (ForgetSearch::new(users), 0);
         loop {
             (search, scans) = (self.complete(search).await?, scans + 1);
-            match self.erase(search, now, scans == MAX_SCANS).await? {
+            match self.erase(account, search, now, scans == MAX_SCANS).await? {
                 Ok(forgotten) => return Ok(forgotten),
                 Err(incomplete) => search = incomplete,
             }
         }
     }
 
+    /// The account is not needed, because a user key is a hash of the account, too.
     async fn forget_preview(&self, _: &AccountName, users: &[UserKey]) -> Result<Forgotten, StoreError> {
         let (search, in_flight) = (self.complete(ForgetSearch::new(users)).await?, Arc::clone(&self.in_flight));
         self.readers.read(move |connection| forget::count(&search, connection, &in_flight)).await
@@ -78,12 +78,13 @@ impl SqliteStore {
     /// Runs a search to its end, a portion of the log at a time.
     async fn complete(&self, mut search: ForgetSearch) -> Result<ForgetSearch, StoreError> {
         loop {
-            let scan =
-                move |connection: &_| forget::scan_portion(&mut search, connection).map(|complete| (complete, search));
-            let complete;
-            (complete, search) = self.readers.read(scan).await?;
-            if complete {
-                return Ok(search);
+            let scan = move |connection: &_| forget::scan_portion(&mut search, connection).map(|scan| (scan, search));
+            let is_complete;
+            (is_complete, search) = self.readers.read(scan).await?;
+            match is_complete {
+                Some(true) => return Ok(search),
+                Some(false) => search.restart(),
+                None => {}
             }
         }
     }
@@ -91,18 +92,25 @@ impl SqliteStore {
     /// Erases the findings. Err: rows that were appended meanwhile lead to new keys, and this is not the `last` try.
     async fn erase(
         &self,
+        account: &AccountName,
         search: ForgetSearch,
         now: Timestamp,
         last: bool,
     ) -> Result<Result<Forgotten, ForgetSearch>, StoreError> {
-        let in_flight = Arc::clone(&self.in_flight);
+        let (account, in_flight) = (account.clone(), Arc::clone(&self.in_flight));
         let erase = move |tx: &mut WriteTx<'_>| {
             let mut search = search.clone();
-            if !forget::catch_up(&mut search, tx.connection)? && !last {
+            let is_complete = loop {
+                if let Some(is_complete) = forget::scan_portion(&mut search, tx.connection)? {
+                    break is_complete;
+                }
+            };
+            if !is_complete && !last {
                 search.restart();
                 return Ok(Err(search));
             }
-            Ok(Ok(forget::erase(tx, &search, &in_flight, now)?))
+            let account = tx.state.log.find_account(&account).unwrap_or_default();
+            Ok(Ok(forget::erase(tx, &search, &in_flight, account, now)?))
         };
         Ok(self.writer.write(erase).await?.map(|(forgotten, _erasing)| forgotten))
     }

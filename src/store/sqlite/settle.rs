@@ -64,11 +64,7 @@ pub fn settle(
             }
         }
         Settlement::Dead { outcome, reason, at } => {
-            let sql = "SELECT 1 FROM log WHERE seq = ?1 AND account = ?2 AND outcome IS NULL";
-            if !tx.connection.exists(sql, [head.0, number])? {
-                return Err(StoreError::NotPending);
-            }
-            let rows = dead_letters::keep(tx, head, *outcome, reason, *at, rows)?;
+            let rows = dead_letters::keep(tx, number, head, *outcome, reason, *at, rows)?;
             end(tx, number, head, *outcome, rows)?;
         }
         Settlement::Retry { .. } | Settlement::HandBack { .. } => {
