@@ -11,6 +11,7 @@ use super::schema::{IDS_FORGOTTEN_UP_TO, NEXT_SEQ, meta, set_meta};
 use super::write_tx::WriteTx;
 use crate::domain::{EventId, Seq, Timestamp};
 use crate::store::StoreError;
+use crate::store::rows::event_id;
 use rusqlite::{Connection, Row, params};
 
 /// The rows that one read examines.
@@ -36,8 +37,7 @@ pub fn forget_ids(tx: &mut WriteTx<'_>, before: Timestamp) -> Result<bool, Store
                FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?3";
     let limit = i64::try_from(PORTION).unwrap_or(i64::MAX);
     let read = |row: &Row<'_>| {
-        let id = row.get_ref(1)?.as_blob().ok().and_then(|id| id.try_into().ok()).map(EventId);
-        Ok((Seq(row.get(0)?), id, row.get::<_, bool>(2)?, row.get::<_, bool>(3)?))
+        Ok((Seq(row.get(0)?), event_id(row, 1, "log.id").ok(), row.get::<_, bool>(2)?, row.get::<_, bool>(3)?))
     };
     let rows = tx.connection.all(sql, params![after, before.0, limit], read)?;
     let past: Vec<_> = rows.iter().take_while(|(_, _, is_past, _)| *is_past).collect();
@@ -56,11 +56,8 @@ pub fn forget_ids(tx: &mut WriteTx<'_>, before: Timestamp) -> Result<bool, Store
 pub fn forget_id_of(tx: &mut WriteTx<'_>, seq: Seq) -> Result<(), StoreError> {
     let sql = "SELECT id FROM log WHERE seq = ?1 AND seq <= ?2";
     let values = [seq.0, meta(tx.connection, IDS_FORGOTTEN_UP_TO)?];
-    let id: Option<Vec<u8>> = tx.connection.one(sql, values, |row| Ok(row.get(0)?))?;
-    match id.and_then(|id| id.try_into().ok()).map(EventId) {
-        Some(id) => forget_id(tx, id, seq),
-        None => Ok(()),
-    }
+    let id = tx.connection.one(sql, values, |row| Ok(event_id(row, 0, "log.id").ok()))?.flatten();
+    id.map_or(Ok(()), |id| forget_id(tx, id, seq))
 }
 
 fn forget_id(tx: &mut WriteTx<'_>, id: EventId, seq: Seq) -> Result<(), StoreError> {
@@ -85,8 +82,8 @@ pub fn examine(connection: &Connection, after: i64, before: Timestamp) -> Result
 pub fn remove(tx: &mut WriteTx<'_>, seqs: &[Seq], before: Timestamp) -> Result<(), StoreError> {
     let sql = format!("DELETE FROM log WHERE seq = ?1 AND {REMOVABLE} RETURNING id");
     for seq in seqs {
-        let id: Option<Vec<u8>> = tx.connection.one(&sql, params![seq.0, before.0], |row| Ok(row.get(0)?))?;
-        if let Some(id) = id.and_then(|id| id.try_into().ok()).map(EventId) {
+        let id = |row: &Row<'_>| Ok(event_id(row, 0, "log.id").ok());
+        if let Some(id) = tx.connection.one(&sql, params![seq.0, before.0], id)?.flatten() {
             forget_id(tx, id, *seq)?;
         }
     }

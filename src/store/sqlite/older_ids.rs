@@ -9,6 +9,7 @@ use super::query::Query;
 use super::schema::{IDS_FORGOTTEN_UP_TO, meta, set_meta};
 use crate::domain::{EventId, Seq};
 use crate::store::StoreError;
+use crate::store::rows::event_id;
 use rusqlite::{Connection, params};
 
 /// The ids that are written in one transaction.
@@ -40,8 +41,8 @@ pub fn load(connection: &Connection, allowed: usize) -> rusqlite::Result<IdIndex
     let mut rows = statement.query([on_disk, forgotten])?;
     while let Some(row) = rows.next()? {
         // An id that cannot be read is left out. Its event is found damaged when it is begun.
-        let Some(id) = row.get_ref(1)?.as_blob().ok().and_then(|id| id.try_into().ok()) else { continue };
-        ids.insert(&EventId(id), row.get(0)?);
+        let Ok(id) = event_id(row, 1, "log.id") else { continue };
+        ids.insert(&id, row.get(0)?);
         while let Some((evicted, last)) = ids.to_evict() {
             let transaction = connection.unchecked_transaction()?;
             insert(&transaction, &evicted)?;
