@@ -4,15 +4,15 @@
 //! progress is in the table `meta`, by the number of the account.
 
 use super::affiliates::{find_affiliate, save};
-use super::log_state::AccountNumber;
 use super::query::Query;
+use super::schema::set_meta;
 use super::write_tx::WriteTx;
 use super::{SqliteStore, erase};
 use crate::domain::AccountName;
 use crate::store::erasure::UserKeyHash;
 use crate::store::{AffiliateIndex, Remember, StoreError, user_keys};
 use async_trait::async_trait;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 #[async_trait]
 impl AffiliateIndex for SqliteStore {
@@ -49,7 +49,7 @@ fn remember(
             remembered.push(affiliate.clone());
         }
     }
-    save_progress(tx.connection, number, progress)?;
+    set_meta(tx.connection, &format!("list {number}"), progress)?;
     Ok(remembered)
 }
 
@@ -63,9 +63,4 @@ fn is_unknown(tx: &WriteTx<'_>, account: &AccountName, affiliate: &Remember) -> 
         }
     }
     Ok(true)
-}
-
-fn save_progress(connection: &Connection, account: AccountNumber, progress: &str) -> Result<(), StoreError> {
-    let sql = "INSERT INTO meta VALUES ('list ' || ?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
-    connection.run(sql, params![account, progress]).map(drop)
 }

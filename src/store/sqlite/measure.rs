@@ -11,6 +11,19 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 impl SqliteStore {
+    /// The bytes that this user may still write on the disk of this file, which must exist. `None`: the system does not say.
+    #[cfg(unix)]
+    pub fn free_space(path: &Path) -> Option<u64> {
+        let disk = rustix::fs::statvfs(path).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// The same; this system does not say.
+    #[cfg(not(unix))]
+    pub fn free_space(_: &Path) -> Option<u64> {
+        None
+    }
+
     /// Measures everything at once: reads one row for each account with pending events, and all dead letters.
     pub(super) async fn measure_all(&self) -> Result<Measured, StoreError> {
         let (accounts, deduplication) = {
@@ -26,7 +39,7 @@ impl SqliteStore {
                 remembered: remembered::sizes(connection)?,
                 remembered_dropped,
                 size: size(&path),
-                free: free(&path),
+                free: Self::free_space(&path),
                 deduplication_ids: deduplication.0,
                 deduplication_bytes: deduplication.1,
                 ledger_dropped,
@@ -56,16 +69,4 @@ fn dead_letters(connection: &Connection) -> Result<BTreeMap<(String, String), u6
 fn size(path: &Path) -> u64 {
     let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
     bytes(path) + bytes(&file_beside(path, "-wal"))
-}
-
-/// The bytes that this user may still write on the disk of the file.
-#[cfg(unix)]
-pub(super) fn free(path: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(path).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-#[cfg(not(unix))]
-pub(super) fn free(_: &Path) -> Option<u64> {
-    None
 }

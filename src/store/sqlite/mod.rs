@@ -93,36 +93,22 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Whether [`SqliteStore::open`] would migrate this file, which must exist. Does not change its tables; an error if it cannot be
-    /// opened.
-    pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
-        open::needs_migration(path)
-    }
-
-    /// The bytes that this user may still write on the disk of this file, which must exist. `None`: the system does not say.
-    pub fn free_space(path: &Path) -> Option<u64> {
-        measure::free(path)
-    }
-
     /// Opens the file for this process only. Creates it and its folder if absent.
     pub fn open(path: &Path, limits: StoreLimits) -> Result<Self, SqliteOpenError> {
         let store = open::open(path, limits.deduplication_memory)?;
         let (hash, published) = (store.state.hash.clone(), Arc::clone(store.state.log.published()));
         let writer = Writer::start(store).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
-        let (readers, in_flight) = (Readers::new(path.to_owned()), Arc::default());
-        let (ledger, examined_up_to, remembered_dropped) = Default::default();
-        let bodies_cursor = Mutex::new(compact_bodies::Cursor::START);
         Ok(Self {
-            readers,
+            readers: Readers::new(path.to_owned()),
             writer,
             published,
-            in_flight,
+            in_flight: Arc::default(),
             hash,
             limits,
-            ledger,
-            examined_up_to,
-            bodies_cursor,
-            remembered_dropped,
+            ledger: LedgerBuffer::default(),
+            examined_up_to: Mutex::default(),
+            bodies_cursor: Mutex::new(compact_bodies::Cursor::START),
+            remembered_dropped: AtomicU64::default(),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! In: a path. Out: a [`SqliteFile`] for the writer. Invariants: a file is open in one process at most, whatever its name; the operating
 //! system releases its locks when the process ends; a database of another program is not changed.
 
+use super::SqliteStore;
 use super::checkpoint::Checkpoints;
 use super::clean_shutdown;
 use super::log_state::{LogState, StoredAccount};
@@ -94,7 +95,7 @@ pub fn open(path: &Path, deduplication_memory: usize) -> Result<SqliteFile, Sqli
             Ok(version) => make_tables(&mut connection, version)?,
             Err(refusal) => return Ok(Err(refusal)),
         }
-        schema::set_release(&connection)?;
+        schema::set_meta(&connection, "release", RELEASE)?;
         clean_shutdown::mark_open(&connection, path, had_wal)?;
         let state = read_state(&connection, deduplication_memory)?;
         let checkpoints = Checkpoints::start(path, &mut connection)?;
@@ -127,17 +128,20 @@ fn version(path: &Path, connection: &Connection) -> rusqlite::Result<Result<i64,
     })
 }
 
-/// Whether [`open`] would migrate the file, which must exist. Does not change its tables; an error if it cannot be opened.
-pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
-    let _locks = (lock(path)?, lock_itself(path)?);
-    let had_wal = has_wal(path);
-    let found = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
-        // The WAL of a crashed process stays, and none stays where there was none: the start examines that.
-        schema::keep_wal_on_close(&connection, had_wal)?;
-        version(path, &connection)
-    });
-    let found = found.map_err(|source| open_error(path, source))??;
-    Ok(found != 0 && found < VERSION)
+impl SqliteStore {
+    /// Whether [`SqliteStore::open`] would migrate this file, which must exist. Does not change its tables; an error if it cannot be
+    /// opened.
+    pub fn needs_migration(path: &Path) -> Result<bool, SqliteOpenError> {
+        let _locks = (lock(path)?, lock_itself(path)?);
+        let had_wal = has_wal(path);
+        let found = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).and_then(|connection| {
+            // The WAL of a crashed process stays, and none stays where there was none: the start examines that.
+            schema::keep_wal_on_close(&connection, had_wal)?;
+            version(path, &connection)
+        });
+        let found = found.map_err(|source| open_error(path, source))??;
+        Ok(found != 0 && found < VERSION)
+    }
 }
 
 /// The tries to take the lock, which an ending process may hold for a moment longer.

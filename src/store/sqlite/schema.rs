@@ -7,7 +7,7 @@
 //! user, which ids are known) is in memory: see [`crate::store`] and [`crate::scheduling`].
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, ToSql};
 use std::ops::RangeBounds;
 use std::time::Duration;
 
@@ -258,7 +258,7 @@ const VERSIONS: [(i64, &str); 5] =
 /// Makes the tables of an empty file, within the caller's transaction.
 pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Result<()> {
     make_tables(connection, ..)?;
-    connection.execute("INSERT INTO meta VALUES ('hash_key', ?1)", [new_hash_key.as_slice()]).map(drop)
+    set_meta(connection, "hash_key", new_hash_key.as_slice())
 }
 
 /// Whether the file has tables, and none of them are of this service: its first transaction makes all of them, with their version.
@@ -281,21 +281,15 @@ pub fn release(connection: &Connection) -> rusqlite::Result<Option<String>> {
     release.optional()
 }
 
-/// Records that this release opened the file.
-pub fn set_release(connection: &Connection) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO meta VALUES ('release', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1 WHERE value <> ?1";
-    connection.execute(sql, [RELEASE]).map(drop)
-}
-
 /// A number in the table `meta`; 0 if there is none of this name.
 pub fn meta(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     let value = connection.query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0));
     Ok(value.optional()?.unwrap_or(0))
 }
 
-/// Writes a number into the table `meta`.
-pub fn set_meta(connection: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
+/// Writes a value into the table `meta`.
+pub fn set_meta(connection: &Connection, name: &str, value: impl ToSql) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2 WHERE value <> ?2";
     connection.prepare_cached(sql)?.execute((name, value)).map(drop)
 }
 

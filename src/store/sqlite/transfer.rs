@@ -169,7 +169,7 @@ impl TransferTarget for SqliteTarget {
 
     async fn complete(&mut self, identity: &Identity) -> Result<TableCounts, StoreError> {
         let connection = self.0.connection();
-        connection.run("UPDATE meta SET value = ?1 WHERE name = 'hash_key'", [&identity.hash_key])?;
+        schema::set_meta(connection, "hash_key", &identity.hash_key)?;
         // Bodies of dead letters get separate places.
         let places = "SELECT 1 + coalesce(max(seq), 0) FROM bodies";
         let next_place = connection.one(places, [], |row| Ok(row.get::<_, i64>(0)?))?.unwrap_or_default();
