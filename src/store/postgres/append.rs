@@ -14,7 +14,6 @@ use super::accounts::{self, Locked};
 use super::append_rows::{self, AppendedRows};
 use super::committer::Committer;
 use super::known_users::KnownUsers;
-use super::listen::Hints;
 use super::session::Session;
 use super::shared::Shared;
 use crate::domain::{AccountName, EventId};
@@ -45,12 +44,7 @@ pub const DRAW: &str = "SELECT nextval('log_seq') FROM generate_series(1, $1)";
 
 /// Commits calls of [`EventLog::append`](crate::store::EventLog::append); their bodies are packed.
 #[derive(Debug)]
-pub struct Appender {
-    /// The state that the connections share.
-    pub shared: Arc<Shared>,
-    /// The hints that notify owners in other processes of appended events.
-    pub hints: Arc<Hints>,
-}
+pub struct Appender(pub Arc<Shared>);
 
 #[async_trait]
 impl Committer for Appender {
@@ -58,7 +52,7 @@ impl Committer for Appender {
     type Output = Vec<Appended>;
 
     fn observer(&self) -> &CommitObserver {
-        &self.shared.observer
+        &self.0.published.observer
     }
 
     fn answer_timeout(&self) -> Option<Duration> {
@@ -98,9 +92,9 @@ impl Committer for Appender {
         locked: &Locked,
         group: &[Vec<NewEvent>],
     ) -> Result<Vec<Result<Vec<Appended>, StoreError>>, Error> {
-        let known = KnownUsers::read(session, locked, group, &self.shared).await?;
+        let known = KnownUsers::read(session, locked, group, &self.0).await?;
         let repeats = if self.has_to_read(group, locked) {
-            Repeats::read(session, group, self.shared.has_former_ids).await?
+            Repeats::read(session, group, self.0.has_former_ids).await?
         } else {
             Repeats::default()
         };
@@ -116,8 +110,8 @@ impl Committer for Appender {
                         .is_some_and(|only| known.may_be_known(event, only) || rows.has_user(event)),
                 })
                 .collect();
-            let pending = |account: &AccountName| self.shared.backlogs.pending(account) + rows.count(account);
-            let decided = append_decision::decide(events, &lookups, pending, self.shared.max_backlog);
+            let pending = |account: &AccountName| self.0.backlogs.pending(account) + rows.count(account);
+            let decided = append_decision::decide(events, &lookups, pending, self.0.max_backlog);
             answers.push(decided.map(|decisions| {
                 events.iter().zip(decisions).map(|(event, decision)| rows.add(event, decision)).collect::<Vec<_>>()
             }));
@@ -125,11 +119,11 @@ impl Committer for Appender {
         failpoint::reach("store::append");
         let seqs = rows.write(session, locked).await?;
         rows.answer(&seqs, answers.iter_mut().flatten().flatten());
-        self.shared.backlogs.appended(rows.written(&seqs));
-        self.hints.notify_owners(&self.shared, locked.numbers());
+        self.0.backlogs.appended(rows.written(&seqs));
+        self.0.notify_owners(locked.numbers());
         for (events, results) in group.iter().zip(&answers) {
             let answered = AnsweredEvent::not_appended(events, results.as_deref().unwrap_or_default());
-            self.shared.ledger.record_all(answered);
+            self.0.ledger.record_all(answered);
         }
         Ok(answers)
     }
@@ -140,10 +134,9 @@ impl Appender {
     fn has_to_read(&self, group: &[Vec<NewEvent>], locked: &Locked) -> bool {
         let events = group.iter().flatten().count() as u64;
         let may_be_full = |account: &AccountName| {
-            append_decision::check_backlog(self.shared.backlogs.pending(account), events, self.shared.max_backlog)
-                .is_err()
+            append_decision::check_backlog(self.0.backlogs.pending(account), events, self.0.max_backlog).is_err()
         };
-        self.shared.has_former_ids
+        self.0.has_former_ids
             || append_rows::asks_for_users(group)
             || locked.numbers().any(|(account, _)| may_be_full(account))
     }

@@ -8,13 +8,10 @@ use super::accounts::AccountNumber;
 use super::connection::Connection;
 use super::session::Session;
 use super::settle::Settler;
-use super::shared::Shared;
-use crate::domain::AccountName;
 use crate::scheduling::ReplicaId;
 use crate::store::StoreError;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_postgres::Error;
@@ -75,7 +72,8 @@ impl HintMessage {
 /// The hints to send.
 #[derive(Debug)]
 pub struct Hints {
-    me: ReplicaId,
+    /// The id of this process.
+    pub me: ReplicaId,
     gathered: Mutex<Gathered>,
     added: Notify,
 }
@@ -93,11 +91,6 @@ impl Hints {
         Self { me, gathered: Mutex::default(), added: Notify::new() }
     }
 
-    /// The id of this process.
-    pub fn me(&self) -> ReplicaId {
-        self.me
-    }
-
     /// Adds a hint for the other processes.
     pub fn add(&self, hint: HintMessage) {
         let mut gathered = self.gathered.lock();
@@ -111,11 +104,11 @@ impl Hints {
     }
 
     /// Sends hints to `channel` when there are some. Never returns.
-    pub async fn send(self: Arc<Self>, connection: Arc<ListenConnection>, channel: String) {
+    pub async fn send(&self, connection: &ListenConnection, channel: &str) {
         loop {
             self.added.notified().await;
             for text in self.take() {
-                let channel = channel.clone();
+                let channel = channel.to_owned();
                 let sent = connection.run(move |session: &Session| {
                     Box::pin(async move { session.query(NOTIFY, &[&channel, &text]).await })
                 });
@@ -124,16 +117,6 @@ impl Hints {
             }
             tokio::time::sleep(EVERY).await;
         }
-    }
-
-    /// Notifies the owners of these accounts, if they are other processes, of appended events.
-    pub fn notify_owners<'a>(
-        &self,
-        shared: &Shared,
-        accounts: impl IntoIterator<Item = (&'a AccountName, AccountNumber)>,
-    ) {
-        let elsewhere = accounts.into_iter().filter(|(account, _)| shared.leases.token(account).is_none());
-        self.add(HintMessage::Appended(elsewhere.map(|(_, number)| number).collect()));
     }
 
     fn take(&self) -> Vec<String> {

@@ -42,7 +42,7 @@ static EMAIL_CONFLICTS: LazyLock<String> = LazyLock::new(|| {
 #[async_trait]
 impl Maintenance for PostgresStore {
     fn status(&self) -> StoreStatus {
-        let mut status = self.published.lock().status.clone();
+        let mut status = self.shared.published.lock().status.clone();
         status.write_error = self.append.failure().or_else(|| self.owner.failure());
         status
     }
@@ -59,21 +59,22 @@ impl Maintenance for PostgresStore {
     }
 
     async fn measure(&self) -> Result<Measured, StoreError> {
-        let accounts: Vec<AccountName> = self.published.lock().pending.keys().cloned().map(AccountName::from).collect();
+        let accounts: Vec<AccountName> =
+            self.shared.published.lock().pending.keys().cloned().map(AccountName::from).collect();
         let accounts = self.first_pending(&accounts);
         let measured =
             self.owner.run(move |session| Box::pin(async move { measure::measure(session, accounts).await }));
-        let remembered_dropped = self.remembered_dropped.load(Ordering::Relaxed);
+        let remembered_dropped = self.shared.remembered_dropped.load(Ordering::Relaxed);
         let ledger_dropped = self.shared.ledger.dropped();
         Ok(Measured { remembered_dropped, ledger_dropped, ..measured.await? })
     }
 
     fn on_commit(&self, on_commit: OnCommit) {
-        self.shared.observer.set(on_commit);
+        self.shared.published.observer.set(on_commit);
     }
 
     fn pending(&self) -> BTreeMap<String, u64> {
-        self.published.lock().pending.clone()
+        self.shared.published.lock().pending.clone()
     }
 
     async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
@@ -115,7 +116,7 @@ impl Maintenance for PostgresStore {
     async fn compact(&self, before: Retention) -> Result<(), StoreError> {
         self.owner.run(|_| Box::pin(async { Ok::<_, Error>(()) })).await?; // the store is open, and the server is reachable
         let mut compaction = self.compaction.lock().await;
-        let compacted = compaction.run(&self.connector, before, &self.remembered_dropped).await;
+        let compacted = compaction.run(&self.connector, before, &self.shared.remembered_dropped).await;
         if compacted.is_err() {
             compaction.session = None; // the next one opens another
         }
@@ -135,7 +136,7 @@ impl Maintenance for PostgresStore {
             // Err: the store has ended already, or cannot be written.
             let _ = self.write_recorded().await;
             // Err: other processes take over the accounts of this process when the lease has ended.
-            let _ = self.replica.resign().await;
+            let _ = self.resign().await;
             self.listen.close().await;
             self.append.close().await;
             self.owner.close().await;

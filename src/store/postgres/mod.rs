@@ -65,8 +65,6 @@ pub use migrate::Tables as DatabaseTables;
 pub use open::PostgresOpenError;
 pub use transfer::{PostgresSource, PostgresTarget};
 
-use super::in_flight::InFlightEvents;
-use super::published::Published;
 use super::{AffiliateChanges, Appended, Begun, EventLog, NewEvent, Settlement, StoreError, body, user_keys};
 use crate::delivery::{Progress, RecalledAffiliate};
 use crate::domain::{AccountName, AffiliateCode, HashKey, Seq, UserKey};
@@ -84,7 +82,6 @@ use ownership::Replica;
 use settle::{AttemptUpdate, Settle, Settler};
 use shared::Shared;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -96,7 +93,6 @@ type Owner = Connection<Settler>;
 pub struct PostgresStore {
     connector: Arc<Connector>,
     shared: Arc<Shared>,
-    published: Arc<Published>,
     append: Connection<Appender>,
     owner: Arc<Owner>,
     listen: Arc<ListenConnection>,
@@ -104,10 +100,7 @@ pub struct PostgresStore {
     outcomes: Arc<OutcomeWaiters>,
     /// The tasks, which end with the store.
     _tasks: JoinSet<()>,
-    in_flight: Arc<InFlightEvents>,
     compaction: Mutex<Compaction>,
-    /// See [`Measured::remembered_dropped`](super::Measured::remembered_dropped).
-    remembered_dropped: AtomicU64,
 }
 
 impl PostgresStore {
@@ -162,7 +155,7 @@ impl EventLog for PostgresStore {
     }
 
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
-        let (token, units, in_flight) = (self.token(account)?, units.to_vec(), Arc::clone(&self.in_flight));
+        let (token, units, in_flight) = (self.token(account)?, units.to_vec(), Arc::clone(&self.shared.in_flight));
         let begin = self.owner.run(move |session| {
             Box::pin(async move {
                 let begun = begin::begin(session, token, &units).await?;
@@ -187,7 +180,7 @@ impl EventLog for PostgresStore {
     }
 
     fn release(&self, seqs: &[Seq]) {
-        self.in_flight.release(seqs);
+        self.shared.in_flight.release(seqs);
     }
 
     async fn save_progress(
@@ -210,7 +203,7 @@ impl EventLog for PostgresStore {
         let settled = self.update(account, unit, AttemptUpdate::End(settlement), changes).await;
         // After a failure they stay in flight, because the worker settles them again.
         if matches!(settled, Ok(()) | Err(StoreError::NotPending | StoreError::NotOwner)) {
-            self.in_flight.release(&unit.seqs().collect::<Vec<_>>());
+            self.shared.in_flight.release(&unit.seqs().collect::<Vec<_>>());
         }
         settled
     }

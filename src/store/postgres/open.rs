@@ -1,12 +1,11 @@
 //! Opening the store: it connects, migrates the tables, and counts their rows.
 
 use super::append::Appender;
-use super::backlogs::Backlogs;
 use super::connect::Connector;
 use super::connect_error::ConnectError;
 use super::connection::Connection;
 use super::count;
-use super::listen::{self, Hints};
+use super::listen;
 use super::migrate::{self, MigrateError};
 use super::outcomes::OutcomeWaiters;
 use super::ownership::{LeaseTimes, Replica};
@@ -17,10 +16,8 @@ use super::tls::TlsError;
 use super::{PostgresStore, PostgresUrl};
 use crate::domain::HashKey;
 use crate::scheduling::ReplicaId;
-use crate::store::published::Published;
 use crate::store::{StoreError, StoreLimits};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::unbounded_channel;
@@ -81,19 +78,18 @@ impl PostgresStore {
     /// `lease`: the time without a heartbeat after which other processes take over the accounts of this one; at least two seconds.
     pub async fn open(url: &PostgresUrl, limits: StoreLimits, lease: Duration) -> Result<Self, PostgresOpenError> {
         let (connector, session, hash_key) = connect(url).await?;
-        let (connector, published) = (Arc::new(connector), Arc::<Published>::default());
+        let connector = Arc::new(connector);
         let connect = |source| PostgresOpenError::Connect { location: url.location(), source };
         let read = |source| PostgresOpenError::Read { location: url.location(), source };
         let former = session.query_opt("SELECT 1 FROM meta WHERE name = 'former_ids'", &[]).await;
         let former = former.map_err(|error| read(error.into()))?;
-        let backlogs = Backlogs::new(Arc::clone(&published));
-        let shared = Arc::new(Shared::new(HashKey::new(&hash_key), limits.max_backlog, former.is_some(), backlogs));
+        let (hash, me) = (HashKey::new(&hash_key), ReplicaId(rand::random()));
+        let shared = Arc::new(Shared::new(hash, limits.max_backlog, former.is_some(), me));
         let channel = listen::channel(&session).await.map_err(|error| read(error.into()))?;
         let another = connector.connect().await.map_err(connect)?;
         let settler = Arc::new(Settler(Arc::clone(&shared)));
         let owner = Arc::new(Connection::start("owner", Arc::clone(&connector), session, Arc::clone(&settler)));
-        let hints = Arc::new(Hints::new(ReplicaId(rand::random())));
-        let appender = Arc::new(Appender { shared: Arc::clone(&shared), hints: Arc::clone(&hints) });
+        let appender = Arc::new(Appender(Arc::clone(&shared)));
         let append = Connection::start("append", Arc::clone(&connector), another, appender);
         count::count(&shared, &owner).await.map_err(read)?;
         tokio::spawn(count::keep_counting(Arc::clone(&shared), Arc::downgrade(&owner)));
@@ -101,24 +97,21 @@ impl PostgresStore {
         let listening = Arc::new(connector.listening(channel.clone(), sender));
         let third = listening.connect().await.map_err(connect)?;
         let listen = Arc::new(Connection::start("listen", listening, third, settler));
-        let (for_replica, for_hints) = (Arc::clone(&shared), Arc::clone(&hints));
-        let replica = Replica::new(LeaseTimes(lease), Arc::clone(&listen), for_replica, for_hints, notifications);
+        let replica = Replica::new(LeaseTimes(lease), notifications);
         let (outcomes, mut tasks) = (Arc::<OutcomeWaiters>::default(), JoinSet::new());
-        tasks.spawn(hints.send(Arc::clone(&listen), channel));
+        let (for_hints, connection) = (Arc::clone(&shared), Arc::clone(&listen));
+        tasks.spawn(async move { for_hints.hints.send(&connection, &channel).await });
         tasks.spawn(Arc::clone(&outcomes).poll(Arc::clone(&listen)));
         Ok(Self {
             connector,
             shared,
-            published,
             append,
             owner,
             listen,
             replica,
             outcomes,
             _tasks: tasks,
-            in_flight: Arc::default(),
             compaction: Mutex::default(),
-            remembered_dropped: AtomicU64::new(0),
         })
     }
 }

@@ -15,7 +15,6 @@ use super::{PostgresStore, account_gone, deletions};
 use crate::domain::{AccountName, SealedApiKey, Timestamp, UserKey};
 use crate::store::append_decision::check_backlog;
 use crate::store::erasure::{MAX_SCANS, UserKeyHash};
-use crate::store::in_flight::InFlightEvents;
 use crate::store::{
     ApiKeyVault, DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, Forgotten, MovedDeadLetter, PageStart,
     ReplayResult, StoreError, body,
@@ -56,7 +55,7 @@ impl DeadLetters for PostgresStore {
     async fn replay(&self, ids: &[i64]) -> Result<Vec<ReplayResult>, StoreError> {
         let (ids, shared) = (ids.iter().copied().collect(), Arc::clone(&self.shared));
         let (results, locked) = self.owner.run(move |session| Box::pin(replay(session, shared, ids))).await?;
-        self.replica.hints.notify_owners(&self.shared, locked.numbers());
+        self.shared.notify_owners(locked.numbers());
         Ok(results)
     }
 
@@ -74,7 +73,7 @@ impl DeadLetters for PostgresStore {
         let (moved, shared) = (body::pack_moved(moved).await?, Arc::clone(&self.shared));
         let moved = self.owner.run(move |session| Box::pin(account_gone::move_dead_letters(session, shared, moved)));
         let (results, locked) = moved.await?;
-        self.replica.hints.notify_owners(&self.shared, locked.numbers());
+        self.shared.notify_owners(locked.numbers());
         Ok(results)
     }
 
@@ -87,11 +86,10 @@ impl DeadLetters for PostgresStore {
         loop {
             search.complete(&session).await?;
             scans += 1;
-            let (shared, in_flight, name) = (Arc::clone(&self.shared), Arc::clone(&self.in_flight), account.clone());
-            let last = scans == MAX_SCANS;
-            let erase = self.owner.run(move |session| {
-                Box::pin(async move { erase(session, &shared, &in_flight, &name, search, (now, last)).await })
-            });
+            let (shared, name, last) = (Arc::clone(&self.shared), account.clone(), scans == MAX_SCANS);
+            let erase = self
+                .owner
+                .run(move |session| Box::pin(async move { erase(session, &shared, &name, search, (now, last)).await }));
             match erase.await? {
                 Ok(forgotten) => return Ok(forgotten),
                 Err(incomplete) => search = incomplete,
@@ -107,7 +105,7 @@ impl DeadLetters for PostgresStore {
         let token = self.shared.leases.token(account);
         let count = async {
             search.complete(&session).await?;
-            search.count(&session, &self.in_flight, token).await
+            search.count(&session, &self.shared.in_flight, token).await
         };
         Ok(count.await?)
     }
@@ -171,7 +169,6 @@ async fn begin_search(
 async fn erase(
     session: &Session,
     shared: &Shared,
-    in_flight: &Arc<InFlightEvents>,
     account: &AccountName,
     mut search: UserSearch,
     (now, last): (Timestamp, bool),
@@ -188,7 +185,7 @@ async fn erase(
         }
         let pending = search.pending(session).await?;
         let elsewhere = search.in_flight_elsewhere(session, token, &pending).await?;
-        Ok(Some(forget::erase(session, &search, in_flight, (&pending, &elsewhere), now).await?))
+        Ok(Some(forget::erase(session, &search, &shared.in_flight, (&pending, &elsewhere), now).await?))
     };
     // The guard is dropped when this has committed.
     let Some((forgotten, _guard)) = session.transaction(work).await? else { return Ok(Err(search)) };
@@ -206,7 +203,7 @@ impl ApiKeyVault for PostgresStore {
             })
         });
         keep.await?;
-        self.replica.hints.add(HintMessage::ApiKeys);
+        self.shared.hints.add(HintMessage::ApiKeys);
         Ok(())
     }
 
@@ -218,7 +215,7 @@ impl ApiKeyVault for PostgresStore {
         let (name, sql) = (text(account.as_str()), "DELETE FROM sealed_keys WHERE account = $1");
         let removed =
             self.owner.run(move |session| Box::pin(async move { session.execute(sql, &[&name]).await })).await?;
-        self.replica.hints.add(HintMessage::ApiKeys);
+        self.shared.hints.add(HintMessage::ApiKeys);
         Ok(removed > 0)
     }
 }

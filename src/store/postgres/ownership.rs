@@ -16,15 +16,13 @@
 use super::PostgresStore;
 use super::accounts::{AccountNumber, as_str};
 use super::leases::{EndedLease, LeaseEnd};
-use super::listen::{HintMessage, Hints, ListenConnection};
+use super::listen::HintMessage;
 use super::owners::{self, AccountRow, HeartbeatResult, replica, uuid};
-use super::shared::Shared;
 use crate::domain::{AccountName, EventId, Seq, Timestamp};
 use crate::scheduling::{OwnershipMove, ReplicaId};
 use crate::store::{DoneElsewhere, Hint, Lease, Ownership, StoreError};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -61,14 +59,16 @@ impl LeaseTimes {
 /// This process among those that share the database.
 #[derive(Debug)]
 pub struct Replica {
-    me: ReplicaId,
     times: LeaseTimes,
-    connection: Arc<ListenConnection>,
-    shared: Arc<Shared>,
-    /// Its hints for other processes.
-    pub hints: Arc<Hints>,
     notifications: Mutex<UnboundedReceiver<String>>,
     last: Mutex<LastRenewal>,
+}
+
+impl Replica {
+    /// This process, without accounts. `notifications` receives the texts of notifications.
+    pub fn new(times: LeaseTimes, notifications: UnboundedReceiver<String>) -> Self {
+        Self { times, notifications: Mutex::new(notifications), last: Mutex::default() }
+    }
 }
 
 /// The state at the last renewal.
@@ -84,86 +84,7 @@ struct LastRenewal {
     renewals: u32,
 }
 
-impl Replica {
-    /// This process, without accounts. `notifications` receives the texts of notifications.
-    pub fn new(
-        times: LeaseTimes,
-        connection: Arc<ListenConnection>,
-        shared: Arc<Shared>,
-        hints: Arc<Hints>,
-        notifications: UnboundedReceiver<String>,
-    ) -> Self {
-        let me = hints.me();
-        Self { me, times, connection, shared, hints, notifications: Mutex::new(notifications), last: Mutex::default() }
-    }
-
-    /// Implements [`Ownership::renew`]. `sessions`: the number of sessions of the owner's connection so far.
-    pub async fn renew(
-        &self,
-        candidates: &BTreeSet<AccountName>,
-        sessions: u64,
-    ) -> Result<Vec<AccountName>, StoreError> {
-        let mut last = self.last.lock().await;
-        if std::mem::replace(&mut last.sessions, sessions) != sessions {
-            self.shared.backlogs.in_another_session();
-            self.shared.leases.end_all(LeaseEnd::Again);
-        }
-        let look_at_all = last.renewals.is_multiple_of(LOOK_AT_ALL) || last.candidates != *candidates;
-        let sent = Instant::now();
-        let mut heartbeat = self.heartbeat(&last, candidates, look_at_all).await?;
-        let is_another = last.server.replace(heartbeat.server).is_some_and(|before| before != heartbeat.server);
-        if is_another {
-            self.in_another_server();
-            last.candidates.clear(); // a promoted standby may lack the latest accounts
-        }
-        if is_another || !look_at_all && heartbeat.live != last.live {
-            heartbeat = self.heartbeat(&last, candidates, true).await?;
-        }
-        last.renewals = last.renewals.wrapping_add(1);
-        last.candidates.clone_from(candidates);
-        last.live.clone_from(&heartbeat.live);
-        self.compare(&heartbeat);
-        self.shared.leases.renew(sent + self.times.send_for());
-        let moves = self.decide(&mut last, &heartbeat.accounts, candidates);
-        self.take(&moves.take).await?;
-        self.ask(&moves.ask).await?;
-        self.give_up_ended().await?;
-        if candidates.is_empty() && self.shared.leases.held().is_empty() {
-            self.deregister().await?;
-        }
-        self.newest().await
-    }
-
-    /// Returns when there is a hint of another process, or an account can be given up.
-    pub async fn changed(&self) -> Hint {
-        let mut notifications = self.notifications.lock().await;
-        loop {
-            let text = tokio::select! {
-                () = self.shared.leases.unused() => return Hint::Owners,
-                text = notifications.recv() => text,
-            };
-            let Some(text) = text else { return std::future::pending().await };
-            match HintMessage::read(&text, self.me) {
-                Some(HintMessage::Owners) => return Hint::Owners,
-                Some(HintMessage::ApiKeys) => return Hint::ApiKeys,
-                Some(HintMessage::Appended(numbers)) => {
-                    let accounts = self.shared.leases.names(&numbers);
-                    if !accounts.is_empty() {
-                        return Hint::Appended(accounts);
-                    }
-                }
-                None => {}
-            }
-        }
-    }
-
-    /// The database's clock.
-    pub async fn time(&self) -> Result<Timestamp, StoreError> {
-        let asked = Instant::now();
-        let now = self.connection.run(|session| Box::pin(async move { owners::time(session).await })).await?;
-        Ok(now.after(asked.elapsed() / 2))
-    }
-
+impl PostgresStore {
     /// Renews the heartbeat, and reads the live processes and the accounts that concern this process, or all.
     async fn heartbeat(
         &self,
@@ -171,9 +92,9 @@ impl Replica {
         candidates: &BTreeSet<AccountName>,
         look_at_all: bool,
     ) -> Result<HeartbeatResult, StoreError> {
-        let (me, millis, is_first) = (uuid(self.me), self.times.millis(), last.renewals == 0);
+        let (me, millis, is_first) = (uuid(self.shared.hints.me), self.replica.times.millis(), last.renewals == 0);
         let new: Vec<AccountName> = candidates.difference(&last.candidates).cloned().collect();
-        let read = self.connection.transaction(move |session| {
+        let read = self.listen.transaction(move |session| {
             let which = (is_first, look_at_all);
             Box::pin(async move { owners::heartbeat(session, me, millis, &as_str(&new), which).await })
         });
@@ -191,7 +112,7 @@ impl Replica {
     /// Ends the leases of accounts that belong to another process by now, and adds leases of accounts that this process was given.
     fn compare(&self, heartbeat: &HeartbeatResult) {
         let leases = &self.shared.leases;
-        let mine = heartbeat.accounts.iter().filter(|row| row.owner.map(replica) == Some(self.me));
+        let mine = heartbeat.accounts.iter().filter(|row| row.owner.map(replica) == Some(self.shared.hints.me));
         let mine: BTreeMap<&AccountName, &AccountRow> = mine.map(|row| (&row.name, row)).collect();
         for account in leases.held() {
             let token = mine.get(&account).and_then(|row| row.lease_token(heartbeat.server));
@@ -212,7 +133,7 @@ impl Replica {
         let seen_free = std::mem::take(&mut last.free);
         for row in rows {
             let owned = row.owned(seen_free.contains(&row.name));
-            match owned.next_move(&row.name, self.me, &last.live, candidates.contains(&row.name)) {
+            match owned.next_move(&row.name, self.shared.hints.me, &last.live, candidates.contains(&row.name)) {
                 OwnershipMove::Stay if owned.owner.is_none() => {
                     last.free.insert(row.name.clone());
                 }
@@ -231,11 +152,11 @@ impl Replica {
     /// Takes accounts over if their owners are still dead.
     async fn take(&self, rows: &[AccountRow]) -> Result<(), StoreError> {
         for portion in rows.chunks(PORTION) {
-            let (me, token) = (uuid(self.me), Uuid::from_u128(rand::random()));
+            let (me, token) = (uuid(self.shared.hints.me), Uuid::from_u128(rand::random()));
             let owners: BTreeSet<Uuid> = portion.iter().filter_map(|row| row.owner).collect();
             let owners: Vec<Uuid> = owners.into_iter().collect();
             let names: Vec<AccountName> = portion.iter().map(|row| row.name.clone()).collect();
-            let taken = self.connection.transaction(move |session| {
+            let taken = self.listen.transaction(move |session| {
                 Box::pin(async move { owners::take(session, me, token, &as_str(&names), &owners).await })
             });
             for (account, token) in taken.await? {
@@ -249,12 +170,12 @@ impl Replica {
     async fn ask(&self, accounts: &[(AccountName, Uuid)]) -> Result<(), StoreError> {
         for portion in accounts.chunks(PORTION) {
             let (names, owners): (Vec<AccountName>, Vec<Uuid>) = portion.iter().cloned().unzip();
-            let me = uuid(self.me);
-            let asked = self.connection.transaction(move |session| {
+            let me = uuid(self.shared.hints.me);
+            let asked = self.listen.transaction(move |session| {
                 Box::pin(async move { owners::ask(session, me, &as_str(&names), &owners).await })
             });
             if asked.await? > 0 {
-                self.hints.add(HintMessage::Owners);
+                self.shared.hints.add(HintMessage::Owners);
             }
         }
         Ok(())
@@ -274,11 +195,11 @@ impl Replica {
             }
         }
         for portion in given.chunks(PORTION) {
-            let (me, token) = (uuid(self.me), Uuid::from_u128(rand::random()));
+            let (me, token) = (uuid(self.shared.hints.me), Uuid::from_u128(rand::random()));
             let names: Vec<AccountName> = portion.iter().map(|(ended, _)| ended.name.clone()).collect();
             let owners: Vec<Option<Uuid>> = portion.iter().map(|(_, to)| *to).collect();
             let tokens: Vec<Uuid> = portion.iter().map(|(ended, _)| ended.token.token).collect();
-            let written = self.connection.transaction(move |session| {
+            let written = self.listen.transaction(move |session| {
                 Box::pin(async move { owners::give(session, (me, token), &as_str(&names), &owners, &tokens).await })
             });
             written.await?;
@@ -286,13 +207,13 @@ impl Replica {
                 leases.remove(name);
                 tracing::info!(account = %name, asked = to.is_some(), "this process gave the account up");
             }
-            self.hints.add(HintMessage::Owners);
+            self.shared.hints.add(HintMessage::Owners);
         }
         Ok(())
     }
 
     /// Gives up every account without events in flight. Other processes take over the others when the lease has ended.
-    pub async fn resign(&self) -> Result<(), StoreError> {
+    pub(super) async fn resign(&self) -> Result<(), StoreError> {
         self.shared.leases.end_all(LeaseEnd::Give(None));
         self.give_up_ended().await?;
         if self.shared.leases.held().is_empty() {
@@ -303,8 +224,8 @@ impl Replica {
 
     /// Removes this process, which owns no account and will own none.
     async fn deregister(&self) -> Result<(), StoreError> {
-        let me = uuid(self.me);
-        self.connection.run(move |session| Box::pin(async move { owners::deregister(session, me).await })).await
+        let me = uuid(self.shared.hints.me);
+        self.listen.run(move |session| Box::pin(async move { owners::deregister(session, me).await })).await
     }
 
     /// The owned accounts with pending events that were not reported yet.
@@ -317,7 +238,7 @@ impl Replica {
             return Ok(Vec::new());
         }
         let newest =
-            self.connection.run(move |session| Box::pin(async move { owners::newest(session, &numbers, &seen).await }));
+            self.listen.run(move |session| Box::pin(async move { owners::newest(session, &numbers, &seen).await }));
         let newest = newest.await?.into_iter();
         Ok(newest.filter_map(|(number, newest)| self.shared.leases.report(number, newest)).collect())
     }
@@ -334,11 +255,57 @@ impl Ownership for PostgresStore {
     }
 
     async fn renew(&self, candidates: &BTreeSet<AccountName>) -> Result<Vec<AccountName>, StoreError> {
-        self.replica.renew(candidates, self.owner.sessions()).await
+        let (mut last, sessions) = (self.replica.last.lock().await, self.owner.sessions());
+        if std::mem::replace(&mut last.sessions, sessions) != sessions {
+            self.shared.backlogs.in_another_session();
+            self.shared.leases.end_all(LeaseEnd::Again);
+        }
+        let look_at_all = last.renewals.is_multiple_of(LOOK_AT_ALL) || last.candidates != *candidates;
+        let sent = Instant::now();
+        let mut heartbeat = self.heartbeat(&last, candidates, look_at_all).await?;
+        let is_another = last.server.replace(heartbeat.server).is_some_and(|before| before != heartbeat.server);
+        if is_another {
+            self.in_another_server();
+            last.candidates.clear(); // a promoted standby may lack the latest accounts
+        }
+        if is_another || !look_at_all && heartbeat.live != last.live {
+            heartbeat = self.heartbeat(&last, candidates, true).await?;
+        }
+        last.renewals = last.renewals.wrapping_add(1);
+        last.candidates.clone_from(candidates);
+        last.live.clone_from(&heartbeat.live);
+        self.compare(&heartbeat);
+        self.shared.leases.renew(sent + self.replica.times.send_for());
+        let moves = self.decide(&mut last, &heartbeat.accounts, candidates);
+        self.take(&moves.take).await?;
+        self.ask(&moves.ask).await?;
+        self.give_up_ended().await?;
+        if candidates.is_empty() && self.shared.leases.held().is_empty() {
+            self.deregister().await?;
+        }
+        self.newest().await
     }
 
     async fn changed(&self) -> Hint {
-        self.replica.changed().await
+        let mut notifications = self.replica.notifications.lock().await;
+        loop {
+            let text = tokio::select! {
+                () = self.shared.leases.unused() => return Hint::Owners,
+                text = notifications.recv() => text,
+            };
+            let Some(text) = text else { return std::future::pending().await };
+            match HintMessage::read(&text, self.shared.hints.me) {
+                Some(HintMessage::Owners) => return Hint::Owners,
+                Some(HintMessage::ApiKeys) => return Hint::ApiKeys,
+                Some(HintMessage::Appended(numbers)) => {
+                    let accounts = self.shared.leases.names(&numbers);
+                    if !accounts.is_empty() {
+                        return Hint::Appended(accounts);
+                    }
+                }
+                None => {}
+            }
+        }
     }
 
     async fn done_elsewhere(
@@ -351,7 +318,9 @@ impl Ownership for PostgresStore {
     }
 
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.replica.time().await.map(Some)
+        let asked = Instant::now();
+        let now = self.listen.run(|session| Box::pin(async move { owners::time(session).await })).await?;
+        Ok(Some(now.after(asked.elapsed() / 2)))
     }
 }
 

@@ -93,7 +93,7 @@ impl Committer for Settler {
     type Output = ();
 
     fn observer(&self) -> &CommitObserver {
-        &self.0.observer
+        &self.0.published.observer
     }
 
     fn joins(&self, group: &[Settle], next: &Settle) -> bool {
