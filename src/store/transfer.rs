@@ -6,6 +6,7 @@
 //! from the log (the deduplication index), which the target makes again; and the owners of accounts.
 
 use super::StoreError;
+use super::rows::Columns;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 
@@ -91,10 +92,26 @@ impl Table {
         written.collect::<Vec<_>>().join(", ")
     }
 
-    /// The error for a row of this table that has a value of another kind than its column.
-    pub fn damaged(&self, row: &[ColumnValue], column: usize) -> StoreError {
-        let key: Vec<String> = row[..self.key].iter().map(ColumnValue::in_message).collect();
-        StoreError::Corrupt(format!("{}.{} of the row {}", self.name, self.columns[column].0, key.join(", ")))
+    /// The values of a row with these columns; an error if one is of another kind than its column.
+    pub fn values(&self, row: &impl Columns) -> Result<Vec<ColumnValue>, StoreError> {
+        let mut values = Vec::with_capacity(self.columns.len());
+        for (column, (name, kind)) in self.columns.iter().enumerate() {
+            let value = match kind {
+                ColumnKind::Integer | ColumnKind::Flag => {
+                    row.integer(column, name).map(|v| v.map(ColumnValue::Integer))
+                }
+                ColumnKind::Text => row.text(column, name).map(|v| v.map(|text| ColumnValue::Text(text.to_owned()))),
+                ColumnKind::Bytes => row.blob(column, name).map(|v| v.map(|bytes| ColumnValue::Bytes(bytes.to_vec()))),
+            };
+            let value = value.map_err(|_| self.damaged(&values, name))?;
+            values.push(value.unwrap_or(ColumnValue::Null));
+        }
+        Ok(values)
+    }
+
+    fn damaged(&self, row: &[ColumnValue], column: &str) -> StoreError {
+        let key: Vec<String> = row.iter().take(self.key).map(ColumnValue::in_message).collect();
+        StoreError::Corrupt(format!("{}.{column} of the row {}", self.name, key.join(", ")))
     }
 }
 

@@ -16,9 +16,9 @@ use crate::store::transfer::{
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
-use tokio_postgres::{Error, Row};
 use tokio_util::bytes::BytesMut;
 
 /// A database whose content is moved.
@@ -90,11 +90,6 @@ static STATEMENTS: LazyLock<BTreeMap<&'static str, Statements>> =
 
 fn statements(table: &Table) -> Statements {
     let (all, name) = (0..table.columns.len(), table.name);
-    let columns = table.list(all.clone(), |_, name, kind| match kind {
-        ColumnKind::Integer => format!("{name}::bigint"),
-        ColumnKind::Flag => format!("{name}::int::bigint"),
-        ColumnKind::Text | ColumnKind::Bytes => name.to_owned(),
-    });
     let names = table.list(all.clone(), |_, name, _| name.to_owned());
     let key = table.list(0..table.key, |_, name, _| name.to_owned());
     let marks = table.list(0..table.key, |n, _, kind| format!("${}::{}", n + 1, type_of(kind)));
@@ -103,8 +98,8 @@ fn statements(table: &Table) -> Statements {
         .list(all, |_, name, kind| if kind == ColumnKind::Flag { format!("{name} <> 0") } else { name.to_owned() });
     let (order, portion) = (format!("ORDER BY {key} LIMIT"), table.portion);
     Statements {
-        first: format!("SELECT {columns} FROM {name} {order} {portion}"),
-        next: format!("SELECT {columns} FROM {name} WHERE ({key}) > ({marks}) {order} {portion}"),
+        first: format!("SELECT {names} FROM {name} {order} {portion}"),
+        next: format!("SELECT {names} FROM {name} WHERE ({key}) > ({marks}) {order} {portion}"),
         insert: format!(
             "INSERT INTO {name} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM unnest({arrays}) AS moved ({names})"
         ),
@@ -162,7 +157,7 @@ impl TransferSource for PostgresSource {
         let sql = if after.is_some() { &statements.next } else { &statements.first };
         let after: Vec<&(dyn ToSql + Sync)> = after.unwrap_or_default().iter().map(|value| value as _).collect();
         let rows = self.0.query(sql, &after).await?;
-        Ok(rows.iter().map(|row| values(table, row)).collect())
+        rows.iter().map(|row| table.values(row)).collect()
     }
 }
 
@@ -179,18 +174,6 @@ impl ToSql for ColumnValue {
 
     accepts!(INT8, TEXT, BYTEA);
     to_sql_checked!();
-}
-
-/// The values of a row, whose types the statement determines.
-fn values(table: &Table, row: &Row) -> Vec<ColumnValue> {
-    let value = |(n, (_, kind)): (usize, &(&str, ColumnKind))| match kind {
-        ColumnKind::Integer | ColumnKind::Flag => {
-            row.get::<_, Option<i64>>(n).map_or(ColumnValue::Null, ColumnValue::Integer)
-        }
-        ColumnKind::Text => row.get::<_, Option<String>>(n).map_or(ColumnValue::Null, ColumnValue::Text),
-        ColumnKind::Bytes => row.get::<_, Option<Vec<u8>>>(n).map_or(ColumnValue::Null, ColumnValue::Bytes),
-    };
-    table.columns.iter().enumerate().map(value).collect()
 }
 
 #[async_trait]
@@ -248,7 +231,7 @@ mod tests {
         assert_eq!(
             [&*statements.next, &*statements.insert],
             [
-                "SELECT key, seq::bigint FROM dead_keys WHERE (key, seq) > ($1::bytea, $2::bigint) ORDER BY key, seq LIMIT 5000",
+                "SELECT key, seq FROM dead_keys WHERE (key, seq) > ($1::bytea, $2::bigint) ORDER BY key, seq LIMIT 5000",
                 "INSERT INTO dead_keys (key, seq) OVERRIDING SYSTEM VALUE SELECT key, seq FROM unnest($1::bytea[], \
                  $2::bigint[]) AS moved (key, seq)",
             ]

@@ -11,11 +11,11 @@ use super::writer::SqliteFile;
 use super::{bodies, dead_letters};
 use crate::store::StoreError;
 use crate::store::transfer::{
-    ColumnKind, ColumnValue, Identity, TABLES, Table, TableCounts, TransferSource, TransferTarget, check_empty,
+    ColumnValue, Identity, TABLES, Table, TableCounts, TransferSource, TransferTarget, check_empty,
 };
 use crate::store::user_keys::{AFFILIATE, with_tag};
 use async_trait::async_trait;
-use rusqlite::types::{Value as Stored, ValueRef};
+use rusqlite::types::Value as Stored;
 use rusqlite::{Connection, Row, params_from_iter};
 use std::borrow::Cow;
 use std::path::Path;
@@ -140,24 +140,8 @@ impl TransferSource for SqliteSource {
         let beyond = if after.is_some() { format!("WHERE ({key}) > ({marks})") } else { String::new() };
         let sql = format!("SELECT {columns} FROM {} {beyond} ORDER BY {key} LIMIT {}", rows_of(table), table.portion);
         let after = after.unwrap_or_default().iter().cloned().map(Stored::from);
-        self.0.connection().all(&sql, params_from_iter(after), |row| values(table, row))
+        self.0.connection().all(&sql, params_from_iter(after), |row| table.values(row))
     }
-}
-
-/// The values of a row; an error if one is of another kind than its column.
-fn values(table: &'static Table, row: &Row<'_>) -> Result<Vec<ColumnValue>, StoreError> {
-    let mut values = Vec::with_capacity(table.columns.len());
-    for (column, (_, kind)) in table.columns.iter().enumerate() {
-        let value = match (row.get_ref(column)?, kind) {
-            (ValueRef::Null, _) => Some(ColumnValue::Null),
-            (ValueRef::Integer(number), ColumnKind::Integer | ColumnKind::Flag) => Some(ColumnValue::Integer(number)),
-            (ValueRef::Blob(bytes), ColumnKind::Bytes) => Some(ColumnValue::Bytes(bytes.to_vec())),
-            (ValueRef::Text(text), ColumnKind::Text) => String::from_utf8(text.to_vec()).ok().map(ColumnValue::Text),
-            _ => None,
-        };
-        values.push(value.ok_or_else(|| table.damaged(&values, column))?);
-    }
-    Ok(values)
 }
 
 #[async_trait]
