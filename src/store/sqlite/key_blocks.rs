@@ -65,31 +65,20 @@ fn covered_up_to(connection: &Connection) -> Result<i64, StoreError> {
     Ok(last.flatten().unwrap_or(0))
 }
 
-/// Removes the filters of the blocks with these rows, whose user keys were removed. `rows` must be in the order of the seqs.
+/// Removes the filters of the blocks with these rows, whose user keys were removed.
 pub fn remove_filters(connection: &Connection, rows: &[Seq]) -> Result<(), StoreError> {
-    each_block(connection, rows, "UPDATE key_blocks SET filter = NULL WHERE last = ?1 AND first <= ?2")
+    let sql = "UPDATE key_blocks SET filter = NULL
+               WHERE last = (SELECT last FROM key_blocks WHERE last >= ?1 ORDER BY last LIMIT 1) AND first <= ?1";
+    rows.iter().try_for_each(|row| connection.run(sql, [row.0]).map(drop))
 }
 
-/// Removes the blocks that have no row after these rows were removed. `rows` must be in the order of the seqs.
+/// Removes the blocks that have no row after these rows were removed, which follow each other.
 pub fn remove_empty(connection: &Connection, rows: &[Seq]) -> Result<(), StoreError> {
-    let sql = "DELETE FROM key_blocks WHERE last = ?1 AND first <= ?2
-               AND NOT EXISTS (SELECT 1 FROM log WHERE seq >= key_blocks.first AND seq <= key_blocks.last)";
-    each_block(connection, rows, sql)
-}
-
-/// Runs a statement for the last seq of each block with one of these rows, with the first of these rows as its second value.
-fn each_block(connection: &Connection, rows: &[Seq], sql: &str) -> Result<(), StoreError> {
-    let mut done = 0;
-    for row in rows {
-        if row.0 <= done {
-            continue;
-        }
-        let block = "SELECT last FROM key_blocks WHERE last >= ?1 ORDER BY last LIMIT 1";
-        let Some(last) = connection.one(block, [row.0], |row| Ok(row.get(0)?))? else { break };
-        connection.run(sql, params![last, row.0])?;
-        done = last;
-    }
-    Ok(())
+    let sql = "DELETE FROM key_blocks WHERE last >= ?1
+                   AND last <= coalesce((SELECT last FROM key_blocks WHERE last >= ?2 ORDER BY last LIMIT 1), ?2)
+                   AND NOT EXISTS (SELECT 1 FROM log WHERE seq >= key_blocks.first AND seq <= key_blocks.last)";
+    let ends = params![rows.first().map(|row| row.0), rows.last().map(|row| row.0)];
+    connection.run(sql, ends).map(drop)
 }
 
 /// The ranges of rows that may have one of these ids or user keys, the newest first. Reads every filter: 4 bytes of each event.
