@@ -25,10 +25,9 @@ const ACCOUNTS: &str = "SELECT accounts.account, accounts.name, accounts.token, 
 /// Locks a row and checks it again under the lock: its process may have renewed its heartbeat.
 const STILL_DEAD: &str =
     "SELECT replica FROM replicas WHERE replica = ANY ($1) AND until <= now() ORDER BY replica FOR UPDATE";
-const UNKNOWN: &str = "SELECT replica FROM unnest($1::uuid[]) AS owners (replica)
-    WHERE NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.replica = owners.replica)";
 const TAKE: &str = "UPDATE accounts SET owner = $1, token = $2, asked_by = NULL
-    WHERE name = ANY ($3) AND (owner IS NULL OR owner = ANY ($4)) RETURNING name";
+    WHERE name = ANY ($3) AND (owner IS NULL OR owner = ANY ($4)
+        OR NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.replica = accounts.owner)) RETURNING name";
 const ASK: &str = "UPDATE accounts SET asked_by = $1
     FROM unnest($2::text[], $3::uuid[]) AS asked (name, owner)
     WHERE accounts.name = asked.name AND accounts.owner = asked.owner";
@@ -134,8 +133,7 @@ pub async fn take(
     owners: &[Uuid],
 ) -> Result<BTreeMap<AccountName, LeaseToken>, Error> {
     let dead = session.query(STILL_DEAD, &[&owners]).await?;
-    let unknown = session.query(UNKNOWN, &[&owners]).await?;
-    let dead: Vec<Uuid> = dead.iter().chain(&unknown).map(|row| row.get(0)).collect();
+    let dead: Vec<Uuid> = dead.iter().map(|row| row.get(0)).collect();
     let locked = session.lock(accounts).await?;
     let taken = session.query(TAKE, &[&me, &token, &accounts, &dead]).await?;
     let taken = taken.iter().map(|row| AccountName::from(row.get::<_, String>(0)));
