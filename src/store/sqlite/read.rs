@@ -49,11 +49,9 @@ fn read_into(
         pending::ENTRY_COLUMNS,
         attempts::COLUMNS
     );
-    let mut statement = connection.prepare_cached(&sql)?;
     let last = entries.last().map_or(after, |last| last.seq);
     let limit = i64::try_from(limit - entries.len()).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![account.as_str(), last.0, limit])?;
-    while let Some(row) = rows.next()? {
+    connection.each(&sql, params![account.as_str(), last.0, limit], |row| {
         let mut entry = pending::entry(Seq(row.get("seq")?), row);
         for key in pending::user_keys_of(&entry) {
             for user in remembered::shared_lanes(connection, &key)? {
@@ -66,8 +64,8 @@ fn read_into(
         }
         entry.followers = still_pending(connection, &entry.followers)?;
         entries.push(entry);
-    }
-    Ok(())
+        Ok(false)
+    })
 }
 
 /// The events of this list that are pending.
