@@ -126,16 +126,13 @@ async fn append(
     let decided: Vec<Result<(), Replay>> = ids.iter().zip(events).map(decide).collect();
     let accepted = || (0..events.len()).filter(|index| decided[*index].is_ok());
     let wanted: Vec<&NewEvent> = accepted().map(|index| &events[index]).collect();
-    let rows = append_rows::insert(session, locked, &wanted).await?;
-    // By their position among the wanted ones, counted from 1.
-    let seqs: HashMap<i64, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let new: BTreeMap<i64, i64> =
-        (1..).zip(accepted()).filter_map(|(index, nth)| Some((ids[nth], *seqs.get(&index)?))).collect();
-    let (appended, at): (Vec<i64>, Vec<i64>) = new.iter().unzip();
+    let seqs = append_rows::insert(session, locked, &wanted).await?;
+    let new: BTreeMap<i64, Seq> = accepted().zip(seqs).filter_map(|(nth, seq)| Some((ids[nth], seq?))).collect();
+    let (appended, at): (Vec<i64>, Vec<i64>) = new.iter().map(|(id, seq)| (*id, seq.0)).unzip();
     session.execute(HISTORIES, &[&appended, &at]).await?;
     discard(session, &appended).await?;
     let result = |(id, decided): (&i64, Result<(), Replay>)| {
-        ReplayResult::new(*id, decided.and_then(|()| new.get(id).copied().map(Seq).ok_or(Replay::Duplicate)))
+        ReplayResult::new(*id, decided.and_then(|()| new.get(id).copied().ok_or(Replay::Duplicate)))
     };
     Ok(ids.iter().zip(decided).map(result).collect())
 }

@@ -14,9 +14,10 @@ use super::shared::Shared;
 use crate::domain::{AccountName, HashKey, Timestamp};
 use crate::store::erasure::UserKeyHash;
 use crate::store::rows::affiliates::AffiliateColumns;
-use crate::store::user_keys::{self, EMAIL};
+use crate::store::user_keys::{self, EMAIL, TaggedKey};
 use crate::store::{AffiliateChanges, Remember};
 use futures_util::future::try_join;
+use std::collections::BTreeMap;
 use tokio_postgres::Error;
 
 const SAVE: &str = "INSERT INTO affiliates (key, account, code, id, found, sent, email_conflict)
@@ -75,30 +76,17 @@ async fn save_rows(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<(
 }
 
 async fn link(session: &Session, affiliates: &[ToRemember<'_>]) -> Result<(), Error> {
-    let (mut with_email, mut emails): (Vec<&[u8]>, Vec<Vec<u8>>) = <_>::default();
-    let (mut linked, mut lead_to): (Vec<Vec<u8>>, Vec<&[u8]>) = <_>::default();
-    for one in affiliates {
-        let users = one.remember.user_keys.iter().map(user_keys::tagged);
-        let earlier = emails.len();
-        for user in users {
-            if user[0] == EMAIL {
-                emails.push(user.to_vec());
-            }
-            if !linked.iter().any(|key| *key == user) {
-                linked.push(user.to_vec());
-                lead_to.push(&one.key);
-            }
-        }
-        if emails.len() > earlier {
-            with_email.push(&one.key);
-        }
-    }
-    if linked.is_empty() {
+    let of_each = affiliates.iter().flat_map(|one| one.remember.user_keys.iter().map(move |user| (user, &one.key)));
+    let links = of_each.map(|(user, own)| (user_keys::tagged(user), own));
+    let links: BTreeMap<TaggedKey, &UserKeyHash> = links.collect();
+    if links.is_empty() {
         return Ok(());
     }
     // An e-mail that moves from one of these affiliates to another is linked to the other one, not unlinked.
-    let (unlink, link) = ([&with_email as _, &emails as _], [&linked as _, &lead_to as _]);
-    try_join(session.execute(UNLINK_EMAILS, &unlink), session.execute(LINK, &link)).await.map(drop)
+    let emails: Vec<_> = links.iter().filter(|(key, _)| key[0] == EMAIL).collect();
+    let unlink = arrays!(link in emails => link.1.as_slice(), link.0.as_slice());
+    let link = arrays!(link in links => link.0.as_slice(), link.1.as_slice());
+    try_join(session.execute(UNLINK_EMAILS, unlink), session.execute(LINK, link)).await.map(drop)
 }
 
 /// Forgets affiliates and erases users as the `changes` of an account say. The last event of the unit was received at `received_at`.

@@ -13,7 +13,7 @@ use crate::store::append_decision::AppendDecision;
 use crate::store::{Appended, NewEvent, user_keys};
 use futures_util::future::try_join;
 use std::collections::{BTreeMap, HashSet};
-use tokio_postgres::{Error, Row};
+use tokio_postgres::Error;
 
 /// Inserts the events whose ids are not known, in this order; returns their positions, from 1 on, and their seqs. Each id is looked up
 /// separately, because the plan of a join could be another one while the tables are empty.
@@ -104,19 +104,12 @@ impl<'a> AppendedRows<'a> {
         if !deletions.is_empty() {
             deletions::keep(session, &deletions).await?;
         }
-        let mut seqs = vec![None; self.events.len()];
         if self.events.is_empty() {
             session.run_statements("COMMIT").await?;
-            return Ok(seqs);
+            return Ok(Vec::new());
         }
-        let (rows, ()) = try_join(insert(session, locked, &self.events), session.run_statements("COMMIT")).await?;
-        for row in &rows {
-            let place = usize::try_from(row.get::<_, i64>(0) - 1).ok();
-            if let Some(seq) = place.and_then(|place| seqs.get_mut(place)) {
-                *seq = Some(Seq(row.get(1)));
-            }
-        }
-        Ok(seqs)
+        let inserted = try_join(insert(session, locked, &self.events), session.run_statements("COMMIT")).await;
+        inserted.map(|(seqs, ())| seqs)
     }
 
     /// Completes the answers of the accepted events, when it is known which of them were repeats.
@@ -142,10 +135,17 @@ impl<'a> AppendedRows<'a> {
     }
 }
 
-/// Runs [`INSERT`] for these events, whose ids differ.
-pub async fn insert(session: &Session, locked: &Locked, events: &[&NewEvent]) -> Result<Vec<Row>, Error> {
+/// Runs [`INSERT`] for these events, whose ids differ. The seq of each event; `None`: it was a repeat.
+pub async fn insert(session: &Session, locked: &Locked, events: &[&NewEvent]) -> Result<Vec<Option<Seq>>, Error> {
     let values = arrays!(event in events =>
         event.id.0.as_slice(), locked.number(&event.account), user_keys::to_blob(&event.user_keys),
         event.received_at.0, event.body.as_slice(), event.source.as_ref().map(SourceId::as_str));
-    session.query(INSERT, values).await
+    let mut seqs = vec![None; events.len()];
+    for row in session.query(INSERT, values).await? {
+        let place = usize::try_from(row.get::<_, i64>(0) - 1).ok();
+        if let Some(seq) = place.and_then(|place| seqs.get_mut(place)) {
+            *seq = Some(Seq(row.get(1)));
+        }
+    }
+    Ok(seqs)
 }

@@ -14,7 +14,7 @@ use super::remembered;
 use super::session::Session;
 use super::settle_rows::{self, SettledRows};
 use super::shared::Shared;
-use crate::delivery::{OutcomeCode, Progress};
+use crate::delivery::Progress;
 use crate::domain::{AccountName, Seq, Timestamp};
 use crate::failpoint;
 use crate::scheduling::Unit;
@@ -207,18 +207,14 @@ impl SettleReading {
                 }
             }
             AttemptUpdate::End(Settlement::Dead { outcome, reason, at }) => {
-                self.keep(rows, head, *outcome, (reason, *at));
+                // A damaged row of its attempts counts as empty, because it was reported when the event was begun.
+                let AttemptRecord { attempts, history } = attempts.unwrap_or_default();
+                rows.keep_dead(head, *outcome, reason, *at, attempts.failures, history.as_deref());
                 rows.end(head, *outcome);
             }
             AttemptUpdate::End(settlement) => {
                 rows.save_attempts(head, attempts.map(|record| record.settled(head, settlement)));
             }
         }
-    }
-
-    /// Keeps an event as a dead letter. A damaged row of its attempts counts as empty, because it was reported when the event was begun.
-    fn keep(&self, rows: &mut SettledRows, head: Seq, outcome: OutcomeCode, (reason, at): (&str, Timestamp)) {
-        let record = self.attempts.get(&head).cloned().flatten().unwrap_or_default();
-        rows.keep_dead(head, outcome, reason, at, record.attempts.failures, record.history.as_deref());
     }
 }
