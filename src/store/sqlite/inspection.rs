@@ -13,7 +13,7 @@ use crate::store::{
     BacklogFilter, BacklogPage, EventFilter, EventPage, EventRecord, Inspection, LookupPage, LookupQuery, StoreError,
 };
 use async_trait::async_trait;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 #[async_trait]
 impl Inspection for SqliteStore {
@@ -24,11 +24,8 @@ impl Inspection for SqliteStore {
     }
 
     async fn oldest_pending(&self, accounts: &[AccountName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
-        let accounts = accounts.to_vec();
-        let read = move |connection: &Connection| {
-            accounts.iter().map(|account| oldest_pending(connection, account.as_str())).collect()
-        };
-        self.readers.read(read).await
+        let accounts: Vec<String> = accounts.iter().map(ToString::to_string).collect();
+        self.readers.read(move |connection| oldest_pending(connection, &accounts)).await
     }
 
     async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {
@@ -50,11 +47,12 @@ impl Inspection for SqliteStore {
     }
 }
 
-/// When the oldest pending event of the account was received.
-pub fn oldest_pending(connection: &Connection, account: &str) -> Result<Option<Timestamp>, StoreError> {
+/// When the oldest pending event of each of these accounts was received.
+pub fn oldest_pending(connection: &Connection, accounts: &[String]) -> Result<Vec<Option<Timestamp>>, StoreError> {
     let sql = "SELECT received_at FROM log INDEXED BY log_waiting
                WHERE account = (SELECT account FROM accounts WHERE name = ?1) AND outcome IS NULL ORDER BY seq LIMIT 1";
-    connection.one(sql, [account], |row| Ok(timestamp(row, 0, "log.received_at")?))
+    let read = |row: &Row<'_>| Ok(timestamp(row, 0, "log.received_at")?);
+    accounts.iter().map(|account| connection.one(sql, [account], read)).collect()
 }
 
 fn page(connection: &Connection, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {

@@ -3,7 +3,6 @@
 use super::open::file_beside;
 use super::query::Query;
 use super::{SqliteStore, inspection, remembered};
-use crate::domain::Timestamp;
 use crate::store::{Measured, StoreError};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -33,8 +32,10 @@ impl SqliteStore {
         let (path, ledger_dropped) = (self.readers.path().to_owned(), self.ledger.dropped());
         let remembered_dropped = self.remembered_dropped.load(Ordering::Relaxed);
         let read = move |connection: &Connection| {
+            let oldest = inspection::oldest_pending(connection, &accounts)?;
+            let oldest = accounts.into_iter().zip(oldest);
             Ok(Measured {
-                oldest_pending: oldest_pending(connection, accounts)?,
+                oldest_pending: oldest.filter_map(|(account, at)| Some((account, at?))).collect(),
                 dead_letters: dead_letters(connection)?,
                 remembered: remembered::sizes(connection)?,
                 remembered_dropped,
@@ -47,16 +48,6 @@ impl SqliteStore {
         };
         self.readers.read(read).await
     }
-}
-
-/// When the first pending event of each of these accounts was received.
-fn oldest_pending(connection: &Connection, accounts: Vec<String>) -> Result<BTreeMap<String, Timestamp>, StoreError> {
-    let mut oldest = BTreeMap::new();
-    for account in accounts {
-        let received_at = inspection::oldest_pending(connection, &account)?;
-        oldest.extend(received_at.map(|at| (account, at)));
-    }
-    Ok(oldest)
 }
 
 fn dead_letters(connection: &Connection) -> Result<BTreeMap<(String, String), u64>, StoreError> {
