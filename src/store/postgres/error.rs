@@ -53,16 +53,12 @@ impl From<JobError> for StoreError {
 
 /// The error of the store for this failure.
 pub fn store_error(error: &Error) -> StoreError {
-    let text = text(error);
-    match error.code() {
-        Some(code) => match class(code) {
-            Class::Transient => StoreError::Transient(text),
-            Class::Corrupt => StoreError::Corrupt(text),
-            Class::Fatal => StoreError::Fatal(text),
-        },
-        None if breaks_session(error) => StoreError::Transient(text),
-        None => StoreError::Fatal(text),
-    }
+    let class = match error.code() {
+        Some(code) => class(code),
+        None if breaks_session(error) => StoreError::Transient,
+        None => StoreError::Fatal,
+    };
+    class(text(error))
 }
 
 /// Whether the session in which this happened cannot be used any more.
@@ -78,29 +74,23 @@ pub fn breaks_session(error: &Error) -> bool {
     }
 }
 
-enum Class {
-    Transient,
-    Corrupt,
-    Fatal,
-}
-
 /// The class of error by the class of the SQLSTATE, its first two characters.
-fn class(code: &SqlState) -> Class {
+fn class(code: &SqlState) -> fn(String) -> StoreError {
     let may_pass = [
         SqlState::READ_ONLY_SQL_TRANSACTION,
         SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
         SqlState::INSUFFICIENT_PRIVILEGE,
     ];
     if may_pass.contains(code) {
-        return Class::Transient;
+        return StoreError::Transient;
     }
     if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED {
-        return Class::Corrupt;
+        return StoreError::Corrupt;
     }
     match code.code().get(..2) {
         // Connection, plan outdated, refused at login, rolled back, out of resources, lock timeout, ended by an operator, disk.
-        Some("08" | "0A" | "28" | "40" | "53" | "55" | "57" | "58") => Class::Transient,
-        _ => Class::Fatal,
+        Some("08" | "0A" | "28" | "40" | "53" | "55" | "57" | "58") => StoreError::Transient,
+        _ => StoreError::Fatal,
     }
 }
 
@@ -140,8 +130,8 @@ mod tests {
             (SqlState::CHARACTER_NOT_IN_REPERTOIRE, false),
             (SqlState::DATA_CORRUPTED, false),
         ] {
-            assert_eq!(matches!(class(&code), Class::Transient), transient, "{code:?}");
+            assert_eq!(matches!(class(&code)(String::new()), StoreError::Transient(_)), transient, "{code:?}");
         }
-        assert!(matches!(class(&SqlState::INDEX_CORRUPTED), Class::Corrupt));
+        assert!(matches!(class(&SqlState::INDEX_CORRUPTED)(String::new()), StoreError::Corrupt(_)));
     }
 }
