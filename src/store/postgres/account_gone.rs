@@ -98,10 +98,7 @@ pub async fn move_dead_letters(
     };
     let (results, locked) = session.transaction(work).await?;
     let seqs = results.iter().zip(&group[0]).filter_map(|(result, event)| Some((&event.account, Seq(result.seq?))));
-    let appended: Vec<(&AccountName, Seq)> = seqs.collect();
-    let count = i64::try_from(appended.len()).unwrap_or(i64::MAX);
-    shared.backlogs.appended(appended);
-    shared.backlogs.ended([], -count);
+    shared.backlogs.replayed(&seqs.collect::<Vec<_>>());
     Ok((results, locked))
 }
 

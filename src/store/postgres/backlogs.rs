@@ -160,6 +160,12 @@ impl Backlogs {
         self.published.commit(changed.into_iter(), dead, 0);
     }
 
+    /// This process has appended these dead letters again, in the order of their seqs.
+    pub fn replayed(&self, events: &[(&AccountName, Seq)]) {
+        self.appended(events.iter().copied());
+        self.ended([], -i64::try_from(events.len()).unwrap_or(i64::MAX));
+    }
+
     /// The tables were counted from `bounds` on, as of one moment. Accounts without pending events are left out. A count is ignored if it
     /// was begun in an earlier session, or if `server`, on which it was made, is not that of the bounds.
     pub fn counted(&self, bounds: &Bounds, counts: &BTreeMap<AccountName, Count>, sums: Sums) {

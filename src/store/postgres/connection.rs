@@ -146,7 +146,7 @@ impl<C: Committer> Connection<C> {
 
 impl<C: Committer> std::fmt::Debug for Connection<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("name", &self.health.name()).finish_non_exhaustive()
+        f.debug_struct("Connection").field("health", &self.health).finish_non_exhaustive()
     }
 }
 

@@ -36,11 +36,6 @@ impl ConnectionHealth {
         }
     }
 
-    /// The name of the connection.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
     /// The failure, if the connection does not work.
     pub fn failure(&self) -> Option<String> {
         self.state.lock().failure.clone()

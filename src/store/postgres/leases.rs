@@ -66,17 +66,6 @@ pub enum LeaseEnd {
     Again,
 }
 
-/// An account whose lease ends and has no clone left.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndedLease {
-    /// Its name.
-    pub name: AccountName,
-    /// The token by which it is held.
-    pub token: LeaseToken,
-    /// The way in which the lease ends.
-    pub ending: LeaseEnd,
-}
-
 impl Leases {
     /// Without leases.
     pub fn new() -> Self {
@@ -167,14 +156,11 @@ impl Leases {
         self.unused.notified().await;
     }
 
-    /// The accounts whose ending leases have no clone left.
-    pub fn ended(&self) -> Vec<EndedLease> {
+    /// The accounts whose ending leases have no clone left, with the tokens by which they are held, and the ways in which the leases end.
+    pub fn ended(&self) -> Vec<(AccountName, LeaseToken, LeaseEnd)> {
         let state = self.state.lock();
         let ended = state.held.iter().filter(|(_, held)| held.term.receiver_count() == 0);
-        let ended = ended.filter_map(|(name, held)| {
-            Some(EndedLease { name: name.clone(), token: held.token, ending: held.ending? })
-        });
-        ended.collect()
+        ended.filter_map(|(name, held)| Some((name.clone(), held.token, held.ending?))).collect()
     }
 
     /// Removes the lease of the account.
@@ -243,8 +229,7 @@ mod tests {
         assert_eq!(leases.ended(), []);
         drop(clone);
         leases.unused().await;
-        let ended = EndedLease { name: main(), token: TOKEN, ending: LeaseEnd::Give(None) };
-        assert_eq!(leases.ended(), [ended]);
+        assert_eq!(leases.ended(), [(main(), TOKEN, LeaseEnd::Give(None))]);
         leases.remove(&main());
         assert_eq!((leases.token(&main()), leases.held()), (None, vec![]));
     }
@@ -263,7 +248,7 @@ mod tests {
         assert!(!lost.may_send() && leases.lease(&main()).is_none());
         assert_eq!(leases.token(&main()), None, "nor can it be settled by a later token");
         drop(lost);
-        let [EndedLease { ending: LeaseEnd::Lost, .. }] = &leases.ended()[..] else { panic!("lost") };
+        let [(_, _, LeaseEnd::Lost)] = &leases.ended()[..] else { panic!("lost") };
         leases.remove(&main());
         leases.hold(&main(), ANOTHER);
         assert!(leases.lease(&main()).is_some_and(|lease| lease.number() == 2));

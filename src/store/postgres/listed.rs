@@ -40,52 +40,51 @@ impl AffiliateIndex for PostgresStore {
         affiliates: Vec<Remember>,
         progress: String,
     ) -> Result<Vec<Remember>, StoreError> {
-        let (page, shared) = (ListedPage { account: account.clone(), affiliates, progress }, Arc::clone(&self.shared));
-        let token = self.token(account)?;
-        self.owner.run(move |session| Box::pin(remember(session, shared, token, page))).await
+        let (held, account, shared) = (self.token(account)?, account.clone(), Arc::clone(&self.shared));
+        self.owner.run(move |session| Box::pin(remember(session, shared, (account, held), affiliates, progress))).await
     }
-}
-
-struct ListedPage {
-    account: AccountName,
-    affiliates: Vec<Remember>,
-    progress: String,
 }
 
 async fn remember(
     session: &Session,
     shared: Arc<Shared>,
-    token: LeaseToken,
-    page: ListedPage,
+    (account, held): (AccountName, LeaseToken),
+    affiliates: Vec<Remember>,
+    progress: String,
 ) -> Result<Vec<Remember>, JobError> {
-    let number = token.account;
+    let number = held.account;
     let work = async {
-        let locked = session.lock(&[page.account.as_str()]).await?;
-        if !locked.is_held_by(&page.account, token) {
+        let locked = session.lock(&[account.as_str()]).await?;
+        if !locked.is_held_by(&account, held) {
             return Err(StoreError::NotOwner.into());
         }
-        let unknown = unknown(session, &shared, &page).await?;
-        let to_remember = unknown.iter().map(|one| ToRemember::new(&shared.hash, &page.account, number, one));
+        let unknown = unknown(session, &shared, &account, affiliates).await?;
+        let to_remember = unknown.iter().map(|one| ToRemember::new(&shared.hash, &account, number, one));
         let to_remember: Vec<ToRemember<'_>> = to_remember.collect();
         session.prepare(affiliates::STATEMENTS).await?;
         affiliates::save(session, &to_remember).await?;
-        set_meta(session, &format!("list {number}"), page.progress.as_bytes()).await?;
+        set_meta(session, &format!("list {number}"), progress.as_bytes()).await?;
         Ok(unknown)
     };
     session.transaction(work).await
 }
 
 /// The new affiliates of a page: neither the affiliate nor a user key of it is known or was deleted.
-async fn unknown(session: &Session, shared: &Shared, page: &ListedPage) -> Result<Vec<Remember>, Error> {
+async fn unknown(
+    session: &Session,
+    shared: &Shared,
+    account: &AccountName,
+    mut affiliates: Vec<Remember>,
+) -> Result<Vec<Remember>, Error> {
     let hashes = |affiliate: &Remember| {
-        let own = user_keys::affiliate_hash(&shared.hash, &page.account, &affiliate.known.code);
+        let own = user_keys::affiliate_hash(&shared.hash, account, &affiliate.known.code);
         std::iter::once(own).chain(affiliate.user_keys.iter().map(|key| *key.bytes())).collect::<Vec<[u8; 16]>>()
     };
-    let all: Vec<Vec<u8>> = page.affiliates.iter().flat_map(hashes).map(|hash| hash.to_vec()).collect();
-    let users = page.affiliates.iter().flat_map(|affiliate| &affiliate.user_keys);
+    let all: Vec<Vec<u8>> = affiliates.iter().flat_map(hashes).map(|hash| hash.to_vec()).collect();
+    let users = affiliates.iter().flat_map(|affiliate| &affiliate.user_keys);
     let links: Vec<Vec<u8>> = users.map(|key| user_keys::tagged(key).to_vec()).collect();
     let rows = session.query(KNOWN, &[&all, &links]).await?;
     let known: HashSet<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
-    let is_unknown = |affiliate: &&Remember| !hashes(affiliate).iter().any(|hash| known.contains(hash.as_slice()));
-    Ok(page.affiliates.iter().filter(is_unknown).cloned().collect())
+    affiliates.retain(|affiliate| !hashes(affiliate).iter().any(|hash| known.contains(hash.as_slice())));
+    Ok(affiliates)
 }

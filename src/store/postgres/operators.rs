@@ -128,19 +128,14 @@ async fn replay(
         Ok::<_, JobError>((dead_letters::replay(session, &ids).await?, locked))
     };
     let ((results, appended), locked) = session.transaction(work).await?;
-    shared.backlogs.appended(appended.iter().map(|(account, seq)| (account, *seq)));
-    shared.backlogs.ended([], -count(appended.len()));
+    shared.backlogs.replayed(&appended.iter().map(|(account, seq)| (account, *seq)).collect::<Vec<_>>());
     Ok((results, locked))
 }
 
 async fn discard(session: &Session, shared: Arc<Shared>, ids: Vec<i64>) -> Result<Vec<i64>, JobError> {
     let discarded = session.transaction(dead_letters::discard(session, &ids)).await?;
-    shared.backlogs.ended([], -count(discarded.len()));
+    shared.backlogs.ended([], -i64::try_from(discarded.len()).unwrap_or(i64::MAX));
     Ok(discarded)
-}
-
-fn count(items: usize) -> i64 {
-    i64::try_from(items).unwrap_or(i64::MAX)
 }
 
 /// A search for the user with these keys. `None`: no event was ever appended to the account, so only `now`, the moment of the erasure, is

@@ -15,7 +15,7 @@
 
 use super::PostgresStore;
 use super::accounts::{AccountNumber, as_str};
-use super::leases::{EndedLease, LeaseEnd};
+use super::leases::LeaseEnd;
 use super::listen::HintMessage;
 use super::owners::{self, AccountRow, HeartbeatResult, replica, uuid};
 use crate::domain::{AccountName, EventId, Seq, Timestamp};
@@ -128,8 +128,14 @@ impl PostgresStore {
         }
     }
 
-    fn decide(&self, last: &mut LastRenewal, rows: &[AccountRow], candidates: &BTreeSet<AccountName>) -> Moves {
-        let mut moves = Moves::default();
+    /// Decides about accounts. Returns those to take, and those to ask for, with their owners.
+    fn decide(
+        &self,
+        last: &mut LastRenewal,
+        rows: &[AccountRow],
+        candidates: &BTreeSet<AccountName>,
+    ) -> (Vec<AccountRow>, Vec<(AccountName, Uuid)>) {
+        let (mut take, mut ask) = (Vec::new(), Vec::new());
         let seen_free = std::mem::take(&mut last.free);
         for row in rows {
             let owned = row.owned(seen_free.contains(&row.name));
@@ -139,14 +145,14 @@ impl PostgresStore {
                 }
                 OwnershipMove::Stay => {}
                 OwnershipMove::Take if self.shared.leases.is_held(&row.name) => {} // an earlier lease of the account has not ended yet
-                OwnershipMove::Take => moves.take.push(row.clone()),
-                OwnershipMove::Ask => moves.ask.extend(row.owner.map(|owner| (row.name.clone(), owner))),
+                OwnershipMove::Take => take.push(row.clone()),
+                OwnershipMove::Ask => ask.extend(row.owner.map(|owner| (row.name.clone(), owner))),
                 OwnershipMove::Give(to) => {
                     self.shared.leases.end(&row.name, LeaseEnd::Give(to));
                 }
             }
         }
-        moves
+        (take, ask)
     }
 
     /// Takes accounts over if their owners are still dead.
@@ -184,26 +190,26 @@ impl PostgresStore {
     /// Gives up the accounts whose ending leases have no clone left, or gives them a new lease.
     async fn give_up_ended(&self) -> Result<(), StoreError> {
         let (mut given, leases) = (Vec::new(), &self.shared.leases);
-        for ended in leases.ended() {
-            match ended.ending {
-                LeaseEnd::Lost => leases.remove(&ended.name),
+        for (name, token, ending) in leases.ended() {
+            match ending {
+                LeaseEnd::Lost => leases.remove(&name),
                 LeaseEnd::Again => {
-                    leases.remove(&ended.name);
-                    leases.hold(&ended.name, ended.token);
+                    leases.remove(&name);
+                    leases.hold(&name, token);
                 }
-                LeaseEnd::Give(to) => given.push((ended, to.map(uuid))),
+                LeaseEnd::Give(to) => given.push((name, to.map(uuid), token.token)),
             }
         }
         for portion in given.chunks(PORTION) {
             let (me, token) = (uuid(self.shared.hints.me), Uuid::from_u128(rand::random()));
-            let names: Vec<AccountName> = portion.iter().map(|(ended, _)| ended.name.clone()).collect();
-            let owners: Vec<Option<Uuid>> = portion.iter().map(|(_, to)| *to).collect();
-            let tokens: Vec<Uuid> = portion.iter().map(|(ended, _)| ended.token.token).collect();
+            let names: Vec<AccountName> = portion.iter().map(|(name, ..)| name.clone()).collect();
+            let (owners, tokens): (Vec<Option<Uuid>>, Vec<Uuid>) =
+                portion.iter().map(|(_, to, token)| (*to, *token)).unzip();
             let written = self.listen.transaction(move |session| {
                 Box::pin(async move { owners::give(session, (me, token), &as_str(&names), &owners, &tokens).await })
             });
             written.await?;
-            for (EndedLease { name, .. }, to) in portion {
+            for (name, to, _) in portion {
                 leases.remove(name);
                 tracing::info!(account = %name, asked = to.is_some(), "this process gave the account up");
             }
@@ -276,9 +282,9 @@ impl Ownership for PostgresStore {
         last.live.clone_from(&heartbeat.live);
         self.compare(&heartbeat);
         self.shared.leases.renew(sent + self.replica.times.send_for());
-        let moves = self.decide(&mut last, &heartbeat.accounts, candidates);
-        self.take(&moves.take).await?;
-        self.ask(&moves.ask).await?;
+        let (take, ask) = self.decide(&mut last, &heartbeat.accounts, candidates);
+        self.take(&take).await?;
+        self.ask(&ask).await?;
         self.give_up_ended().await?;
         if candidates.is_empty() && self.shared.leases.held().is_empty() {
             self.deregister().await?;
@@ -322,11 +328,4 @@ impl Ownership for PostgresStore {
         let now = self.listen.run(|session| Box::pin(async move { owners::time(session).await })).await?;
         Ok(Some(now.after(asked.elapsed() / 2)))
     }
-}
-
-/// The moves of this process.
-#[derive(Debug, Default)]
-struct Moves {
-    take: Vec<AccountRow>,
-    ask: Vec<(AccountName, Uuid)>,
 }
