@@ -35,7 +35,7 @@ impl BackgroundThrottle {
         self.is_hurried = true;
     }
 
-    /// The wait until a request may begin, if nothing changes until then; zero: now. `begun`: the number of requests of deliveries so far.
+    /// The wait until a request may begin, if nothing changes until then; zero: now. `begun`: the number of requests so far.
     pub fn wait(&mut self, now: Timestamp, begun: u64, deliveries_run: bool) -> Duration {
         let first = *self.first.get_or_insert(begun);
         let (share, pause) = match self.last {
@@ -54,7 +54,7 @@ impl BackgroundThrottle {
         pause.saturating_sub(now.since(since))
     }
 
-    /// A request begins.
+    /// A request begins; `begun` counts it.
     pub fn on_begin(&mut self, begun: u64) {
         self.last = Some(begun);
         self.quiet_since = None;

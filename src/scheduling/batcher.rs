@@ -3,9 +3,9 @@
 //! In: calls, each with the handle of its delivery. Out: batches. First come, first served (FIFO); an `edit` or a `status_change` is
 //! batched with all pending calls of its kind. While two requests that could have been batched are in flight, further ones go out only as
 //! full batches: calls gather meanwhile, so Refersion gets fewer requests the longer it takes. A batch also waits for announced calls (of
-//! deliveries that have begun and made no call yet), but never for a fixed time. Invariants: a call that must go alone goes alone; no
-//! request names an affiliate twice. Deliberately absent: the number of requests that may be in flight ([`super::AccountHealth`]), and
-//! making requests.
+//! deliveries that have begun and made no call yet), but never for a fixed time. A batch that was split goes out first, part by part.
+//! Invariants: a call that must go alone goes alone; no request names an affiliate twice. Deliberately absent: the number of requests that
+//! may be in flight ([`super::AccountHealth`]), and making requests.
 
 use crate::delivery::Call;
 use std::collections::{HashSet, VecDeque};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Batcher<T> {
     pending: VecDeque<QueuedCall<T>>,
+    /// The remaining parts of each batch that was split. Of a batch, the last part goes out first.
+    split: VecDeque<Vec<Calls<T>>>,
     /// The number of requests in flight that could have been batched.
     shareable: usize,
 }
@@ -26,11 +28,16 @@ struct QueuedCall<T> {
     waiter: T,
 }
 
+/// Calls that share a request, each with its waiter.
+pub type Calls<T> = Vec<(Arc<Call>, T)>;
+
 /// The calls of one request.
 #[derive(Debug)]
 pub struct Batch<T> {
-    /// At least one, each with its waiter.
-    pub calls: Vec<(Arc<Call>, T)>,
+    /// At least one.
+    pub calls: Calls<T>,
+    /// If the calls are a part of a batch that was split: the parts that go out after it, the last one first.
+    pub later: Vec<Calls<T>>,
     /// Whether other calls could have shared the request.
     pub shareable: bool,
 }
@@ -42,7 +49,7 @@ const MAX_PARTIAL: usize = 2;
 
 impl<T> Default for Batcher<T> {
     fn default() -> Self {
-        Self { pending: VecDeque::new(), shareable: 0 }
+        Self { pending: VecDeque::new(), split: VecDeque::new(), shareable: 0 }
     }
 }
 
@@ -54,6 +61,9 @@ impl<T> Batcher<T> {
 
     /// The next request, if one may go out. While `calls_are_announced`, only a request that cannot be batched goes out.
     pub fn next_batch(&mut self, calls_are_announced: bool) -> Option<Batch<T>> {
+        if let Some(mut later) = self.split.pop_front() {
+            return later.pop().map(|calls| Batch { calls, later, shareable: false });
+        }
         let (indexes, shareable) = self.choose(calls_are_announced)?;
         self.shareable += usize::from(shareable);
         let mut calls = Vec::with_capacity(indexes.len());
@@ -61,22 +71,27 @@ impl<T> Batcher<T> {
             calls.extend(self.pending.remove(index).map(|pending| (pending.call, pending.waiter)));
         }
         calls.reverse();
-        Some(Batch { calls, shareable })
+        Some(Batch { calls, later: Vec::new(), shareable })
     }
 
-    /// A request has ended; `shareable` is its [`Batch::shareable`].
-    pub fn on_ended(&mut self, shareable: bool) {
+    /// A request has ended; `shareable` is its [`Batch::shareable`], and `later` its [`Batch::later`] or the parts into which the request
+    /// was split itself.
+    pub fn on_ended(&mut self, shareable: bool, later: Vec<Calls<T>>) {
         self.shareable -= usize::from(shareable);
+        if !later.is_empty() {
+            self.split.push_back(later);
+        }
     }
 
     /// Whether [`Batcher::next_batch`] would return a batch.
     pub fn has_batch(&self, calls_are_announced: bool) -> bool {
-        self.choose(calls_are_announced).is_some()
+        !self.split.is_empty() || self.choose(calls_are_announced).is_some()
     }
 
     /// Drops all pending calls, and returns their waiters, so that they can be answered.
     pub fn clear(&mut self) -> Vec<T> {
-        self.pending.drain(..).map(|pending| pending.waiter).collect()
+        let split = self.split.drain(..).flatten().flatten().map(|(_, waiter)| waiter);
+        split.chain(self.pending.drain(..).map(|pending| pending.waiter)).collect()
     }
 
     /// The indices of the calls that go next, and whether others could have shared their request.
@@ -165,9 +180,9 @@ mod tests {
         batcher.push(Arc::new(edit(99)), false, 0);
         assert_eq!(batcher.next_batch(false).map(|batch| batch.calls.len()), Some(MAX_BATCH));
         batcher.push(Arc::new(edit(99)), false, 0);
-        batcher.on_ended(true);
+        batcher.on_ended(true, Vec::new());
         assert!(batcher.next_batch(false).is_none(), "two are still in flight");
-        batcher.on_ended(true);
+        batcher.on_ended(true, Vec::new());
         assert_eq!(batcher.next_batch(false).map(|batch| batch.calls.len()), Some(1));
     }
 
@@ -179,6 +194,20 @@ mod tests {
             || batcher.next_batch(true).map(|batch| batch.calls.iter().map(|(_, waiter)| *waiter).collect::<Vec<_>>());
         assert_eq!((early(), early(), early()), (Some(vec![1]), Some(vec![3]), None));
         assert_eq!(all(&mut batcher), [[0, 2]], "the rest goes together once all are there");
+    }
+
+    #[test]
+    fn the_parts_of_a_split_batch_go_first_and_one_after_another() {
+        let mut batcher = batcher([edit(1), edit(2), edit(3)]);
+        let Batch { mut calls, shareable, .. } = batcher.next_batch(false).expect("a batch");
+        batcher.push(Arc::new(get(4)), false, 7);
+        let second = calls.split_off(1);
+        batcher.on_ended(shareable, vec![second, calls]);
+        let first = batcher.next_batch(true).expect("a part");
+        assert_eq!(first.calls.iter().map(|(_, waiter)| *waiter).collect::<Vec<_>>(), [0]);
+        assert_eq!(all(&mut batcher), [[7]], "the second part waits for the end of the first");
+        batcher.on_ended(first.shareable, first.later);
+        assert_eq!(batcher.clear(), [1, 2]);
     }
 
     #[test]

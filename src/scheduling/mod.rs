@@ -31,7 +31,7 @@ pub use account_health::{
 pub use assignment::{AccountOwnership, OwnershipMove, ReplicaId};
 pub use background_throttle::BackgroundThrottle;
 pub use backoff::Backoff;
-pub use batcher::{Batch, Batcher, MAX_BATCH};
+pub use batcher::{Batch, Batcher, Calls, MAX_BATCH};
 pub use circuit_breaker::{BreakerState, Cause, SavedPause, Transition};
 pub use concurrency_limit::{ConcurrencyLimit, Epoch};
 pub use entry::{End, Entry, RetryWait, Unit};

@@ -11,24 +11,23 @@
 //!
 //! Deliberately absent: the decision which calls share a request ([`crate::scheduling::Batcher`]), and the effect of a reply on an event.
 
-use super::{FOREVER, Worker};
+use super::Worker;
+use super::health::HeldPermit;
 use crate::delivery::{Call, Reply};
 use crate::domain::{Seq, Timestamp};
 use crate::failpoint;
 use crate::refersion::SendGuard;
-use crate::scheduling::{Batch, Batcher, NoPermit, Permit};
+use crate::scheduling::{AccountHealth, Batch, Batcher, Calls, NoPermit};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 /// The dispatcher of one account.
 #[derive(Default)]
 pub(super) struct Dispatcher {
     state: Mutex<DispatchState>,
-    /// A request has ended.
-    ended: Notify,
     /// The number of permits given out.
     begun: AtomicU64,
 }
@@ -56,23 +55,20 @@ struct PendingCall {
     reply: oneshot::Sender<Option<(Reply, Duration)>>,
 }
 
-/// A call with the delivery that waits for its reply.
-type DispatchedCall = (Arc<Call>, PendingCall);
-
 /// The first call of a delivery, announced so that batches wait for it: dropped when it is made, or will not be.
 pub(super) struct AnnouncedCall(Worker);
 
 /// A delivery whose settlement is being written, counted as long as this lives.
 pub(super) struct Settling(Worker);
 
-/// A batch in flight, counted as long as this lives.
+/// A request in flight, counted as long as this lives.
 struct RequestInFlight {
     worker: Worker,
-    /// The permit of the request that was sent last; taken when the reply arrives.
-    permit: Option<Permit>,
-    /// Whether other calls could have shared its request.
+    /// Whether other calls could have shared the request.
     shareable: bool,
     calls: usize,
+    /// The parts of its batch that go out after it.
+    later: Vec<Calls<PendingCall>>,
 }
 
 impl PendingCall {
@@ -89,12 +85,7 @@ impl DispatchState {
 }
 
 impl Dispatcher {
-    /// Lets calls that wait for a permit look again whether there may be one.
-    pub(super) fn notify_ended(&self) {
-        self.ended.notify_waiters();
-    }
-
-    /// The number of requests of deliveries that have begun so far.
+    /// The number of requests that have begun so far.
     pub(super) fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
@@ -138,11 +129,9 @@ impl Worker {
 
     /// Sends the calls that may be sent now.
     pub(super) fn dispatch(&self) {
-        while let Some((batch, permit)) = self.next_batch() {
-            let Batch { calls, shareable } = batch;
-            let in_flight =
-                RequestInFlight { worker: self.clone(), permit: Some(permit), shareable, calls: calls.len() };
-            tokio::spawn(send(in_flight, calls));
+        while let Some((Batch { calls, later, shareable }, permit)) = self.next_batch() {
+            let in_flight = RequestInFlight { worker: self.clone(), shareable, calls: calls.len(), later };
+            tokio::spawn(send(in_flight, permit, calls));
             self.0.changed.notify_one(); // calls in flight make room for further deliveries
         }
     }
@@ -153,28 +142,7 @@ impl Worker {
         next.map_or(Duration::MAX, |at| at.since(self.now()))
     }
 
-    /// Waits for a permit for one more request; `None` if nothing can be sent now.
-    async fn permit(&self) -> Option<Permit> {
-        loop {
-            let ended = self.0.dispatcher.ended.notified();
-            if self.is_stopping() || !self.may_send() {
-                return None;
-            }
-            let wait = match self.try_acquire() {
-                Ok(permit) => return Some(permit),
-                Err(NoPermit::Busy) => FOREVER,
-                Err(NoPermit::NotBefore(at)) => at.since(self.now()),
-                Err(NoPermit::Open(_) | NoPermit::Halted(_) | NoPermit::ProbeDue) => return None,
-            };
-            tokio::select! {
-                () = ended => {}
-                () = tokio::time::sleep(wait) => {}
-                () = self.0.runtime.shutdown.cancelled() => return None,
-            }
-        }
-    }
-
-    fn next_batch(&self) -> Option<(Batch<PendingCall>, Permit)> {
+    fn next_batch(&self) -> Option<(Batch<PendingCall>, HeldPermit)> {
         let mut state = self.0.dispatcher.state.lock();
         let awaited = state.next_permit.take();
         let calls_are_announced = state.announced > 0;
@@ -205,7 +173,7 @@ impl Worker {
 
     /// One request for all of these calls: the reply to the first, and those to the others. None: the lease ran out before it was
     /// sent.
-    async fn request(&self, part: &[DispatchedCall]) -> Option<(Reply, Vec<Reply>)> {
+    async fn request(&self, part: &[(Arc<Call>, PendingCall)]) -> Option<(Reply, Vec<Reply>)> {
         let ((call, PendingCall { seq, .. }), others) = part.split_first()?;
         let others: Vec<&Call> = others.iter().map(|(call, _)| &**call).collect();
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
@@ -222,52 +190,33 @@ impl Worker {
         Some((reply, replies))
     }
 
-    fn try_acquire(&self) -> Result<Permit, NoPermit> {
-        let acquired = {
-            let mut health = self.health();
-            let acquired = health.try_acquire(self.now());
-            self.0.signals.publish(health.snapshot());
-            acquired
-        };
-        let (permit, transition) = acquired?;
+    /// The permission to make a request now; or why there is none.
+    pub(super) fn try_acquire(&self) -> Result<HeldPermit, NoPermit> {
+        let (permit, transition) = self.change_health(AccountHealth::try_acquire)?;
         self.0.dispatcher.begun.fetch_add(1, Ordering::Relaxed);
         self.on_transition(transition, None);
-        Ok(permit)
+        Ok(HeldPermit::new(self.clone(), permit))
     }
 }
 
-/// Sends one request, or several after splitting it, and hands out the replies.
-async fn send(mut in_flight: RequestInFlight, calls: Vec<DispatchedCall>) {
+/// Sends a request, and hands out the replies or splits the batch.
+async fn send(mut in_flight: RequestInFlight, permit: HeldPermit, mut calls: Calls<PendingCall>) {
     let worker = in_flight.worker.clone();
-    let mut parts = vec![calls];
-    while let Some(mut part) = parts.pop() {
-        if in_flight.permit.is_none() {
-            in_flight.permit = worker.permit().await;
-        }
-        let sent_at = worker.now();
-        let replied = if in_flight.permit.is_some() { worker.request(&part).await } else { None };
-        let permit = in_flight.permit.take();
-        let Some((reply, replies)) = replied else {
-            if let Some(permit) = permit {
-                worker.health().cancel(permit, worker.now());
-            }
-            for (_, pending) in part {
-                pending.answer(None);
-            }
-            continue;
-        };
-        let took = worker.now().since(sent_at);
-        if let (Some(permit), Some((_, first))) = (permit, part.first()) {
-            worker.on_reply(permit, &reply, first.seq);
-        }
-        if part.len() > 1 && matches!(reply, Reply::Rejected(_) | Reply::NotFound) {
-            let later = part.split_off(part.len() / 2);
-            parts.extend([later, part]);
-            continue;
-        }
-        for ((_, pending), reply) in part.into_iter().zip(std::iter::once(reply).chain(replies)) {
-            pending.answer(Some((reply, took)));
-        }
+    let sent_at = worker.now();
+    let Some((reply, replies)) = worker.request(&calls).await else {
+        permit.cancel();
+        return calls.into_iter().for_each(|(_, pending)| pending.answer(None));
+    };
+    let took = worker.now().since(sent_at);
+    if let Some((_, first)) = calls.first() {
+        permit.on_reply(&reply, first.seq);
+    }
+    if calls.len() > 1 && matches!(reply, Reply::Rejected(_) | Reply::NotFound) {
+        let second = calls.split_off(calls.len() / 2);
+        return in_flight.later.extend([second, calls]);
+    }
+    for ((_, pending), reply) in calls.into_iter().zip(std::iter::once(reply).chain(replies)) {
+        pending.answer(Some((reply, took)));
     }
 }
 
@@ -286,15 +235,10 @@ impl Drop for Settling {
 
 impl Drop for RequestInFlight {
     fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            self.worker.health().abandon(permit, self.worker.now());
-            self.worker.publish_health();
-        }
         let mut state = self.worker.0.dispatcher.state.lock();
         state.in_flight -= self.calls;
-        state.batcher.on_ended(self.shareable);
+        state.batcher.on_ended(self.shareable, std::mem::take(&mut self.later));
         drop(state);
-        self.worker.0.dispatcher.ended.notify_waiters();
         self.worker.dispatch();
         self.worker.0.changed.notify_one();
     }

@@ -8,11 +8,55 @@ use super::Worker;
 use super::run_loop::STORE_PAUSE;
 use crate::account_signals::WaitResult;
 use crate::delivery::Reply;
-use crate::domain::{ApiKey, Seq};
+use crate::domain::{ApiKey, Seq, Timestamp};
 use crate::refersion::{ApiKeyVerification, Client, ClientBuildError};
 use crate::scheduling::{AccountHealth, BreakerState, Cause, HealthSnapshot, Permit, Probe, SavedHealth, Transition};
 use crate::store::{Lease, StoreError};
 use std::time::Instant;
+
+/// A permit of the account's health. One that is dropped counts as that of a request without a known reply.
+pub(super) struct HeldPermit {
+    worker: Worker,
+    /// Taken once the permit is handed back.
+    permit: Option<Permit>,
+}
+
+impl HeldPermit {
+    pub(super) fn new(worker: Worker, permit: Permit) -> Self {
+        Self { worker, permit: Some(permit) }
+    }
+
+    /// Applies the reply to a call for the event `seq` to the account's health.
+    pub(super) fn on_reply(mut self, reply: &Reply, seq: Seq) {
+        let Some(permit) = self.permit.take() else { return };
+        let chance = rand::random();
+        let (transition, what) = self.worker.change_health(|health, now| match reply {
+            Reply::RateLimited { retry_after } => (health.on_rate_limited(permit, now, *retry_after, chance), None),
+            Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
+                (health.on_failure(permit, seq, now, *retry_after, chance), Some(what.as_str()))
+            }
+            Reply::Unauthorized => (health.on_unauthorized(permit, now, chance), None),
+            _ => (health.on_success(permit, now), None),
+        });
+        self.worker.on_transition(transition, what);
+    }
+
+    /// The request was not sent.
+    pub(super) fn cancel(mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.worker.change_health(|health, now| health.cancel(permit, now));
+        }
+    }
+}
+
+impl Drop for HeldPermit {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.worker.change_health(|health, now| health.abandon(permit, now));
+        }
+        self.worker.0.changed.notify_one();
+    }
+}
 
 impl Worker {
     /// The account's calls are made through `client` from now on. With `is_new_api_key` Refersion may accept the key, so a halt ends.
@@ -31,27 +75,8 @@ impl Worker {
     }
 
     fn on_new_api_key(&self) {
-        let transition = self.health().on_new_api_key(self.now());
+        let transition = self.change_health(AccountHealth::on_new_api_key);
         self.on_transition(transition, None);
-    }
-
-    /// Applies the reply to a call for the event `seq` to the account's health.
-    pub(super) fn on_reply(&self, permit: Permit, reply: &Reply, seq: Seq) {
-        let (now, chance) = (self.now(), rand::random());
-        let (transition, what) = {
-            let mut health = self.health();
-            let transition = match reply {
-                Reply::RateLimited { retry_after } => (health.on_rate_limited(permit, now, *retry_after, chance), None),
-                Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
-                    (health.on_failure(permit, seq, now, *retry_after, chance), Some(what.as_str()))
-                }
-                Reply::Unauthorized => (health.on_unauthorized(permit, now, chance), None),
-                _ => (health.on_success(permit, now), None),
-            };
-            self.0.signals.publish(health.snapshot());
-            transition
-        };
-        self.on_transition(transition, what);
     }
 
     /// Probes the rejected key.
@@ -65,7 +90,7 @@ impl Worker {
             ApiKeyVerification::Unknown { retry_after, .. } => Probe::Unknown { retry_after: *retry_after },
         };
         meter.api_key_probed(&probe, began.elapsed());
-        let probed = self.health().on_probe(probe, self.now(), rand::random());
+        let probed = self.change_health(|health, now| health.on_probe(probe, now, rand::random()));
         match (proof, probed) {
             (ApiKeyVerification::Accepted, _) => {}
             (ApiKeyVerification::Rejected, wait) => {
@@ -75,13 +100,10 @@ impl Worker {
                 tracing::warn!(%account, what, "cannot tell whether the API key works");
             }
         }
-        match probed {
-            Ok(transition) => self.on_transition(transition, None),
-            Err(_) => self.publish_health(),
-        }
+        self.on_transition(probed.ok().flatten(), None);
     }
 
-    /// Logs, counts and publishes a transition of the account's health; `what` is the error of Refersion or of the network.
+    /// Logs and counts a transition of the account's health; `what` is the error of Refersion or of the network.
     pub(super) fn on_transition(&self, transition: Option<Transition>, what: Option<&str>) {
         let Some(transition) = transition else { return };
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
@@ -109,7 +131,6 @@ impl Worker {
                 tracing::info!(%account, "Refersion accepts the API key again; the account delivers");
             }
         }
-        self.publish_health();
         match transition {
             Transition::Opened { .. } => self.0.signals.send_to_all(&WaitResult::Deferred),
             Transition::Halted { .. } => self.0.signals.send_to_all(&WaitResult::AccountHalted),
@@ -118,16 +139,18 @@ impl Worker {
         self.0.changed.notify_one();
     }
 
-    /// Under the lock, so that of two threads the later one publishes the later state.
-    pub(super) fn publish_health(&self) {
-        let health = self.health();
+    /// Changes the account's health now, and publishes it. Under the lock, so that of two threads the later one publishes the later state.
+    pub(super) fn change_health<T>(&self, change: impl FnOnce(&mut AccountHealth, Timestamp) -> T) -> T {
+        let mut health = self.health();
+        let changed = change(&mut health, self.now());
         self.0.signals.publish(health.snapshot());
+        changed
     }
 
     /// Restores the account's health, once for each lease: all of it at a takeover, if another process may have owned the account. After a
     /// restart of the one process that there is, only the limits: to start again is how an operator ends a pause.
     pub(super) async fn restore_health(&self, lease: &Lease) {
-        let (number, now) = (lease.number(), self.now());
+        let number = lease.number();
         if self.0.saved_health.lock().as_ref().is_some_and(|(restored, _)| *restored == number) {
             return;
         }
@@ -142,12 +165,13 @@ impl Worker {
         };
         *self.0.saved_health.lock() = Some((number, saved.clone()));
         let limits = self.delivery().limits;
-        *self.health() = if lease.is_unlimited() {
-            AccountHealth::new(limits, saved.learned)
-        } else {
-            AccountHealth::taken_over(limits, saved, now)
-        };
-        self.publish_health();
+        self.change_health(|health, now| {
+            *health = if lease.is_unlimited() {
+                AccountHealth::new(limits, saved.learned)
+            } else {
+                AccountHealth::taken_over(limits, saved, now)
+            };
+        });
         let state = self.health().snapshot().state;
         if state != BreakerState::Closed {
             tracing::warn!(%account, ?state, "the account was paused or halted before, and still is");

@@ -7,12 +7,13 @@
 //! interrupted. Deliberately absent: learning from a page ([`affiliate_list`]), and the decision which affiliates are known already, which
 //! the store makes.
 
+use super::health::HeldPermit;
 use super::{FOREVER, Worker, WorkerInner};
 use crate::account_signals::{AffiliateLearning, AffiliateListStatus, LearningError};
 use crate::delivery::{Learn, ListPage, ListProgress, ListReply};
 use crate::domain::{AffiliateKey, Timestamp, UserKey};
 use crate::refersion::SendGuard;
-use crate::scheduling::{BackgroundThrottle, Backoff, BreakerState, NoPermit, Permit};
+use crate::scheduling::{BackgroundThrottle, Backoff, BreakerState, NoPermit};
 use crate::store::{Lease, Remember, StoreError, affiliate_list};
 use async_trait::async_trait;
 use std::sync::Weak;
@@ -47,10 +48,10 @@ pub(super) struct Learning {
 #[derive(Debug)]
 pub(super) struct WeakWorker(pub(super) Weak<WorkerInner>);
 
-/// A page that may be asked for now; it holds a permit as long as this lives.
+/// A page that may be asked for now.
 pub(super) struct PageRequest {
     worker: Worker,
-    permit: Option<Permit>,
+    permit: HeldPermit,
     progress: ListProgress,
 }
 
@@ -157,15 +158,10 @@ impl Worker {
         if deliveries_run && health.in_flight + 1 >= health.concurrency_limit {
             return Err(FOREVER); // until a request has ended
         }
-        let acquired = self.health().try_acquire(now);
-        match acquired {
-            Ok((permit, transition)) => {
-                learning.throttle.on_begin(begun);
-                let progress = learning.progress.clone();
-                drop(learning);
-                self.on_transition(transition, None);
-                self.publish_health();
-                Ok(PageRequest { worker: self.clone(), permit: Some(permit), progress })
+        match self.try_acquire() {
+            Ok(permit) => {
+                learning.throttle.on_begin(self.0.dispatcher.begun());
+                Ok(PageRequest { worker: self.clone(), permit, progress: learning.progress.clone() })
             }
             Err(NoPermit::NotBefore(at)) => Err(at.since(now)),
             Err(NoPermit::Busy | NoPermit::Open(_) | NoPermit::Halted(_) | NoPermit::ProbeDue) => Err(FOREVER),
@@ -208,21 +204,19 @@ impl Worker {
 
 impl PageRequest {
     /// Requests the page, and stores the affiliates on it. Returns the new links.
-    pub(super) async fn run(mut self) -> Vec<Link> {
-        let (worker, progress) = (self.worker.clone(), std::mem::take(&mut self.progress));
+    pub(super) async fn run(self) -> Vec<Link> {
+        let Self { worker, permit, progress } = self;
         let (account, may_send) = (&worker.0.settings.account, worker.clone());
         let (page, began) = (progress.page, Instant::now());
         let reply = worker.0.settings.client.list(page, &SendGuard::new(move || may_send.may_send())).await;
         let Some(reply) = reply else {
-            if let Some(permit) = self.permit.take() {
-                worker.health().cancel(permit, worker.now()); // the request was not sent
-            }
+            permit.cancel();
             return Vec::new();
         };
         let took = began.elapsed();
         tracing::debug!(%account, page, ?took, "called Refersion for its list");
         worker.0.settings.meter.page_requested(matches!(reply, ListReply::Page(_)), took);
-        drop(self); // before the store is waited for
+        drop(permit); // before the store is waited for
         let page = match reply {
             ListReply::Page(page) => page,
             ListReply::Failed { what, retry_after } => {
@@ -236,16 +230,5 @@ impl PageRequest {
             Err(error) => worker.on_page_failed(&error.to_string(), None),
         }
         Vec::new()
-    }
-}
-
-impl Drop for PageRequest {
-    fn drop(&mut self) {
-        if let Some(permit) = self.permit.take() {
-            self.worker.health().abandon(permit, self.worker.now());
-        }
-        self.worker.publish_health();
-        self.worker.0.dispatcher.notify_ended();
-        self.worker.0.changed.notify_one();
     }
 }

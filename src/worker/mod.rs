@@ -222,16 +222,14 @@ impl Worker {
     pub fn retire(&self) {
         if !self.0.retired.swap(true, Ordering::Relaxed) {
             self.0.changed.notify_one();
-            self.0.dispatcher.notify_ended();
         }
     }
 
     /// The account is configured with these settings. A running worker uses them from now on, and a retired one delivers again once it is
     /// woken.
     pub fn apply_settings(&self, settings: DeliverySettings) {
-        self.health().set_limits(settings.limits);
+        self.change_health(|health, _| health.set_limits(settings.limits));
         self.0.settings.delivery.store(Arc::new(settings));
-        self.publish_health();
         self.0.placeholders_unlinked.store(false, Ordering::Relaxed); // there may be new ones
         self.0.retired.store(false, Ordering::Relaxed);
         self.0.changed.notify_one();
