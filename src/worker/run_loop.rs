@@ -20,10 +20,10 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 
-/// The most deliveries without a request in flight or a settlement in progress. They fill several batches while others are in flight.
-const WINDOW: usize = 4 * MAX_BATCH;
+/// The most deliveries without a request in flight. They fill several batches while others are in flight or are being settled.
+const WINDOW: usize = 8 * MAX_BATCH;
 /// The number of units that are begun together; they cost one read of the store.
-const BEGUN_TOGETHER: usize = WINDOW / 4;
+const BEGUN_TOGETHER: usize = MAX_BATCH;
 /// The most events of a user that are coalesced with their head.
 const MAX_FOLLOWERS: usize = 50;
 /// The entries of one read.
@@ -108,7 +108,7 @@ impl RunLoop {
     async fn advance(&mut self) -> Duration {
         self.note_appended();
         let now = self.worker.now();
-        let undecided = self.deliveries.len().saturating_sub(self.worker.0.dispatcher.in_flight_or_settling());
+        let undecided = self.deliveries.len().saturating_sub(self.worker.0.dispatcher.in_flight());
         let state = self.worker.health().snapshot().state;
         if !matches!(state, BreakerState::Halted { .. }) {
             self.probe.abort_all(); // its key is no longer used
