@@ -61,21 +61,16 @@ impl Unit {
 /// The end of a unit, which is not in flight any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The head and these followers left the log.
+    /// The head and these followers left the log, or the head was no longer in it when the unit was begun.
     Settled {
         /// The followers that left the log. The others are pending as before.
         followers: Vec<Seq>,
     },
-    /// The unit is retried at `due`.
-    Retry {
-        /// The moment of the retry.
-        due: Timestamp,
+    /// The unit is pending again. It counts as attempted, because it may have progress.
+    Pending {
+        /// The moment from which the head may run again, because it failed; `None`: it was handed back and may run at once.
+        due: Option<Timestamp>,
         /// The followers that stay marked as begun with the head. The others are pending as before.
-        followers: Vec<Seq>,
-    },
-    /// The unit is handed back without a failure and may run at once. It counts as attempted, because it may have progress.
-    HandedBack {
-        /// As in [`End::Retry`].
         followers: Vec<Seq>,
     },
     /// The delivery ended without saving its progress. The unit is pending and attempted, with the followers that were last saved.
@@ -83,8 +78,6 @@ pub enum End {
         /// The moment from which the head may run again; `None`: now.
         due: Option<Timestamp>,
     },
-    /// The head was no longer in the log when the unit was begun.
-    Missing,
 }
 
 #[cfg(test)]

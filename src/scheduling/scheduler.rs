@@ -170,9 +170,7 @@ impl Scheduler {
         let again = |due, followers| (false, Vec::new(), Some(EarlierAttempt { due, followers }));
         let (leaves, left, attempt) = match end {
             End::Settled { followers } => (true, followers, None),
-            End::Missing => (true, Vec::new(), None),
-            End::Retry { due, followers } => again(Some(due), followers),
-            End::HandedBack { followers } => again(None, followers),
+            End::Pending { due, followers } => again(due, followers),
             End::Interrupted { due: None } if attempt.is_none() => (false, Vec::new(), None),
             End::Interrupted { due } => again(due, attempt.map(|attempt| attempt.followers).unwrap_or_default()),
         };

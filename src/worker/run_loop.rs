@@ -232,7 +232,7 @@ impl RunLoop {
                 Some((begun, announced)) => {
                     self.deliveries.spawn(run_delivery(self.worker.clone(), begun, announced));
                 }
-                None => self.worker.end(unit.head, End::Missing),
+                None => self.worker.end(unit.head, End::Settled { followers: Vec::new() }),
             }
         }
     }

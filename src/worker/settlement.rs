@@ -168,7 +168,7 @@ fn done(run: &DeliveryRun<'_>, state: &PlanState, outcome: Success) -> Verdict {
 
 fn hand_back(run: &DeliveryRun<'_>, state: &PlanState, report: SettlementReport) -> Verdict {
     let (unit, progress, changes) = (run.unit(), run.progress(state), run.changes(state));
-    let end = End::HandedBack { followers: followers(&unit, &progress) };
+    let end = End::Pending { due: None, followers: followers(&unit, &progress) };
     let as_begun = run.marked.is_none() && progress == run.begun.progress && changes == AffiliateChanges::default();
     let settlement = (!as_begun).then_some(Settlement::HandBack { progress });
     Verdict { unit, settlement, changes, end, report }
@@ -179,7 +179,7 @@ fn retry(worker: &Worker, run: &DeliveryRun<'_>, state: &PlanState, failure: Tra
     let failures = run.begun.failures.saturating_add(1);
     let wait = worker.delivery().limits.backoff.wait(failures, rand::random(), failure.retry_after);
     let failing_for = run.failing_for().saturating_add(wait);
-    let end = End::Retry { due: worker.now().after(wait), followers: followers(&unit, &progress) };
+    let end = End::Pending { due: Some(worker.now().after(wait)), followers: followers(&unit, &progress) };
     let attempt = store::FailedAttempt { at: worker.now(), what: failure.what.clone() };
     let settlement = Some(Settlement::Retry { wait, progress: Some(progress), failures, failing_for, attempt });
     let report = SettlementReport::Retry { what: failure.what, wait };

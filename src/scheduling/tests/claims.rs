@@ -33,11 +33,11 @@ fn settle(scheduler: &mut Scheduler, head: i64, followers: &[i64]) {
 }
 
 fn retry(scheduler: &mut Scheduler, head: i64, due: i64, followers: &[i64]) {
-    scheduler.end(Seq(head), End::Retry { due: Timestamp(due), followers: seqs(followers) }, Timestamp(0));
+    scheduler.end(Seq(head), End::Pending { due: Some(Timestamp(due)), followers: seqs(followers) }, Timestamp(0));
 }
 
 fn hand_back(scheduler: &mut Scheduler, head: i64, followers: &[i64]) {
-    scheduler.end(Seq(head), End::HandedBack { followers: seqs(followers) }, Timestamp(0));
+    scheduler.end(Seq(head), End::Pending { due: None, followers: seqs(followers) }, Timestamp(0));
 }
 
 fn interrupt(scheduler: &mut Scheduler, head: i64) {
@@ -273,7 +273,7 @@ fn an_interrupted_unit_counts_as_attempted_if_anything_was_saved() {
 fn an_entry_that_the_log_does_not_have_lets_the_next_one_pass() {
     let mut scheduler = fed([entry(1, &["u1"]), entry(2, &["u1"])]);
     assert_eq!(take_with(&mut scheduler, 0, 0), ["1"]);
-    scheduler.end(Seq(1), End::Missing, Timestamp(0));
-    scheduler.end(Seq(1), End::Missing, Timestamp(0));
+    settle(&mut scheduler, 1, &[]);
+    settle(&mut scheduler, 1, &[]);
     assert_eq!((take(&mut scheduler, 0), scheduler.len()), (vec!["2".to_owned()], 1));
 }

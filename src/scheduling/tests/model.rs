@@ -188,9 +188,7 @@ impl Model {
         let non_empty = |followers: Vec<Seq>| (!followers.is_empty()).then_some(followers);
         let (left, due, saved) = match end {
             End::Settled { followers } => (followers.into_iter().chain([head]).collect(), None, None),
-            End::Missing => (vec![head], None, None),
-            End::Retry { due, followers } => (vec![], Some(due), Some(non_empty(followers))),
-            End::HandedBack { followers } => (vec![], None, Some(non_empty(followers))),
+            End::Pending { due, followers } => (vec![], due, Some(non_empty(followers))),
             End::Interrupted { due } => (vec![], due, None),
         };
         self.events.retain(|seq, _| !left.contains(seq));

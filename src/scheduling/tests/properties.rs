@@ -128,7 +128,7 @@ impl World {
         assert_eq!(unit, self.model.next(self.now, max_followers));
         let Some(unit) = unit else { return false };
         if !self.log.contains_key(&unit.head) {
-            self.ended(unit.head, End::Missing);
+            self.ended(unit.head, End::Settled { followers: Vec::new() });
             return true;
         }
         self.assert_exclusive(&unit);
@@ -200,12 +200,12 @@ impl World {
                 let wait = Duration::from_millis(wait);
                 (row.attempted, row.retry) = (true, Some(RetryWait { wait, noted_at: self.now }));
                 row.followers = self.chosen(unit, bits);
-                End::Retry { due: self.now.after(wait), followers: row.followers.clone() }
+                End::Pending { due: Some(self.now.after(wait)), followers: row.followers.clone() }
             }
             Ending::HandBack(bits) => {
                 row.followers = self.chosen(unit, bits);
                 (row.attempted, row.retry) = (true, None);
-                End::HandedBack { followers: row.followers.clone() }
+                End::Pending { due: None, followers: row.followers.clone() }
             }
             Ending::Interrupt(wait) => {
                 End::Interrupted { due: wait.map(|wait| self.now.after(Duration::from_millis(wait))) }
