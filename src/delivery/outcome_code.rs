@@ -4,102 +4,89 @@
 //! personal data. Deliberately absent: the reasons in words (`delivery/outcome.rs`).
 
 use super::{Action, Ignored, PermanentFailure, Success};
+use crate::domain::words;
 use crate::mapping::{MappingError, Reason};
 
-macro_rules! outcome_codes {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)+) => {
-        /// The end of an event.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(u8)]
-        pub enum OutcomeCode { $($(#[$doc])* $name = $number,)+ }
-
-        impl OutcomeCode {
-            /// Every code.
-            pub const ALL: &'static [Self] = &[$(Self::$name),+];
-
-            /// Its name in metrics and in the operators' API.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)+ }
-            }
-        }
-    };
-}
-
-outcome_codes! {
-    /// The affiliate was created.
-    Created = 1, "created";
-    /// The affiliate was edited.
-    Updated = 2, "updated";
-    /// Refersion had all values already.
-    Unchanged = 3, "unchanged";
-    /// The affiliate was set to `DISABLED`.
-    Disabled = 4, "disabled";
-    /// The personal fields were overwritten, and the affiliate set to `DISABLED`.
-    Anonymized = 5, "anonymized";
-    /// There was no affiliate to delete.
-    NotFound = 6, "not_found";
-    /// An event type that this destination does not support.
-    Unsupported = 20, "unsupported";
-    /// An Engage event without a trait that a rule names.
-    NoRule = 21, "no_rule";
-    /// An event for known users only, about an unknown user.
-    UnknownUser = 22, "unknown_user";
-    /// `[mapping.create_if]` does not hold.
-    CreateIf = 23, "create_if";
-    /// An audience rule sets a status with which no affiliate can be created.
-    Audience = 24, "audience";
-    /// The affiliate existed before, and existing ones are left alone.
-    ExistedBefore = 25, "existed_before";
-    /// The affiliate is `DENIED` or `DISABLED`, and is left alone.
-    LeftAlone = 26, "left_alone";
-    /// A delete of the same user was delivered in its place.
-    Cancelled = 27, "cancelled";
-    /// Settled by a release that did not record the outcome (store version 5 or older).
-    Unrecorded = 28, "unrecorded";
-    /// The affiliate belongs to another `userId`.
-    OtherOwner = 29, "other_owner";
-    /// The event's project is not trusted, and the event creates no affiliate.
-    UntrustedProject = 30, "untrusted_project";
-    /// Newer values were sent before.
-    Stale = 31, "stale";
-    /// The user was deleted after the event.
-    DeletedSince = 32, "deleted_since";
-    /// The user is no affiliate yet. The traits of the event are remembered.
-    Remembered = 33, "remembered";
-    /// Dead letter: the event cannot be mapped, or its user never became known.
-    Unmappable = 40, "unmappable";
-    /// The bytes are no event: refused at receipt, or a dead letter of an event that was appended.
-    Malformed = 41, "malformed";
-    /// Dead letter: Refersion rejected the call for good. The name is the one of the first release.
-    Rejected = 42, "refused";
-    /// Dead letter: the new e-mail belongs to another affiliate.
-    EmailTaken = 43, "email_taken";
-    /// Dead letter: Refersion answered success and changed nothing.
-    NotApplied = 44, "not_applied";
-    /// Dead letter: the search for the address did not end.
-    EndlessSearch = 45, "endless_search";
-    /// Dead letter: the event failed for too long.
-    Expired = 46, "expired";
-    /// Dead letter: a stored part of the event cannot be read.
-    Corrupt = 47, "corrupt";
-    /// Dead letter: the delivery panicked again and again, which is a bug of this service.
-    InternalError = 48, "internal_error";
-    /// Dead letter: its account is not configured any more, and an operator set it aside.
-    AccountGone = 49, "account_gone";
-    /// Dead letter without a body: its user was erased while it was pending.
-    Erased = 60, "erased";
-    /// Answered at receipt: it was appended before.
-    Duplicate = 70, "duplicate";
-    /// Refused at receipt: a new affiliate needs an e-mail address.
-    MissingEmail = 71, "missing_email";
-    /// Refused at receipt: the value in the place of the e-mail address is no address.
-    InvalidEmail = 72, "invalid_email";
-    /// Refused at receipt: a new affiliate needs a name.
-    MissingName = 73, "missing_name";
-    /// Refused at receipt: a delete names no user.
-    MissingUser = 74, "missing_user";
-    /// Refused at receipt: the event has too many bytes.
-    TooLarge = 75, "too_large";
+words! {
+    /// The end of an event, with its number in the store.
+    #[derive(PartialOrd, Ord)]
+    #[repr(u8)]
+    OutcomeCode {
+        /// The affiliate was created.
+        Created(1) = "created",
+        /// The affiliate was edited.
+        Updated(2) = "updated",
+        /// Refersion had all values already.
+        Unchanged(3) = "unchanged",
+        /// The affiliate was set to `DISABLED`.
+        Disabled(4) = "disabled",
+        /// The personal fields were overwritten, and the affiliate set to `DISABLED`.
+        Anonymized(5) = "anonymized",
+        /// There was no affiliate to delete.
+        NotFound(6) = "not_found",
+        /// An event type that this destination does not support.
+        Unsupported(20) = "unsupported",
+        /// An Engage event without a trait that a rule names.
+        NoRule(21) = "no_rule",
+        /// An event for known users only, about an unknown user.
+        UnknownUser(22) = "unknown_user",
+        /// `[mapping.create_if]` does not hold.
+        CreateIf(23) = "create_if",
+        /// An audience rule sets a status with which no affiliate can be created.
+        Audience(24) = "audience",
+        /// The affiliate existed before, and existing ones are left alone.
+        ExistedBefore(25) = "existed_before",
+        /// The affiliate is `DENIED` or `DISABLED`, and is left alone.
+        LeftAlone(26) = "left_alone",
+        /// A delete of the same user was delivered in its place.
+        Cancelled(27) = "cancelled",
+        /// Settled by a release that did not record the outcome (store version 5 or older).
+        Unrecorded(28) = "unrecorded",
+        /// The affiliate belongs to another `userId`.
+        OtherOwner(29) = "other_owner",
+        /// The event's project is not trusted, and the event creates no affiliate.
+        UntrustedProject(30) = "untrusted_project",
+        /// Newer values were sent before.
+        Stale(31) = "stale",
+        /// The user was deleted after the event.
+        DeletedSince(32) = "deleted_since",
+        /// The user is no affiliate yet. The traits of the event are remembered.
+        Remembered(33) = "remembered",
+        /// Dead letter: the event cannot be mapped, or its user never became known.
+        Unmappable(40) = "unmappable",
+        /// The bytes are no event: refused at receipt, or a dead letter of an event that was appended.
+        Malformed(41) = "malformed",
+        /// Dead letter: Refersion rejected the call for good. The name is the one of the first release.
+        Rejected(42) = "refused",
+        /// Dead letter: the new e-mail belongs to another affiliate.
+        EmailTaken(43) = "email_taken",
+        /// Dead letter: Refersion answered success and changed nothing.
+        NotApplied(44) = "not_applied",
+        /// Dead letter: the search for the address did not end.
+        EndlessSearch(45) = "endless_search",
+        /// Dead letter: the event failed for too long.
+        Expired(46) = "expired",
+        /// Dead letter: a stored part of the event cannot be read.
+        Corrupt(47) = "corrupt",
+        /// Dead letter: the delivery panicked again and again, which is a bug of this service.
+        InternalError(48) = "internal_error",
+        /// Dead letter: its account is not configured any more, and an operator set it aside.
+        AccountGone(49) = "account_gone",
+        /// Dead letter without a body: its user was erased while it was pending.
+        Erased(60) = "erased",
+        /// Answered at receipt: it was appended before.
+        Duplicate(70) = "duplicate",
+        /// Refused at receipt: a new affiliate needs an e-mail address.
+        MissingEmail(71) = "missing_email",
+        /// Refused at receipt: the value in the place of the e-mail address is no address.
+        InvalidEmail(72) = "invalid_email",
+        /// Refused at receipt: a new affiliate needs a name.
+        MissingName(73) = "missing_name",
+        /// Refused at receipt: a delete names no user.
+        MissingUser(74) = "missing_user",
+        /// Refused at receipt: the event has too many bytes.
+        TooLarge(75) = "too_large",
+    }
 }
 
 impl OutcomeCode {

@@ -1,10 +1,10 @@
-//! A macro for a closed list of words: an enum, the list of its variants, and the word of each.
+//! A macro for a closed list of words: an enum, the list of its variants, and the word of each; and its number, if it has a fixed one.
 
 macro_rules! words {
-    ($(#[$attribute:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+    ($(#[$attribute:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident $(($number:literal))? = $text:literal,)+ }) => {
         $(#[$attribute])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+        pub enum $name { $($(#[$variant_doc])* $variant $(= $number)?,)+ }
 
         impl $name {
             /// Every variant, in the order of the enum.

@@ -13,7 +13,7 @@
 //! Deliberately absent: the number of requests and their rate ([`super::ConcurrencyLimit`], `RateLimit`).
 
 use super::{Backoff, RetryWait};
-use crate::domain::{Seq, Timestamp};
+use crate::domain::{Seq, Timestamp, words};
 use std::time::Duration;
 
 /// Whether requests may begin.
@@ -48,26 +48,17 @@ impl BreakerState {
     }
 }
 
-/// Why requests may not begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// Refersion answered 429.
-    RateLimited,
-    /// Calls for several events failed in a row.
-    Outage,
-    /// Refersion rejected the API key.
-    Unauthorized,
-}
-
-impl Cause {
-    /// Its name in metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::RateLimited => "rate_limited",
-            Self::Outage => "outage",
-            Self::Unauthorized => "unauthorized",
-        }
+words! {
+    /// Why requests may not begin.
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    Cause {
+        /// Refersion answered 429.
+        RateLimited = "rate_limited",
+        /// Calls for several events failed in a row.
+        Outage = "outage",
+        /// Refersion rejected the API key.
+        Unauthorized = "unauthorized",
     }
 }
 
