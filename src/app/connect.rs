@@ -6,9 +6,10 @@
 use super::api_key_verification::ApiKeyVerifier;
 use super::context::AppContext;
 use super::{Addresses, ServeError, reachable};
+use crate::delivery::ApiKeyVerification;
 use crate::domain::{AccountName, ApiKey};
 use crate::http::{AdmissionError, ApiKeyCheck, ApiKeyProblem, Connect};
-use crate::refersion::{ApiKeyVerification, ConnectionPool};
+use crate::refersion::ConnectionPool;
 use crate::segment_api::{App, OauthApp};
 use crate::telemetry::LogThrottle;
 use async_trait::async_trait;

@@ -177,3 +177,19 @@ pub enum Rejection {
     /// Anything else, in Refersion's words with our own values taken out: safe to show.
     Other(String),
 }
+
+/// Whether Refersion accepts an API key, as the cheapest call shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiKeyVerification {
+    /// Refersion accepts the API key.
+    Accepted,
+    /// Refersion rejects the API key (401).
+    Rejected,
+    /// The response does not show it.
+    Unknown {
+        /// The reason; safe to log.
+        reason: String,
+        /// The wait that Refersion asked for.
+        retry_after: Option<Duration>,
+    },
+}

@@ -24,7 +24,7 @@ mod unanswered_new;
 
 pub use affiliate_list::{Learn, ListPage, ListProgress, ListReply, ListedAffiliate, learned};
 pub use coalesce::{Coalesced, coalesce};
-pub use exchange::{Affiliate, Call, Identifier, Rejection, Reply, SearchResult};
+pub use exchange::{Affiliate, ApiKeyVerification, Call, Identifier, Rejection, Reply, SearchResult};
 pub use memory::{
     AffiliateRecord, DeleteTarget, Done, Memory, Origin, PresentStatus, Progress, RecalledAffiliate, RejectedValues,
     SealedTraits, Stage,

@@ -5,9 +5,9 @@
 //! sensitive header; error messages have no URLs and no bodies. Deliberately absent: retries and rate limits.
 
 use super::request;
-use super::response::{self, ApiKeyVerification};
+use super::response;
 use super::send_guard::{GuardedBody, SendGuard};
-use crate::delivery::{Call, ListReply, Reply};
+use crate::delivery::{ApiKeyVerification, Call, ListReply, Reply};
 use crate::domain::{ApiKey, is_loopback, password};
 use arc_swap::ArcSwap;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};

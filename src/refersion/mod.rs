@@ -16,7 +16,5 @@ mod success_body;
 pub(crate) use client::root_cause;
 pub use client::{Client, ClientBuildError, ConnectionPool};
 pub use request::body as request_body;
-pub use response::{
-    ApiKeyVerification, RawResponse, reply as read_response, verification as read_api_key_verification,
-};
+pub use response::{RawResponse, reply as read_response, verification as read_api_key_verification};
 pub use send_guard::SendGuard;

@@ -21,7 +21,7 @@
 
 use super::error_message::redact_sent_values;
 use super::success_body::{self, text};
-use crate::delivery::{Call, ListPage, ListReply, Rejection, Reply};
+use crate::delivery::{ApiKeyVerification, Call, ListPage, ListReply, Rejection, Reply};
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
@@ -87,22 +87,6 @@ fn unclear(call: &Call, what: String, retry_after: Option<Duration>) -> Reply {
         Call::New(_) => Reply::Lost { what, retry_after },
         _ => Reply::Unavailable { what, retry_after },
     }
-}
-
-/// Whether Refersion accepts an API key, as the cheapest call shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ApiKeyVerification {
-    /// Refersion accepts the API key.
-    Accepted,
-    /// Refersion rejects the API key (401).
-    Rejected,
-    /// The response does not show it.
-    Unknown {
-        /// The reason; safe to log.
-        reason: String,
-        /// The wait that Refersion asked for.
-        retry_after: Option<Duration>,
-    },
 }
 
 /// Reads the result of the verification from the response to `/affiliate/list`. A proxy's page shows nothing. An error body of Refersion

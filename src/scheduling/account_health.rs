@@ -12,6 +12,7 @@
 use super::circuit_breaker::{BreakerState, Cause, CircuitBreaker, Generation, SavedPause, Transition};
 use super::rate_limit::RateLimit;
 use super::{Backoff, ConcurrencyLimit, Epoch, Unrelated429s};
+use crate::delivery::ApiKeyVerification;
 use crate::domain::{Seq, Timestamp};
 use std::time::Duration;
 
@@ -101,20 +102,6 @@ pub enum NoPermit {
     Halted(Timestamp),
     /// Refersion rejected the API key. A probe is due now.
     ProbeDue,
-}
-
-/// The result of a probe of the API key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// Refersion accepts the key.
-    Accepted,
-    /// Refersion still rejects the key.
-    Rejected,
-    /// The probe was not answered, or not clearly.
-    Unknown {
-        /// The wait that Refersion asked for.
-        retry_after: Option<Duration>,
-    },
 }
 
 /// The published health of an account, for health checks, metrics and pages. The default is that of an account before its first reply.
@@ -266,14 +253,17 @@ impl AccountHealth {
 
     /// The API key was probed, because a probe was [due](NoPermit::ProbeDue). Err: the wait until the next probe, if the account stays
     /// halted.
-    pub fn on_probe(&mut self, probe: Probe, now: Timestamp, chance: f64) -> Result<Option<Transition>, Duration> {
-        match (self.breaker.state(), probe) {
-            (BreakerState::Halted { .. }, Probe::Rejected) => Err(self.breaker.on_probe_rejected(now, chance)),
-            (BreakerState::Halted { .. }, Probe::Unknown { retry_after }) => {
-                Err(self.breaker.probe_later(now, retry_after, chance))
-            }
-            (BreakerState::Halted { .. }, Probe::Accepted) => Ok(self.breaker.on_api_key_accepted(now)),
-            _ => Ok(None), // a new key ended the halt meanwhile
+    pub fn on_probe(
+        &mut self,
+        probed: &ApiKeyVerification,
+        now: Timestamp,
+        chance: f64,
+    ) -> Result<Option<Transition>, Duration> {
+        let BreakerState::Halted { .. } = self.breaker.state() else { return Ok(None) }; // a new key ended the halt meanwhile
+        match probed {
+            ApiKeyVerification::Accepted => Ok(self.breaker.on_api_key_accepted(now)),
+            ApiKeyVerification::Rejected => Err(self.breaker.on_probe_rejected(now, chance)),
+            ApiKeyVerification::Unknown { retry_after, .. } => Err(self.breaker.probe_later(now, *retry_after, chance)),
         }
     }
 

@@ -25,9 +25,7 @@ mod simulation;
 mod tests;
 mod unrelated_429s;
 
-pub use account_health::{
-    AccountHealth, HealthLimits, HealthSnapshot, LearnedLimits, NoPermit, Permit, Probe, SavedHealth,
-};
+pub use account_health::{AccountHealth, HealthLimits, HealthSnapshot, LearnedLimits, NoPermit, Permit, SavedHealth};
 pub use assignment::{AccountOwnership, OwnershipMove, ReplicaId};
 pub use background_throttle::BackgroundThrottle;
 pub use backoff::Backoff;

@@ -8,10 +8,10 @@
 //! from an enum with such a list.
 
 use super::{EventStatus, EventType};
-use crate::delivery::OutcomeCode;
+use crate::delivery::{ApiKeyVerification, OutcomeCode};
 use crate::domain::Field;
 use crate::domain::words;
-use crate::scheduling::{BreakerState, Cause, Probe};
+use crate::scheduling::{BreakerState, Cause};
 use crate::segment::AuthError;
 use prometheus_client::encoding::EncodeLabelSet;
 use std::borrow::Cow;
@@ -96,14 +96,18 @@ pub(super) const PAGE: &str = "page";
 pub(super) const FAILED: &str = "failed";
 
 /// Every result of a probe of an API key.
-pub(super) const PROBES: [Probe; 3] = [Probe::Accepted, Probe::Rejected, Probe::Unknown { retry_after: None }];
+pub(super) const PROBES: [ApiKeyVerification; 3] = [
+    ApiKeyVerification::Accepted,
+    ApiKeyVerification::Rejected,
+    ApiKeyVerification::Unknown { reason: String::new(), retry_after: None },
+];
 
 /// The name of a probe's result, and that of the reply to its request.
-pub(super) fn probe_names(probe: &Probe) -> (&'static str, &'static str) {
-    match probe {
-        Probe::Accepted => ("accepted", PAGE),
-        Probe::Rejected => ("rejected", "unauthorized"),
-        Probe::Unknown { .. } => ("unknown", FAILED),
+pub(super) fn probe_names(probed: &ApiKeyVerification) -> (&'static str, &'static str) {
+    match probed {
+        ApiKeyVerification::Accepted => ("accepted", PAGE),
+        ApiKeyVerification::Rejected => ("rejected", "unauthorized"),
+        ApiKeyVerification::Unknown { .. } => ("unknown", FAILED),
     }
 }
 

@@ -10,8 +10,8 @@ use super::labels::{
 };
 use super::latency::LatencyCounters;
 use super::{EventStatus, EventType, RefusalReason, Totals};
-use crate::delivery::{Action, Call, OutcomeCode, Remark, Reply, Success};
-use crate::scheduling::{Cause, Probe};
+use crate::delivery::{Action, ApiKeyVerification, Call, OutcomeCode, Remark, Reply, Success};
+use crate::scheduling::Cause;
 use crate::segment::AuthError;
 use prometheus_client::metrics::counter::Counter;
 use std::sync::Arc;
@@ -216,8 +216,8 @@ impl Meter {
     }
 
     /// Counts a probe of the rejected API key, which is a request for the list of affiliates, and how long it took.
-    pub fn api_key_probed(&self, probe: &Probe, took: Duration) {
-        let (result, reply) = labels::probe_names(probe);
+    pub fn api_key_probed(&self, probed: &ApiKeyVerification, took: Duration) {
+        let (result, reply) = labels::probe_names(probed);
         self.0.families.api_key_probes.get_or_create(&self.result(result)).inc();
         self.request_replied(LIST, reply, took);
     }

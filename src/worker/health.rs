@@ -7,10 +7,10 @@
 use super::Worker;
 use super::run_loop::STORE_PAUSE;
 use crate::account_signals::WaitResult;
-use crate::delivery::Reply;
+use crate::delivery::{ApiKeyVerification, Reply};
 use crate::domain::{ApiKey, Seq, Timestamp};
-use crate::refersion::{ApiKeyVerification, Client, ClientBuildError};
-use crate::scheduling::{AccountHealth, BreakerState, Cause, HealthSnapshot, Permit, Probe, SavedHealth, Transition};
+use crate::refersion::{Client, ClientBuildError};
+use crate::scheduling::{AccountHealth, BreakerState, Cause, HealthSnapshot, Permit, SavedHealth, Transition};
 use crate::store::{Lease, StoreError};
 use std::time::Instant;
 
@@ -84,13 +84,8 @@ impl Worker {
         let began = Instant::now();
         let proof = self.0.settings.client.verify_api_key().await;
         let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
-        let probe = match &proof {
-            ApiKeyVerification::Accepted => Probe::Accepted,
-            ApiKeyVerification::Rejected => Probe::Rejected,
-            ApiKeyVerification::Unknown { retry_after, .. } => Probe::Unknown { retry_after: *retry_after },
-        };
-        meter.api_key_probed(&probe, began.elapsed());
-        let probed = self.change_health(|health, now| health.on_probe(probe, now, rand::random()));
+        meter.api_key_probed(&proof, began.elapsed());
+        let probed = self.change_health(|health, now| health.on_probe(&proof, now, rand::random()));
         match (proof, probed) {
             (ApiKeyVerification::Accepted, _) => {}
             (ApiKeyVerification::Rejected, wait) => {

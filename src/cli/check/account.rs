@@ -4,8 +4,9 @@
 use super::Finding;
 use crate::cli::now;
 use crate::config::AccountConfig;
+use crate::delivery::ApiKeyVerification;
 use crate::domain::Timestamp;
-use crate::refersion::{ApiKeyVerification, ConnectionPool};
+use crate::refersion::ConnectionPool;
 use std::time::Duration;
 
 /// The difference of the clocks that is accepted: the answer's date has no fractions of a second, and the answer takes a while.

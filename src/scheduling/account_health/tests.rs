@@ -132,11 +132,11 @@ fn a_rejected_key_halts_once_until_a_probe_or_another_key_is_accepted() {
     assert_eq!(health.on_unauthorized(one, AT, 1.0), Some(Transition::Halted { wait: secs(2) }));
     assert_eq!(no_permit(&mut health, at(1)), NoPermit::Halted(at(2)));
     assert_eq!(no_permit(&mut health, at(2)), NoPermit::ProbeDue);
-    assert_eq!(health.on_probe(Probe::Rejected, at(2), 1.0), Err(secs(4)));
-    let unknown = Probe::Unknown { retry_after: Some(secs(60)) };
-    assert_eq!(health.on_probe(unknown, at(6), 1.0), Err(secs(60)));
-    assert_eq!(health.on_probe(Probe::Accepted, at(66), 1.0), Ok(Some(Transition::Resumed)));
-    assert_eq!(health.on_probe(Probe::Rejected, at(67), 1.0), Ok(None), "an answer about the key before");
+    assert_eq!(health.on_probe(&ApiKeyVerification::Rejected, at(2), 1.0), Err(secs(4)));
+    let unknown = ApiKeyVerification::Unknown { reason: String::new(), retry_after: Some(secs(60)) };
+    assert_eq!(health.on_probe(&unknown, at(6), 1.0), Err(secs(60)));
+    assert_eq!(health.on_probe(&ApiKeyVerification::Accepted, at(66), 1.0), Ok(Some(Transition::Resumed)));
+    assert_eq!(health.on_probe(&ApiKeyVerification::Rejected, at(67), 1.0), Ok(None), "an answer about the key before");
     assert_eq!(health.on_unauthorized(other, at(67), 1.0), None, "a request with the key before");
     assert_eq!(health.snapshot().state, BreakerState::Closed);
     assert_eq!(health.on_new_api_key(at(68)), None, "nothing was halted");
@@ -293,7 +293,7 @@ fn a_new_owner_keeps_a_halt_and_probes_the_key_before_any_call() {
     reply(&mut health, "401", 0);
     let mut next = taken_over(&health, 1, 5);
     assert_eq!(no_permit(&mut next, at(5)), NoPermit::ProbeDue);
-    assert_eq!(next.on_probe(Probe::Accepted, at(5), 1.0), Ok(Some(Transition::Resumed)));
+    assert_eq!(next.on_probe(&ApiKeyVerification::Accepted, at(5), 1.0), Ok(Some(Transition::Resumed)));
     drop(permit(&mut next, at(5)));
 }
 
@@ -305,7 +305,7 @@ fn a_wait_for_the_next_probe_does_not_end_a_retry_after() {
     health.on_rate_limited(limited, AT, Some(secs(600)), 0.0);
     health.on_unauthorized(unauthorized, AT, 1.0);
     let mut next = taken_over(&health, 1, 5);
-    next.on_probe(Probe::Accepted, at(5), 1.0).expect("it works");
+    next.on_probe(&ApiKeyVerification::Accepted, at(5), 1.0).expect("it works");
     assert_eq!(no_permit(&mut next, at(5)), NoPermit::Open(at(600)));
 }
 

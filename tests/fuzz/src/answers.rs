@@ -4,11 +4,11 @@
 use super::contract;
 use super::json::{MARK, anything};
 use super::source::Source;
-use refersion_destination::delivery::{Call, Identifier, Rejection, Reply};
+use refersion_destination::delivery::{ApiKeyVerification, Call, Identifier, Rejection, Reply};
 use refersion_destination::domain::{
     AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, NewAffiliate, Profile,
 };
-use refersion_destination::refersion::{ApiKeyVerification, RawResponse, read_api_key_verification, read_response};
+use refersion_destination::refersion::{RawResponse, read_api_key_verification, read_response};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
