@@ -7,7 +7,7 @@ use super::UnansweredNew;
 use super::unanswered_new;
 use crate::domain::{
     AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Email, Field, Fingerprint, HashKey, Profile,
-    SentAttributes, Timestamp,
+    SentAttributes, Timestamp, UserKey,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -84,6 +84,11 @@ impl fmt::Debug for SealedTraits {
 }
 
 impl Memory {
+    /// The affiliate that `key`, one of the event's user keys, leads to.
+    pub fn leads_to(&self, key: &UserKey) -> Option<&AffiliateRecord> {
+        if matches!(key, UserKey::UserId(_)) { self.by_user_id.as_ref() } else { self.by_email.as_ref() }
+    }
+
     /// When a user with one of the event's user keys was deleted last.
     pub fn deleted_at(&self) -> Option<Timestamp> {
         self.user_id_deleted_at.max(self.email_deleted_at)

@@ -15,7 +15,7 @@ use crate::delivery::{
     AffiliateRecord, Call, Coalesced, Ignored, Memory, OutcomeCode, PermanentFailure, PlanInput, PlanState, Progress,
     Step, Success, TransientFailure,
 };
-use crate::domain::{AffiliateCode, Seq, UserKey};
+use crate::domain::{AffiliateCode, Seq, Timestamp, UserKey};
 use crate::mapping::Intent;
 use crate::scheduling::{End, Unit};
 use crate::store::{self, AffiliateChanges, Begun, Follower, Remember, Settlement};
@@ -176,14 +176,27 @@ fn hand_back(run: &DeliveryRun<'_>, state: &PlanState, report: SettlementReport)
 
 fn retry(worker: &Worker, run: &DeliveryRun<'_>, state: &PlanState, failure: TransientFailure) -> Verdict {
     let (unit, progress) = (run.unit(), run.progress(state));
-    let failures = run.begun.failures.saturating_add(1);
-    let wait = worker.delivery().limits.backoff.wait(failures, rand::random(), failure.retry_after);
-    let failing_for = run.failing_for().saturating_add(wait);
-    let end = End::Pending { due: Some(worker.now().after(wait)), followers: followers(&unit, &progress) };
-    let attempt = store::FailedAttempt { at: worker.now(), what: failure.what.clone() };
-    let settlement = Some(Settlement::Retry { wait, progress: Some(progress), failures, failing_for, attempt });
-    let report = SettlementReport::Retry { what: failure.what, wait };
-    Verdict { unit, settlement, changes: run.changes(state), end, report }
+    let followers = followers(&unit, &progress);
+    let (settlement, due, report) = failed(worker, run.begun, run.failing_for(), failure, Some(progress));
+    let end = End::Pending { due: Some(due), followers };
+    Verdict { unit, settlement: Some(settlement), changes: run.changes(state), end, report }
+}
+
+/// The settlement of an attempt that failed, the moment of the next one, and the report. `failing_for`: the time for which the event has
+/// been failing. `progress`: `None` if the saved one stays.
+fn failed(
+    worker: &Worker,
+    begun: &Begun,
+    failing_for: Duration,
+    TransientFailure { what, retry_after, .. }: TransientFailure,
+    progress: Option<Progress>,
+) -> (Settlement, Timestamp, SettlementReport) {
+    let (now, failures) = (worker.now(), begun.failures.saturating_add(1));
+    let wait = worker.delivery().limits.backoff.wait(failures, rand::random(), retry_after);
+    let attempt = store::FailedAttempt { at: now, what: what.clone() };
+    let failing_for = failing_for.saturating_add(wait);
+    let settlement = Settlement::Retry { wait, progress, failures, failing_for, attempt };
+    (settlement, now.after(wait), SettlementReport::Retry { what, wait })
 }
 
 /// The followers that stay marked as begun with the head.
@@ -199,17 +212,14 @@ pub(super) fn panicked(worker: &Worker, begun: &Begun) -> Verdict {
     if begun.failing_for > worker.delivery().max_age {
         return dead_letter(worker, begun, PermanentFailure::InternalError, AffiliateChanges::default());
     }
-    let failures = begun.failures.saturating_add(1);
-    let wait = worker.delivery().limits.backoff.wait(failures, rand::random(), None);
-    let failing_for = begun.failing_for.saturating_add(wait);
-    let what = "internal error".to_owned();
-    let attempt = store::FailedAttempt { at: worker.now(), what: what.clone() };
+    let failure = TransientFailure::new("internal error");
+    let (settlement, due, report) = failed(worker, begun, begun.failing_for, failure, None);
     Verdict {
         unit: Unit::of(seq),
-        settlement: Some(Settlement::Retry { wait, progress: None, failures, failing_for, attempt }),
+        settlement: Some(settlement),
         changes: AffiliateChanges::default(),
-        end: End::Interrupted { due: Some(worker.now().after(wait)) },
-        report: SettlementReport::Retry { what, wait },
+        end: End::Interrupted { due: Some(due) },
+        report,
     }
 }
 
@@ -282,11 +292,7 @@ impl SettlementReport {
 /// The keys of a deleted user. A key that leads to another affiliate than the deleted one stays: without it, no later delete could
 /// find that affiliate.
 fn erased(begun: &Begun, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
-    let Memory { by_user_id, by_email, .. } = &begun.memory;
-    let theirs = |key: &&UserKey| {
-        let leads_to = if matches!(key, UserKey::UserId(_)) { by_user_id } else { by_email };
-        leads_to.as_ref().is_none_or(|known| forgotten.contains(&known.code))
-    };
+    let theirs = |key: &&UserKey| begun.memory.leads_to(key).is_none_or(|known| forgotten.contains(&known.code));
     begun.user_keys.iter().filter(theirs).copied().collect()
 }
 
@@ -296,10 +302,7 @@ fn remember(begun: &Begun, known: &AffiliateRecord, email: Option<UserKey>) -> O
     let user_id = begun.user_keys.iter().filter(|key| matches!(key, UserKey::UserId(_)));
     let keys: Vec<_> = user_id.copied().chain(email).collect();
     let Memory { by_user_id, by_email, .. } = &begun.memory;
-    let remembered = keys.iter().all(|key| {
-        let before = if matches!(key, UserKey::UserId(_)) { by_user_id } else { by_email };
-        before.as_ref() == Some(known)
-    });
+    let remembered = keys.iter().all(|key| begun.memory.leads_to(key) == Some(known));
     let known_before = [by_user_id, by_email].into_iter().flatten().any(|before| before == known);
     (!remembered || !known_before).then(|| Remember { known: known.clone(), user_keys: keys })
 }
