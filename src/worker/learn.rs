@@ -169,7 +169,7 @@ impl Worker {
     }
 
     async fn learn(&self, before: &ListProgress, page: &ListPage) -> Result<Vec<Link>, StoreError> {
-        let (account, hash) = (&self.0.settings.account, self.0.store.hash_key());
+        let account = &self.0.settings.account;
         let (after, added) = affiliate_list::remember_page(&*self.0.store, account, before, page, self.now()).await?;
         let mut learning = self.0.learning.lock();
         learning.added += added.len();
@@ -181,8 +181,13 @@ impl Worker {
             tracing::info!(%account, affiliates, added, "Refersion's list of affiliates was read; events find them by e-mail without a search");
         }
         learning.progress = after;
-        let key = |one: &Remember| AffiliateKey(hash.affiliate(account.as_str(), &one.known.code.0));
-        Ok(added.into_iter().map(|one| (one.user_keys.clone(), key(&one))).collect())
+        Ok(added.iter().map(|one| self.link_of(one)).collect())
+    }
+
+    /// The link of an affiliate that was remembered.
+    pub(super) fn link_of(&self, Remember { known, user_keys }: &Remember) -> Link {
+        let affiliate = self.0.store.hash_key().affiliate(self.0.settings.account.as_str(), &known.code.0);
+        (user_keys.clone(), AffiliateKey(affiliate))
     }
 
     /// The page could not be read, and is requested again later.

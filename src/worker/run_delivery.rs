@@ -15,7 +15,7 @@ use super::settlement::{
     DeliveryRun, Verdict, dead_letter, give_up_expired, panicked, retry_coalesced_rejection, verdict,
 };
 use crate::delivery::{self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, RejectedValues, Reply, Step};
-use crate::domain::{AffiliateCode, AffiliateKey, Seq, Timestamp, UserKey};
+use crate::domain::{AffiliateKey, Seq, Timestamp, UserKey};
 use crate::failpoint;
 use crate::mapping::{self, Identify, Intent};
 use crate::scheduling::{End, Unit};
@@ -143,16 +143,6 @@ fn parse_followers(worker: &Worker, begun: &mut Begun) -> Vec<Intent> {
     parsed
 }
 
-/// The key of the address by which an identify finds its affiliate.
-fn email_key(worker: &Worker, head: &Intent) -> Option<UserKey> {
-    let user = match head {
-        Intent::Identify(Identify { user, .. }) => user,
-        Intent::Delete { .. } | Intent::Nothing(_) => return None,
-    };
-    let (hash, account) = (worker.0.store.hash_key(), &worker.0.settings.account);
-    user.email.as_ref().map(|email| hash.email(account, email))
-}
-
 /// Coalesces the unit, and runs the plan to its end. As long as the end does not hold for each event, it bisects the unit and runs again.
 /// Err: the store rejects the progress.
 async fn deliver(
@@ -165,8 +155,7 @@ async fn deliver(
 ) -> Result<Verdict, StoreError> {
     let settings = worker.delivery();
     let custom_fields = settings.rules.custom_field_ids();
-    let (policy, hash) = (settings.policy, worker.0.store.hash_key());
-    let email = email_key(worker, head);
+    let (policy, hash, account) = (settings.policy, worker.0.store.hash_key(), &worker.0.settings.account);
     let mut coalesced = delivery::coalesce(&begun.memory, policy, head, &followers);
     let started = |coalesced: &Coalesced<'_>, progress, interrupted| {
         let progress = coalesced.progress(progress);
@@ -185,7 +174,7 @@ async fn deliver(
             custom_fields: &custom_fields,
             events: coalesced.events,
         };
-        let mut run = DeliveryRun { begun, coalesced: &coalesced, input, email, marked, in_flight_for, trace };
+        let mut run = DeliveryRun { begun, account, coalesced: &coalesced, input, marked, in_flight_for, trace };
         let mut end = run_plan(worker, &mut run, &mut state, &mut announced).await?;
         (marked, in_flight_for) = (run.marked, run.in_flight_for);
         drop(announced.take());
@@ -300,12 +289,7 @@ async fn settle(worker: &Worker, begun: &Begun, verdict: Verdict) -> Result<Atte
 }
 
 fn links(worker: &Worker, changes: &AffiliateChanges) -> Vec<Link> {
-    let affiliate = |code: &AffiliateCode| {
-        let account = worker.0.settings.account.as_str();
-        AffiliateKey(worker.0.store.hash_key().affiliate(account, &code.0))
-    };
-    let affiliates =
-        changes.remember.iter().map(|remember| (remember.user_keys.clone(), affiliate(&remember.known.code)));
+    let affiliates = changes.remember.iter().map(|remember| worker.link_of(remember));
     // Both keys lead to the remembered traits: a later event may have only one of them.
     let kept = match &changes.traits {
         Some(TraitsChange::Keep(KeptTraits { user, email: Some(email), .. })) => {

@@ -15,7 +15,7 @@ use crate::delivery::{
     AffiliateRecord, Call, Coalesced, Ignored, Memory, OutcomeCode, PermanentFailure, PlanInput, PlanState, Progress,
     Step, Success, TransientFailure,
 };
-use crate::domain::{AffiliateCode, Seq, Timestamp, UserKey};
+use crate::domain::{AccountName, AffiliateCode, Seq, Timestamp, UserKey};
 use crate::mapping::Intent;
 use crate::scheduling::{End, Unit};
 use crate::store::{self, AffiliateChanges, Begun, Follower, Remember, Settlement};
@@ -49,10 +49,9 @@ pub(super) enum SettlementReport {
 /// The run of a plan: the coalesced events of a unit.
 pub(super) struct DeliveryRun<'a> {
     pub(super) begun: &'a Begun,
+    pub(super) account: &'a AccountName,
     pub(super) coalesced: &'a Coalesced<'a>,
     pub(super) input: PlanInput<'a>,
-    /// The key of the address in the intent: the address of the head, or a remembered one of its user.
-    pub(super) email: Option<UserKey>,
     /// The number of events that this attempt marked as begun together when it last saved its progress; `None` before that.
     pub(super) marked: Option<usize>,
     /// The time that the requests of this attempt took so far.
@@ -93,8 +92,9 @@ impl DeliveryRun<'_> {
     pub(super) fn changes(&self, state: &PlanState) -> AffiliateChanges {
         let remember = match (self.input.intent, &state.known) {
             (Intent::Identify(wanted), Some(known)) => {
-                let email = wanted.user.email.as_ref().filter(|email| known.has_email(self.input.hash, email));
-                remember(self.begun, known, self.email.filter(|_| email.is_some()))
+                let hash = self.input.hash;
+                let email = wanted.user.email.as_ref().filter(|email| known.has_email(hash, email));
+                remember(self.begun, known, email.map(|email| hash.email(self.account, email)))
             }
             _ => None,
         };
