@@ -119,8 +119,8 @@ struct WorkerInner {
 enum RunState {
     Idle,
     Running {
-        /// Events were appended since the loop last read the log.
-        appended: bool,
+        /// Entries of the log may be unread.
+        unread: bool,
     },
 }
 
@@ -184,13 +184,13 @@ impl Worker {
     /// account; after that has changed, the caller must wake the worker again.
     pub fn wake(&self) {
         let mut run = self.0.run.lock();
-        if let RunState::Running { appended } = &mut *run {
-            *appended = true;
+        if let RunState::Running { unread } = &mut *run {
+            *unread = true;
             self.0.changed.notify_one();
         } else if !self.is_leaving()
             && let Some(lease) = self.0.store.lease(&self.0.settings.account)
         {
-            *run = RunState::Running { appended: true };
+            *run = RunState::Running { unread: true };
             *self.0.lease.lock() = Some(lease.clone());
             let Runtime { handle, tracker, failed, .. } = &self.0.runtime;
             let (run, failed) = (AssertUnwindSafe(run_loop::run(self.clone(), lease)), failed.clone());

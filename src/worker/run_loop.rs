@@ -39,8 +39,6 @@ struct RunLoop {
     probe: JoinSet<()>,
     /// The request for a page of Refersion's list, if one is in flight.
     list_page: JoinSet<Vec<Link>>,
-    /// Only entries that were appended since the worker was last woken are unread.
-    read_to_end: bool,
     /// The last reading failed.
     cannot_read: bool,
 }
@@ -56,7 +54,6 @@ pub(super) async fn run(worker: Worker, lease: Lease) {
         deliveries: JoinSet::new(),
         probe: JoinSet::new(),
         list_page: JoinSet::new(),
-        read_to_end: false,
         cannot_read: false,
     };
     while !worker.is_stopping() {
@@ -106,7 +103,6 @@ impl RunLoop {
 
     /// Begins as many units as are allowed; returns how long to wait before looking again, if nothing happens before.
     async fn advance(&mut self) -> Duration {
-        self.note_appended();
         let now = self.worker.now();
         let undecided = self.deliveries.len().saturating_sub(self.worker.0.dispatcher.in_flight());
         let state = self.worker.health().snapshot().state;
@@ -207,18 +203,22 @@ impl RunLoop {
     async fn read_ahead(&mut self, wanted: usize, now: Timestamp) -> Result<(), StoreError> {
         let worker = self.worker.clone();
         loop {
-            self.note_appended();
             let after = {
                 let scheduler = worker.0.signals.scheduler();
-                if self.read_to_end || scheduler.runnable(now, wanted) >= wanted {
+                if scheduler.runnable(now, wanted) >= wanted {
                     return Ok(());
                 }
                 scheduler.position()
             };
+            if !worker.replace_unread(false) {
+                return Ok(());
+            }
             failpoint::reach("worker::reading");
-            let entries = worker.0.store.read(&worker.0.settings.account, after, PAGE).await?;
-            self.read_to_end = entries.len() < PAGE;
-            worker.feed(entries, now);
+            let read = worker.0.store.read(&worker.0.settings.account, after, PAGE).await;
+            if !read.as_ref().is_ok_and(|entries| entries.len() < PAGE) {
+                worker.replace_unread(true);
+            }
+            worker.feed(read?, now);
         }
     }
 
@@ -237,12 +237,6 @@ impl RunLoop {
         }
     }
 
-    fn note_appended(&mut self) {
-        if self.worker.take_appended() {
-            self.read_to_end = false;
-        }
-    }
-
     fn on_delivery_end(&self, ended: Result<AttemptEnd, JoinError>) {
         match ended {
             Ok(ended) => self.worker.end_with_links(ended),
@@ -253,7 +247,7 @@ impl RunLoop {
     fn is_done(&self) -> bool {
         let is_empty = self.worker.0.signals.scheduler().is_empty();
         is_empty
-            && self.read_to_end
+            && *self.worker.0.run.lock() == (RunState::Running { unread: false })
             && self.deliveries.is_empty()
             && self.list_page.is_empty()
             && !self.worker.is_learning()
@@ -292,16 +286,15 @@ impl Worker {
         self.end_with_links(AttemptEnd { head, end, links: Vec::new() });
     }
 
-    /// Whether events were appended since this was last asked.
-    fn take_appended(&self) -> bool {
-        std::mem::replace(&mut *self.0.run.lock(), RunState::Running { appended: false })
-            == RunState::Running { appended: true }
+    /// Sets whether entries of the log may be unread. Returns whether they might be before.
+    fn replace_unread(&self, unread: bool) -> bool {
+        std::mem::replace(&mut *self.0.run.lock(), RunState::Running { unread }) == RunState::Running { unread: true }
     }
 
     /// Ends the run loop, unless events were appended meanwhile.
     fn stop_if_idle(&self) -> bool {
         let mut run = self.0.run.lock();
-        let idle = *run == RunState::Running { appended: false } && !self.is_stopping();
+        let idle = *run == RunState::Running { unread: false } && !self.is_stopping();
         if idle {
             self.set_idle(&mut run);
         }
