@@ -5,7 +5,7 @@
 //! since Refersion rejects a whole edit for one bad field. Deliberately absent: the tables of places ([`super::country`],
 //! [`super::subdivision`]).
 
-use super::address_parts::{AddressParts, Part};
+use super::address_parts::AddressParts;
 use super::country;
 use super::subdivision::{self, AddressCountry};
 use super::{Note, note};
@@ -20,21 +20,13 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<N
         notes.push(note("address", "neither an object with `street`, `city` and so on nor a text, so it was left out"));
     }
     for part in parts.unusable() {
-        let about = match part {
-            Part::Street => "address1",
-            Part::SecondLine => "address2",
-            Part::City => "city",
-            Part::State => "state",
-            Part::Zip => "zip",
-            Part::Country => "country",
-        };
-        notes.push(note(about, "neither a text nor a number, so it was left out"));
+        notes.push(note(part.as_str(), "neither a text nor a number, so it was left out"));
     }
     street(&mut parts, profile);
-    profile.set(Field::City, parts.take_first(Part::City));
+    profile.set(Field::City, parts.take_first(Field::City));
     let country = country(&parts, profile, notes);
     profile.set(Field::Zip, zip(&mut parts, country));
-    let mut states = parts.all(Part::State).map(|found| subdivision::code(&found.text, country)).peekable();
+    let mut states = parts.all(Field::State).map(|found| subdivision::code(&found.text, country)).peekable();
     if states.peek().is_some() {
         match states.flatten().next() {
             Some(code) => profile.set(Field::State, code),
@@ -51,16 +43,16 @@ pub(super) fn read(traits: &Traits<'_>, profile: &mut Profile, notes: &mut Vec<N
 /// Sets `address1` to the first line of the street, and `address2` to the other lines or to the second line that the event states
 /// separately.
 fn street(parts: &mut AddressParts, profile: &mut Profile) {
-    let mut lines = split_lines(&parts.take_first(Part::Street)).into_iter();
+    let mut lines = split_lines(&parts.take_first(Field::Address1)).into_iter();
     profile.set(Field::Address1, lines.next().unwrap_or_default());
-    profile.set(Field::Address2, parts.take_first(Part::SecondLine));
+    profile.set(Field::Address2, parts.take_first(Field::Address2));
     profile.set(Field::Address2, lines.as_slice().join(", "));
 }
 
 /// The postal code. One of the US that was sent as a number has lost its leading zeros, which are added again.
 fn zip(parts: &mut AddressParts, country: AddressCountry) -> String {
-    let is_number = parts.all(Part::Zip).next().is_some_and(|zip| zip.is_number);
-    let zip = parts.take_first(Part::Zip);
+    let is_number = parts.all(Field::Zip).next().is_some_and(|zip| zip.is_number);
+    let zip = parts.take_first(Field::Zip);
     let is_short = matches!(zip.len(), 3 | 4) && zip.bytes().all(|digit| digit.is_ascii_digit());
     let lacks_zeros = is_number && is_short && country == AddressCountry::Code("US");
     if lacks_zeros { format!("{zip:0>5}") } else { zip }
@@ -69,7 +61,7 @@ fn zip(parts: &mut AddressParts, country: AddressCountry) -> String {
 fn country(parts: &AddressParts, profile: &mut Profile, notes: &mut Vec<Note>) -> AddressCountry {
     // A text without letters is the dialling code of a phone.
     let named = |text: &str| text.contains(char::is_alphabetic);
-    let mut names = parts.all(Part::Country).map(|found| &*found.text).filter(|text| named(text)).peekable();
+    let mut names = parts.all(Field::Country).map(|found| &*found.text).filter(|text| named(text)).peekable();
     if names.peek().is_none() {
         return AddressCountry::Absent;
     }

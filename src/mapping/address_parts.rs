@@ -1,48 +1,37 @@
 //! The parts of an address, found at every place and under every name that events use.
 //!
-//! In: traits. Out: for each part its values, the preferred one first. Places, in this order: the `address` object; a combined name
-//! (`address.city`, `address_city`); beside the address (`city`); an address that is one text, which is a street. Without an `address`, the
-//! address of a shop is used. An address may also be a list of one, or JSON in a text. Deliberately absent: the values that Refersion
-//! accepts ([`super::address`]), and splitting an address that is one text.
+//! In: traits. Out: for each part its values, the preferred one first. A part is the field that it fills; a street, which may have several
+//! lines, is [`Field::Address1`]. Places, in this order: the `address` object; a combined name (`address.city`, `address_city`); beside the
+//! address (`city`); an address that is one text, which is a street. Without an `address`, the address of a shop is used. An address may
+//! also be a list of one, or JSON in a text. Deliberately absent: the values that Refersion accepts ([`super::address`]), and splitting an
+//! address that is one text.
 
 use super::text;
+use crate::domain::Field;
 use crate::segment::{RawJson, Traits, clean_text};
 use std::collections::BTreeSet;
 
-/// A part of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
-    /// The street, of one or several lines.
-    Street,
-    /// The second line of the street.
-    SecondLine,
-    City,
-    State,
-    Zip,
-    Country,
-}
-
 /// Every name of each part, normalized; an earlier name of a part is preferred.
-const NAMES: [(&str, Part); 15] = [
-    ("street", Part::Street),
-    ("address1", Part::Street),
-    ("address2", Part::SecondLine),
-    ("city", Part::City),
-    ("state", Part::State),
-    ("region", Part::State),
-    ("province", Part::State),
-    ("provincecode", Part::State),
-    ("statecode", Part::State),
-    ("postalcode", Part::Zip),
-    ("zip", Part::Zip),
-    ("zipcode", Part::Zip),
-    ("postcode", Part::Zip),
-    ("country", Part::Country),
-    ("countrycode", Part::Country),
+const NAMES: [(&str, Field); 15] = [
+    ("street", Field::Address1),
+    ("address1", Field::Address1),
+    ("address2", Field::Address2),
+    ("city", Field::City),
+    ("state", Field::State),
+    ("region", Field::State),
+    ("province", Field::State),
+    ("provincecode", Field::State),
+    ("statecode", Field::State),
+    ("postalcode", Field::Zip),
+    ("zip", Field::Zip),
+    ("zipcode", Field::Zip),
+    ("postcode", Field::Zip),
+    ("country", Field::Country),
+    ("countrycode", Field::Country),
 ];
 
 /// The preferred name of a street: its index, and the part.
-const STREET: (usize, Part) = (0, Part::Street);
+const STREET: (usize, Field) = (0, Field::Address1);
 
 /// A name that counts only inside an address. Beside one it is often a sales region (`EMEA`).
 const ONLY_IN_AN_ADDRESS: &str = "region";
@@ -65,7 +54,7 @@ enum FoundIn {
 
 /// One value of a part.
 pub(super) struct FoundPart {
-    part: Part,
+    part: Field,
     found_in: FoundIn,
     /// The index of its name in [`NAMES`].
     name: usize,
@@ -82,7 +71,7 @@ pub(super) struct AddressParts {
     /// Whether there is an address and no part of it could be read.
     pub(super) is_unreadable: bool,
     /// Parts with a value of another shape: an object, a list, `true` or `false`.
-    unusable: BTreeSet<Part>,
+    unusable: BTreeSet<Field>,
 }
 
 impl AddressParts {
@@ -109,17 +98,17 @@ impl AddressParts {
     }
 
     /// The values of `part`, the preferred one first.
-    pub(super) fn all(&self, part: Part) -> impl Iterator<Item = &FoundPart> {
+    pub(super) fn all(&self, part: Field) -> impl Iterator<Item = &FoundPart> {
         self.found.iter().filter(move |found| found.part == part)
     }
 
     /// The parts whose values all have another shape than a text or a number.
-    pub(super) fn unusable(&self) -> impl Iterator<Item = Part> {
+    pub(super) fn unusable(&self) -> impl Iterator<Item = Field> {
         self.unusable.iter().copied().filter(|part| self.all(*part).next().is_none())
     }
 
     /// Takes the preferred text of `part`; empty if there is none.
-    pub(super) fn take_first(&mut self, part: Part) -> String {
+    pub(super) fn take_first(&mut self, part: Field) -> String {
         let first = self.found.iter_mut().find(|found| found.part == part);
         first.map(|found| std::mem::take(&mut found.text)).unwrap_or_default()
     }
@@ -149,19 +138,19 @@ impl AddressParts {
         }
     }
 
-    fn add(&mut self, named: (usize, Part), found_in: FoundIn, value: RawJson<'_>) {
+    fn add(&mut self, named: (usize, Field), found_in: FoundIn, value: RawJson<'_>) {
         if value.as_string().is_none() && value.as_number().is_none() && !value.is_empty() {
             self.unusable.insert(named.1);
         }
         if let Some(number) = value.as_number() {
             self.push(named, found_in, number, true);
-        } else if named.1 == Part::Street {
+        } else if named.1 == Field::Address1 {
             if let Some(text) = text::decoded(value).filter(|text| !clean_text(text).is_empty()) {
                 self.push(named, found_in, text.into_owned(), false);
             }
         } else if let Some(text) = text::string(value) {
             self.push(named, found_in, text, false);
-        } else if matches!(named.1, Part::State | Part::Country)
+        } else if matches!(named.1, Field::State | Field::Country)
             && let Some(members) = value.as_object().map(Traits::from)
         {
             for text in CODES_AND_NAMES.into_iter().filter_map(|name| members.find(name, text::string)) {
@@ -170,13 +159,13 @@ impl AddressParts {
         }
     }
 
-    fn push(&mut self, (name, part): (usize, Part), found_in: FoundIn, text: String, is_number: bool) {
+    fn push(&mut self, (name, part): (usize, Field), found_in: FoundIn, text: String, is_number: bool) {
         self.found.push(FoundPart { part, found_in, name, text, is_number });
     }
 }
 
 /// The part that is called `name`, and the index of that name.
-fn named(name: &str) -> Option<(usize, Part)> {
+fn named(name: &str) -> Option<(usize, Field)> {
     NAMES.iter().position(|(known, _)| *known == name).map(|index| (index, NAMES[index].1))
 }
 
@@ -212,7 +201,7 @@ mod tests {
             (r#"{"city":"M&uuml;nchen"}"#, "München"),
             (r#"{"address":[{"city":"Bonn"},{"city":"Rome"}]}"#, ""),
         ] {
-            assert_eq!(parts(traits).take_first(Part::City), city, "{traits}");
+            assert_eq!(parts(traits).take_first(Field::City), city, "{traits}");
         }
     }
 
@@ -237,7 +226,7 @@ mod tests {
         let traits = r#"{"province":"h","address":{"province_code":"d","province":"c","region":"b","state":"a"},"region":"no",
             "state":"g","address_state":{"name":"f","code":"e"}}"#;
         let parts = parts(traits);
-        let found: Vec<_> = parts.all(Part::State).map(|found| &*found.text).collect();
+        let found: Vec<_> = parts.all(Field::State).map(|found| &*found.text).collect();
         assert_eq!(found, ["a", "b", "c", "d", "e", "f", "g", "h"]);
     }
 
