@@ -136,7 +136,7 @@ impl AccountHealth {
     pub fn new(limits: HealthLimits, learned: LearnedLimits) -> Self {
         Self {
             breaker: CircuitBreaker::new(limits.backoff),
-            concurrency: ConcurrencyLimit::restored(limits.concurrency, learned.concurrency),
+            concurrency: ConcurrencyLimit::new(limits.concurrency, learned.concurrency),
             rate: RateLimit::new(limits.requests_per_second, &learned),
             in_flight: 0,
         }

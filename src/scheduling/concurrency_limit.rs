@@ -26,20 +26,12 @@ pub struct Epoch(u64);
 const START: f64 = 2.0;
 
 impl ConcurrencyLimit {
-    /// A limit of at most `ceiling` requests; a ceiling of zero counts as one.
-    pub fn new(ceiling: usize) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "ceilings are small")]
-        let ceiling = ceiling.max(1) as f64;
-        Self { ceiling, limit: START.min(ceiling), slow_start: true, epoch: 0 }
-    }
-
-    /// A limit that was [found](Self::found) before. A value below two is dropped, and the search begins again.
-    pub fn restored(ceiling: usize, found: f64) -> Self {
-        let new = Self::new(ceiling);
-        if found.is_finite() && found > START {
-            return Self { limit: found.min(new.ceiling), slow_start: false, ..new };
-        }
-        new
+    /// A limit of at most `ceiling` requests; a ceiling of zero counts as one. `found`: the limit that was [found](Self::found) before;
+    /// with zero, or any value up to two, the search begins anew.
+    pub fn new(ceiling: usize, found: f64) -> Self {
+        let (ceiling, slow_start) = (at_least_one(ceiling), !found.is_finite() || found <= START);
+        let limit = if slow_start { START } else { found };
+        Self { ceiling, limit: limit.min(ceiling), slow_start, epoch: 0 }
     }
 
     /// The limit to save.
@@ -56,7 +48,7 @@ impl ConcurrencyLimit {
 
     /// Changes the ceiling.
     pub fn set_ceiling(&mut self, ceiling: usize) {
-        self.ceiling = Self::new(ceiling).ceiling;
+        self.ceiling = at_least_one(ceiling);
         self.limit = self.limit.min(self.ceiling);
     }
 
@@ -81,6 +73,11 @@ impl ConcurrencyLimit {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "ceilings are small")]
+fn at_least_one(ceiling: usize) -> f64 {
+    ceiling.max(1) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_limit_doubles_until_the_first_overload_then_grows_by_one_a_round() {
-        let mut limit = ConcurrencyLimit::new(64);
+        let mut limit = ConcurrencyLimit::new(64, 0.0);
         let doublings: Vec<usize> = [0, 2, 4, 8].into_iter().map(|successes| after(&mut limit, successes)).collect();
         assert_eq!(doublings, [2, 4, 8, 16]);
         limit.on_overload(limit.begin());
@@ -102,7 +99,7 @@ mod tests {
 
     #[test]
     fn one_overload_halves_once_however_many_requests_met_it() {
-        let mut limit = ConcurrencyLimit::new(16);
+        let mut limit = ConcurrencyLimit::new(16, 0.0);
         after(&mut limit, 100);
         let began = limit.begin();
         (0..16).for_each(|_| limit.on_overload(began));
@@ -113,13 +110,13 @@ mod tests {
 
     #[test]
     fn the_limit_stays_between_one_and_its_ceiling() {
-        let mut limit = ConcurrencyLimit::new(3);
+        let mut limit = ConcurrencyLimit::new(3, 0.0);
         assert_eq!(after(&mut limit, 1_000), 3);
         for _ in 0..100 {
             limit.on_overload(limit.begin());
         }
         assert_eq!(limit.limit(), 1);
-        assert_eq!(ConcurrencyLimit::new(0).limit(), 1);
-        assert_eq!(after(&mut ConcurrencyLimit::new(1), 10), 1);
+        assert_eq!(ConcurrencyLimit::new(0, 0.0).limit(), 1);
+        assert_eq!(after(&mut ConcurrencyLimit::new(1, 0.0), 10), 1);
     }
 }
