@@ -16,7 +16,8 @@ use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Fiel
 /// The next step, by the state of the plan.
 pub(super) fn decide(input: &PlanInput<'_>, user: &User, state: &mut PlanState) -> Step {
     if state.progress.target.is_none() {
-        state.progress.target = state.known.as_ref().map(DeleteTarget::from);
+        state.progress.target =
+            state.known.as_ref().map(|known| DeleteTarget { code: known.code.clone(), id: known.id });
     }
     if let Some(target) = &state.progress.target {
         return proceed(input, state, target);

@@ -256,9 +256,3 @@ pub struct DeleteTarget {
     /// The numeric id, when `get` has returned it.
     pub id: Option<AffiliateId>,
 }
-
-impl From<&AffiliateRecord> for DeleteTarget {
-    fn from(known: &AffiliateRecord) -> Self {
-        Self { code: known.code.clone(), id: known.id }
-    }
-}
