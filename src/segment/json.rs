@@ -68,7 +68,7 @@ impl<'a> RawJson<'a> {
             return false;
         }
         if let Some(text) = self.as_string() {
-            return text::is_blank(&text);
+            return text::clean_text(&text).is_empty();
         }
         let inside = self.source().strip_prefix(['[', '{']).and_then(|rest| rest.strip_suffix([']', '}']));
         inside.map_or(self.source() == "null", |inside| inside.trim_ascii().is_empty())

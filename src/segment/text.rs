@@ -26,9 +26,6 @@ pub fn stands_for_absent(text: &str) -> bool {
     matches!(text, "<nil>" | "null" | "undefined" | "NaN" | "[object Object]" | "(null)")
 }
 
-/// The longest text that is examined, in bytes: a longer one stands for no absent value, whatever invisible characters are in it.
-const MAX_ABSENT: usize = 64;
-
 /// Whether `text` is clean already, as nearly all texts are. False for texts that are not ASCII, for which this check would be slow.
 fn is_clean(text: &str) -> bool {
     let mut previous = b' ';
@@ -38,13 +35,6 @@ fn is_clean(text: &str) -> bool {
         matches!(b, b' '..=b'~') && !doubled
     });
     single && (previous != b' ' || text.is_empty())
-}
-
-/// Whether [`clean_text`] leaves nothing of `text`.
-pub(super) fn is_blank(text: &str) -> bool {
-    let text = text.trim();
-    text.chars().all(|c| c.is_whitespace() || is_invisible(c))
-        || (text.len() <= MAX_ABSENT && (stands_for_absent(text) || (!is_clean(text) && clean_text(text).is_empty())))
 }
 
 /// The lines of `text` that are not blank, each [clean](clean_text).
@@ -130,7 +120,6 @@ mod tests {
             ("<b>", "<b>"),
         ] {
             assert_eq!(clean_text(text), line, "{text:?}");
-            assert_eq!(is_blank(text), line.is_empty(), "{text:?}");
         }
     }
 
