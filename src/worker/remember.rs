@@ -8,7 +8,7 @@
 use super::{DeliverySettings, Worker};
 use crate::delivery::{Ignored, OnStale, PermanentFailure, SealedTraits, Step, Success};
 use crate::domain::{AccountName, SealNonce, Timestamp, UserKey, open_sealed_bytes};
-use crate::mapping::{Identify, Intent, MappingError, Pieces, Reason, RememberedTraits};
+use crate::mapping::{Intent, MappingError, Reason, RememberedTraits};
 use crate::store::{Begun, KeptTraits, TraitsChange};
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ pub(super) struct UserTraits {
     settings: Arc<DeliverySettings>,
 }
 
-/// The remembered traits of the user of the head, and the head with these traits. `None` if no traits of this event are remembered.
+/// The remembered traits of the user of the head, and the head with these traits: an update if the user is an affiliate already, else the
+/// creation of one. `None` if no traits of this event are remembered.
 pub(super) fn read(worker: &Worker, begun: &Begun, head: &Intent) -> Option<(UserTraits, Intent)> {
     let Intent::Identify(event) = head else { return None };
     let pieces = event.pieces.as_ref()?;
@@ -33,21 +34,16 @@ pub(super) fn read(worker: &Worker, begun: &Begun, head: &Intent) -> Option<(Use
     let before = stored.and_then(|stored| open(worker, begun, &settings, &user, stored)).unwrap_or_default();
     let is_new = before == RememberedTraits::default();
     let traits = before.with(event, pieces, settings.policy.on_stale == OnStale::Apply);
-    let head = if is_new { head.clone() } else { together(begun, event, pieces, &traits, &settings) };
+    let is_known = begun.memory.by_user_id.is_some() || begun.memory.by_email.is_some();
+    let head = if is_new {
+        head.clone()
+    } else if is_known {
+        Intent::Identify(traits.updating(event))
+    } else {
+        Intent::Identify(traits.creating(event, pieces, &settings.rules))
+    };
     let (is_stored, adds) = (stored.is_some(), pieces.are_worth_remembering(event));
     Some((UserTraits { user, is_stored, adds, traits, settings }, head))
-}
-
-/// The event with the remembered traits: an update if the user is an affiliate already, else the creation of one.
-fn together(
-    begun: &Begun,
-    event: &Identify,
-    pieces: &Pieces,
-    traits: &RememberedTraits,
-    settings: &DeliverySettings,
-) -> Intent {
-    let is_known = begun.memory.by_user_id.is_some() || begun.memory.by_email.is_some();
-    Intent::Identify(if is_known { traits.updating(event) } else { traits.creating(event, pieces, &settings.rules) })
 }
 
 fn open(
