@@ -125,7 +125,7 @@ fn scenario(lines: &mut Vec<String>, title: &str, input: &PlanInput<'_>, memory:
             Step::Done(Success::Ignored(ignored)) => return lines.push(format!("    no call: {ignored}")),
             Step::Done(Success::Delivered { .. }) if previous.is_none() => return lines.push("    no call".to_owned()),
             Step::Dead(failure) => return lines.push(format!("    refused: {failure}")),
-            Step::Done(Success::Delivered { .. }) | Step::Retry(_) | Step::Halt => return,
+            Step::Done(Success::Delivered { .. }) | Step::Retry(_) | Step::Halt | Step::HandBack => return,
         }
     }
 }

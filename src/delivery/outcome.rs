@@ -25,6 +25,8 @@ pub enum Step {
     Dead(PermanentFailure),
     /// The API key is wrong, which is not the event's fault. The account halts, and the event stays pending.
     Halt,
+    /// There are too many calls, or no call can be made now, which is not the event's fault. The event stays pending.
+    HandBack,
 }
 
 impl Step {
@@ -139,8 +141,6 @@ pub struct TransientFailure {
     pub what: String,
     /// The wait Refersion asked for.
     pub retry_after: Option<Duration>,
-    /// Whether the whole account pauses (too many calls), not only this event.
-    pub pauses_account: bool,
 }
 
 /// A failure after which an event can never be delivered.
@@ -266,8 +266,8 @@ impl PermanentFailure {
 }
 
 impl TransientFailure {
-    /// A failure of this event only: the account is not paused.
+    /// A failure after which Refersion asks for no wait.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), retry_after: None, pauses_account: false }
+        Self { what: what.into(), retry_after: None }
     }
 }

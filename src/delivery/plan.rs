@@ -36,7 +36,7 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
             state.progress.new_in_flight = Some(unanswered_new::visible(input.hash, &new.profile));
         }
         // The status may change until the next attempt.
-        Step::Retry(_) | Step::Halt => state.progress.present_status = PresentStatus::Unread,
+        Step::Retry(_) | Step::Halt | Step::HandBack => state.progress.present_status = PresentStatus::Unread,
         _ => {}
     }
     next
@@ -69,12 +69,9 @@ fn on_new_reply(input: &PlanInput<'_>, state: &mut PlanState, new: &NewAffiliate
 fn on_common_reply(reply: Reply) -> Result<Step, Reply> {
     Ok(match reply {
         Reply::Unauthorized => Step::Halt,
-        Reply::RateLimited { retry_after } => {
-            let what = "Refersion says there are too many calls".to_owned();
-            Step::Retry(TransientFailure { what, retry_after, pauses_account: true })
-        }
+        Reply::RateLimited { .. } => Step::HandBack,
         Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
-            Step::Retry(TransientFailure { what, retry_after, pauses_account: false })
+            Step::Retry(TransientFailure { what, retry_after })
         }
         other => return Err(other),
     })

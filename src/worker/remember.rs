@@ -74,17 +74,17 @@ fn purpose(account: &AccountName, user: &UserKey) -> String {
 impl UserTraits {
     /// The end of the event, and the change of the remembered traits. If the event creates no affiliate because a required field is
     /// missing, it ends as remembered.
-    pub(super) fn end(&self, worker: &Worker, end: Option<Step>) -> (Option<Step>, Option<TraitsChange>) {
+    pub(super) fn end(&self, worker: &Worker, end: Step) -> (Step, Option<TraitsChange>) {
         match end {
-            Some(step) if self.adds && lacks_something(&step) => match self.keep(worker) {
+            end if self.adds && lacks_something(&end) => match self.keep(worker) {
                 Some(kept) => {
                     let (lacks, until) = (self.traits.lacks(&self.settings.rules), kept.expires_at);
                     let remembered = Success::Ignored(Ignored::Remembered { lacks, until });
-                    (Some(Step::Done(remembered)), Some(TraitsChange::Keep(kept)))
+                    (Step::Done(remembered), Some(TraitsChange::Keep(kept)))
                 }
-                None => (Some(step), None),
+                None => (end, None),
             },
-            Some(step) if self.is_stored && is_affiliate(&step) => (Some(step), Some(TraitsChange::Erase(self.user))),
+            end if self.is_stored && is_affiliate(&end) => (end, Some(TraitsChange::Erase(self.user))),
             end => (end, None),
         }
     }

@@ -179,10 +179,10 @@ async fn deliver(
         (marked, in_flight_for) = (run.marked, run.in_flight_for);
         drop(announced.take());
         if coalesced.events > 1 {
-            end = end.map(|step| retry_coalesced_rejection(&mut state, step));
+            end = retry_coalesced_rejection(&mut state, end);
         }
-        let end = end.map(|step| give_up_expired(worker, &run, step));
-        let Some(fewer) = end.as_ref().and_then(|step| coalesced.bisect(step)) else {
+        let end = give_up_expired(worker, &run, end);
+        let Some(fewer) = coalesced.bisect(&end) else {
             let (end, change) = match traits {
                 Some(traits) => traits.end(worker, end),
                 None => (end, None),
@@ -201,13 +201,13 @@ async fn deliver(
     }
 }
 
-/// Runs the plan to its end. `None`: the plan stopped before a call that cannot be sent now. Err: the store rejects the progress.
+/// Runs the plan to its end, or to a call that cannot be sent now. Err: the store rejects the progress.
 async fn run_plan(
     worker: &Worker,
     run: &mut DeliveryRun<'_>,
     state: &mut PlanState,
     announced: &mut Option<AnnouncedCall>,
-) -> Result<Option<Step>, StoreError> {
+) -> Result<Step, StoreError> {
     let mut replied: Option<(Arc<Call>, Reply)> = None;
     let mut first = true;
     loop {
@@ -221,12 +221,12 @@ async fn run_plan(
                 let (store, account) = (&worker.0.store, &worker.0.settings.account);
                 match retry_while_unavailable(worker, || store.recall(account, &code, &run.begun.user_keys)).await {
                     Ok(recalled) => delivery::on_recalled(&run.input, state, recalled),
-                    Err(StoreError::Corrupt(part)) => return Ok(Some(Step::Dead(PermanentFailure::Corrupt(part)))),
+                    Err(StoreError::Corrupt(part)) => return Ok(Step::Dead(PermanentFailure::Corrupt(part))),
                     Err(error) => return Err(error),
                 }
                 continue;
             }
-            end => return Ok(Some(end)),
+            end => return Ok(end),
         };
         if !first || run.needs_mark(&call, state) {
             save_progress(worker, run, state).await?;
@@ -237,7 +237,7 @@ async fn run_plan(
         end_call_span(span, replied_in.as_ref().map(|(reply, _)| reply));
         let Some((reply, took)) = replied_in else {
             state.progress.new_in_flight = None; // a `new` that was not sent had no effect
-            return Ok(None);
+            return Ok(Step::HandBack);
         };
         run.in_flight_for += took;
         first = false;

@@ -128,23 +128,19 @@ pub(super) fn retry_coalesced_rejection(state: &mut PlanState, end: Step) -> Ste
 pub(super) fn give_up_expired(worker: &Worker, run: &DeliveryRun<'_>, end: Step) -> Step {
     let too_long = run.failing_for() > worker.delivery().max_age;
     match end {
-        Step::Retry(failure) if too_long && !failure.pauses_account => {
-            Step::Dead(PermanentFailure::Expired(failure.what))
-        }
+        Step::Retry(failure) if too_long => Step::Dead(PermanentFailure::Expired(failure.what)),
         end => end,
     }
 }
 
-/// Turns the end of the plan into a settlement. `None`: the plan stopped before a call that cannot be sent now.
-pub(super) fn verdict(worker: &Worker, run: &DeliveryRun<'_>, state: PlanState, end: Option<Step>) -> Verdict {
+/// Turns the end of the plan into a settlement.
+pub(super) fn verdict(worker: &Worker, run: &DeliveryRun<'_>, state: PlanState, end: Step) -> Verdict {
     match end {
-        Some(Step::Done(outcome)) => done(run, &state, outcome),
-        Some(Step::Dead(failure)) => dead_letter(worker, run.begun, failure, run.changes(&state)),
-        Some(Step::Retry(failure)) if !failure.pauses_account => retry(worker, run, &state, failure),
-        Some(Step::Halt) => hand_back(run, &state, SettlementReport::AccountHalted),
-        Some(Step::Retry(_) | Step::Next(_) | Step::Recall(_)) | None => {
-            hand_back(run, &state, SettlementReport::HandedBack)
-        }
+        Step::Done(outcome) => done(run, &state, outcome),
+        Step::Dead(failure) => dead_letter(worker, run.begun, failure, run.changes(&state)),
+        Step::Retry(failure) => retry(worker, run, &state, failure),
+        Step::Halt => hand_back(run, &state, SettlementReport::AccountHalted),
+        Step::HandBack | Step::Next(_) | Step::Recall(_) => hand_back(run, &state, SettlementReport::HandedBack),
     }
 }
 

@@ -288,9 +288,9 @@ impl Delivery<'_> {
             Step::Done(outcome) => is_safe(&outcome.to_string()),
             Step::Dead(failure) => is_safe(&failure.to_string()),
             Step::Retry(failure) => is_safe(&failure.what),
-            Step::Halt | Step::Next(_) | Step::Recall(_) => {}
+            Step::Halt | Step::HandBack | Step::Next(_) | Step::Recall(_) => {}
         }
-        matches!(end, Step::Retry(_) | Step::Halt)
+        matches!(end, Step::Retry(_) | Step::Halt | Step::HandBack)
     }
 }
 

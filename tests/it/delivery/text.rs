@@ -163,11 +163,11 @@ pub fn verdict(step: &Step) -> String {
         Step::Done(Success::Ignored(Ignored::Mapping(_))) => "ignored".into(),
         Step::Done(Success::Ignored(Ignored::ExistedBefore(code))) => format!("existed {code}"),
         Step::Done(Success::Ignored(Ignored::LeftAlone { code, status })) => format!("left alone {code} {status}"),
-        Step::Retry(failure) if failure.pauses_account => "retry, account pauses".into(),
         Step::Done(Success::Ignored(Ignored::Cancelled)) => "cancelled".into(),
         Step::Retry(_) => "retry".into(),
         Step::Dead(PermanentFailure::NotApplied(names)) => format!("dead not_applied {{{}}}", names.join(", ")),
         Step::Dead(failure) => format!("dead {}", failure.code()),
         Step::Halt => "halt".into(),
+        Step::HandBack => "handed back".into(),
     }
 }

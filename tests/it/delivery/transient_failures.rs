@@ -80,8 +80,7 @@ fn assert_the_rest_is_done(row: &Row, whole: &ScriptRun, at: usize, second: &Scr
 #[test]
 fn the_remaining_calls_and_only_those_are_made_after_any_transient_failure() {
     let mut met = BTreeSet::new();
-    for (failure, expected) in [("429", "retry, account pauses"), ("down", "retry"), ("lost", "retry"), ("401", "halt")]
-    {
+    for (failure, expected) in [("429", "handed back"), ("down", "retry"), ("lost", "retry"), ("401", "halt")] {
         at_every_call(failure == "lost", |row, whole, at| {
             let (first, second) = broken(row, whole, at, Some(failure));
             assert_eq!(text::verdict(&first.verdict), expected, "{} ({failure} at call {at})", row.claim);
@@ -150,11 +149,7 @@ fn an_answer_that_belongs_to_another_call_is_tried_again() {
 #[test]
 fn the_wait_that_refersion_asks_for_is_handed_on() {
     let (what, retry_after) = ("failure".to_owned(), Some(Duration::from_secs(7)));
-    for reply in [
-        Reply::RateLimited { retry_after },
-        Reply::Unavailable { what: what.clone(), retry_after },
-        Reply::Lost { what, retry_after },
-    ] {
+    for reply in [Reply::Unavailable { what: what.clone(), retry_after }, Reply::Lost { what, retry_after }] {
         let run = run_with(&identify(""), Restarts::Never, |_| Some(reply.clone()));
         let Step::Retry(failure) = run.verdict else { panic!("{run}") };
         assert_eq!(failure.retry_after, retry_after, "{reply:?}");
