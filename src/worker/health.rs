@@ -10,7 +10,9 @@ use crate::account_signals::WaitResult;
 use crate::delivery::{ApiKeyVerification, Reply};
 use crate::domain::{ApiKey, Seq, Timestamp};
 use crate::refersion::{Client, ClientBuildError};
-use crate::scheduling::{AccountHealth, BreakerState, Cause, HealthSnapshot, Permit, SavedHealth, Transition};
+use crate::scheduling::{
+    AccountHealth, BreakerState, Cause, HealthSnapshot, LearnedLimits, Permit, SavedHealth, Transition,
+};
 use crate::store::{Lease, StoreError};
 use std::time::Instant;
 
@@ -184,8 +186,13 @@ impl Worker {
         }
     }
 
-    /// Publishes nothing any more: another process delivers for the account from now on, and knows its health.
-    pub(super) fn unpublish_health(&self) {
+    /// Publishes nothing any more: another process delivers for the account from now on, and knows its health. What this process knew must
+    /// not be published again, by a reload or by a request for a page that is dropped late; the next lease restores the saved health.
+    pub(super) fn unpublish_health(&self, lease: &Lease) {
+        if !lease.is_unlimited() {
+            *self.0.saved_health.lock() = None; // it is read again, even under the same lease
+            *self.health() = AccountHealth::new(self.delivery().limits, LearnedLimits::default());
+        }
         self.0.signals.publish(HealthSnapshot::default());
     }
 

@@ -67,7 +67,7 @@ pub(super) async fn run(worker: Worker, lease: Lease) {
         run_loop.on_delivery_end(ended);
     }
     worker.save_health().await;
-    worker.unpublish_health();
+    worker.unpublish_health(&run_loop.lease);
     drop(run_loop); // and its lease with it
     worker.set_idle(&mut worker.0.run.lock());
     worker.wake(); // if there is a new lease already, or the account is configured again by now

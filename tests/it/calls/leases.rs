@@ -7,7 +7,7 @@ use crate::support::service::Refersion;
 use crate::support::{poll_until, within};
 use refersion_destination::clock::Clock;
 use refersion_destination::domain::{EventId, Timestamp, User, UserId};
-use refersion_destination::sandbox::SandboxSettings;
+use refersion_destination::sandbox::{Fault, Operation, SandboxSettings};
 use refersion_destination::scheduling::{AccountHealth, BreakerState, HealthLimits, LearnedLimits};
 use refersion_destination::store::{EventLog, Lease, Maintenance, NewEvent, Term};
 use refersion_destination::worker::DeliverySettings;
@@ -132,6 +132,29 @@ async fn the_health_of_the_account_is_read_anew_under_each_lease() {
     second.send_modify(|term| term.is_ending = true);
     within(second.closed()).await;
     assert_eq!((refersion.operations(), store.status().pending), (vec!["new"], 1));
+    tracker.close();
+    within(tracker.wait()).await;
+}
+
+/// Otherwise this process would answer 401 while another one delivers.
+#[tokio::test]
+async fn a_halt_is_not_published_again_after_the_lease_under_which_it_began() {
+    let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
+    refersion.sandbox.script_for(Operation::New, [Fault::status(401)]);
+    let store = store_with(&folder, 1).await;
+    let settings = settings(&refersion);
+    let delivery = settings.delivery.load_full();
+    let (worker, tracker, signals) = worker_with_signals(settings, &store);
+    let term = grant(&store, until_in_an_hour(1));
+    worker.wake();
+    let state = || std::future::ready(signals.health().state);
+    within(poll_until(state, |state| matches!(state, BreakerState::Halted { .. }))).await;
+    withdraw(&store);
+    term.send_modify(|term| term.is_ending = true);
+    within(term.closed()).await;
+    assert_eq!(signals.health().state, BreakerState::Closed);
+    worker.apply_settings(DeliverySettings::clone(&delivery)); // a reload
+    assert_eq!(signals.health().state, BreakerState::Closed);
     tracker.close();
     within(tracker.wait()).await;
 }
