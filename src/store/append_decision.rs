@@ -117,6 +117,8 @@ mod tests {
         let expected =
             [append(5), AppendDecision::Duplicate, AppendDecision::Duplicate, AppendDecision::UnknownUser, append(6)];
         assert_eq!(decided.as_deref(), Ok(&expected[..]));
+        let twice = decide(&[event(1, false), event(1, false)], &[NEW, NEW], |_| 5, 9);
+        assert_eq!(twice, Ok(vec![append(5), AppendDecision::Duplicate]), "two events are enough for a repeat");
     }
 
     #[test]
@@ -125,12 +127,21 @@ mod tests {
         let events = [same_user(1), event(7, false), same_user(2), same_user(1)];
         let decided = decide(&events, &[NEW; 4], |_| 0, 9);
         assert_eq!(decided.as_deref(), Ok(&[AppendDecision::UnknownUser, append(0), append(1), append(2)][..]));
+        let user_keys = vec![UserKey::UserId([7; 16]), UserKey::Email([8; 16])];
+        let events = [event(7, true), NewEvent { user_keys, ..same_user(1) }];
+        let decided = decide(&events, &[KNOWN, NEW], |_| 0, 9);
+        assert_eq!(decided, Ok(vec![append(0), append(1)]), "by one of its keys, though all are for known users");
     }
 
     #[test]
     fn a_call_that_does_not_fit_is_refused_as_a_whole_and_repeats_take_no_room() {
         let events = [event(1, false), event(2, false)];
         assert_eq!(decide(&events, &[NEW, NEW], |_| 8, 9), Err(StoreError::BacklogFull(8)));
+        assert_eq!(
+            decide(&events, &[NEW, NEW], |_| 1, 2),
+            Err(StoreError::BacklogFull(1)),
+            "it fits once none is pending"
+        );
         assert_eq!(decide(&events, &[NEW, REPEAT], |_| 8, 9), Ok(vec![append(8), AppendDecision::Duplicate]));
         assert_eq!(decide(&events, &[REPEAT, REPEAT], |_| 99, 9), Ok(vec![AppendDecision::Duplicate; 2]));
         let other = NewEvent { account: AccountName::from("other".to_owned()), ..event(2, false) };

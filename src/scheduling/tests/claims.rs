@@ -95,6 +95,15 @@ fn a_link_merges_loaded_and_later_events_under_the_affiliate() {
 }
 
 #[test]
+fn a_link_holds_until_the_last_event_of_the_linked_keys_has_left() {
+    let mut scheduler = fed([entry(1, &["u1"]), entry(2, &["a@x"])]);
+    scheduler.link(&[user("u1"), user("a@x")], affiliate("c"));
+    assert_eq!(scheduler.next(Timestamp(0), 0).map(|unit| unit.head), Some(Seq(1)));
+    settle(&mut scheduler, 1, &[]);
+    assert_eq!(feed(&mut scheduler, [entry(3, &["d@x", "+c"])], 0), [3], "it is behind the second");
+}
+
+#[test]
 fn a_link_of_keys_under_which_nothing_is_loaded_changes_nothing() {
     let mut scheduler = fed([entry(1, &["u1"]), entry(2, &["u2", "+c"])]);
     scheduler.link(&[user("u9")], affiliate("c"));
