@@ -8,6 +8,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::HeaderValue;
 use axum::http::header::CONTENT_ENCODING;
 use axum::http::request::Parts;
 use serde::de::{DeserializeOwned, Error as _};
@@ -76,7 +77,9 @@ impl<S: Send + Sync> FromRequest<S> for FormFields {
 
 fn refuse_compressed(request: &Request) -> Result<(), Problem> {
     let mut encodings = request.headers().get_all(CONTENT_ENCODING).iter();
-    if encodings.all(|encoding| encoding == "identity") { Ok(()) } else { Err(Problem::UnsupportedEncoding) }
+    let is_plain =
+        |name: &HeaderValue| matches!(&*name.as_bytes().trim_ascii().to_ascii_lowercase(), b"" | b"identity");
+    if encodings.all(is_plain) { Ok(()) } else { Err(Problem::UnsupportedEncoding) }
 }
 
 impl From<JsonRejection> for Problem {

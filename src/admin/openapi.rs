@@ -67,7 +67,7 @@ const PROBLEMS: [(u16, &str); 13] = [
     (408, "The body took too long to arrive"),
     (409, "The backlog is full, the account is not gone, or Refersion's list of affiliates cannot be read now"),
     (413, "The body is too large"),
-    (415, "The body is not JSON"),
+    (415, "The body is not JSON, or it is compressed"),
     (422, "The configuration is refused"),
     (429, "Too many wrong tokens"),
     (500, "A bug of the service"),

@@ -295,7 +295,7 @@ impl ApiResponse {
 
 /// The codes of the table above that a path for events answers, for the OpenAPI description.
 pub(super) const DESCRIPTIONS: [(&str, &str); 10] = [
-    ("200", "delivered, duplicate or ignored: nothing is left to do"),
+    ("200", "delivered, duplicate, ignored, or a batch of an SDK without identify and delete: nothing is left to do"),
     ("202", "accepted: stored on disk, and will be delivered"),
     ("400", "rejected: malformed, a trait is missing, or Refersion rejected the event for good"),
     ("401", "unauthorized: wrong credentials, or an API key that Refersion rejects"),

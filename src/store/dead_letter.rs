@@ -30,11 +30,11 @@ pub struct DeadLetterFilter {
 }
 
 impl DeadLetterFilter {
-    /// Whether a dead letter matches.
-    pub(super) fn fits(&self, letter: &DeadLetter) -> bool {
-        self.account.as_ref().is_none_or(|account| letter.account == *account)
-            && self.reason.as_ref().is_none_or(|reason| letter.code == *reason)
-            && self.since.is_none_or(|since| letter.died_at >= since)
+    /// Whether a dead letter of this account, with this code and moment, matches.
+    pub(super) fn fits(&self, account: &str, code: &str, died_at: Timestamp) -> bool {
+        self.account.as_ref().is_none_or(|wanted| wanted == account)
+            && self.reason.as_ref().is_none_or(|wanted| wanted == code)
+            && self.since.is_none_or(|since| died_at >= since)
     }
 }
 

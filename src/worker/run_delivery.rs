@@ -278,7 +278,7 @@ async fn settle(worker: &Worker, begun: &Begun, verdict: Verdict) -> Result<Atte
             store.settle(account, &unit, settlement.clone(), changes.clone())
         };
         match retry_while_unavailable(worker, settle).await {
-            // An earlier try was committed and its answer was lost: only this attempt can end an event that is in flight.
+            // An earlier try was committed and its answer was lost. (Or another process erased the event between the tries.)
             Err(StoreError::NotPending) if tries > 1 => {}
             settled => settled?,
         }

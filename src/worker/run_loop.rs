@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 
 /// The most deliveries without a request in flight. They fill several batches while others are in flight or are being settled.
-const WINDOW: usize = 8 * MAX_BATCH;
+const WINDOW: usize = 4 * MAX_BATCH;
 /// The number of units that are begun together; they cost one read of the store.
 const BEGUN_TOGETHER: usize = MAX_BATCH;
 /// The most events of a user that are coalesced with their head.

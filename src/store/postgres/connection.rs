@@ -22,6 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
 
 /// The waits between two attempts to connect: each is twice the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -287,7 +288,11 @@ impl<C: Committer> Task<C> {
             }
             Err(error) => error,
         };
-        let is_lasting = |error: &Error| matches!(store_error(error), StoreError::Transient(_)) || session.has_ended();
+        // The right to one table may be missing, which only some requests need.
+        let is_of_one = |error: &Error| error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+        let is_lasting = |error: &Error| {
+            matches!(store_error(error), StoreError::Transient(_)) && !is_of_one(error) || session.has_ended()
+        };
         let alone = requests.len() == 1;
         for (request, reply) in requests.into_iter().zip(replies) {
             let answer = if alone || is_lasting(&failed) {

@@ -25,12 +25,14 @@ static TO_USE: LazyLock<String> = LazyLock::new(|| {
             GROUP BY tables.name
             UNION ALL SELECT 'USAGE', 'log_seq'
             WHERE NOT coalesce(has_sequence_privilege(to_regclass('log_seq')::oid, 'USAGE'), false)
+            UNION ALL SELECT 'USAGE', 'the language plpgsql' WHERE NOT EXISTS (
+                SELECT 1 FROM pg_language WHERE lanname = 'plpgsql' AND has_language_privilege(oid, 'USAGE'))
         ) AS missing (rights, name) ORDER BY missing.name",
         tables().join(",")
     )
 });
 
-/// Fails with the missing rights to use the tables.
+/// Fails with the missing rights to use the tables. Only PL/pgSQL can say so.
 static CHECK: LazyLock<String> = LazyLock::new(|| {
     format!(
         "DO $$

@@ -111,8 +111,10 @@ impl SettledRows {
         i64::try_from(self.dead.len()).unwrap_or(i64::MAX)
     }
 
-    /// Writes everything. Sends the statements when it is first polled.
+    /// Writes everything. Sends the statements when it is first polled, if they are prepared already.
     pub async fn write(&self, session: &Session) -> Result<(), Error> {
+        // A statement that is prepared would overtake one that is not, and the body would be gone before the dead letter gets it.
+        session.prepare(STATEMENTS).await?;
         let attempts = try_join(self.delete_attempts(session), self.write_attempts(session));
         try_join3(attempts, self.write_dead(session), self.write_ends(session)).await.map(drop)
     }

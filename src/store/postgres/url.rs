@@ -64,7 +64,10 @@ impl PostgresUrl {
 
     /// Parses a URL.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
-        let (location, query) = url.split_once('?').unwrap_or((url, ""));
+        // The driver reads all before the first @ as user and password.
+        let host = url.find('@').unwrap_or(0);
+        let (location, query) =
+            url[host..].find('?').map_or((url, ""), |at| (&url[..host + at], &url[host + at + 1..]));
         let (mut mode, mut root_certificates, mut pgbouncer, mut rest) = (None, None, None, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let value = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned());
@@ -209,6 +212,18 @@ mod tests {
     }
 
     /// Every parameter that the driver knows is here. A value that is given once is the same for each host.
+    #[test]
+    fn a_password_may_have_a_question_mark() {
+        let url =
+            PostgresUrl::parse("postgres://u:s3?cret@h/d?sslmode=verify-full&application_name=a").expect("parsed");
+        assert_eq!(url.config.get_password(), Some(b"s3?cret".as_slice()));
+        assert_eq!((url.verification, url.config.get_application_name()), (Verification::AuthorityAndHost, Some("a")));
+        assert_eq!(
+            PostgresUrl::parse("postgres://u:s3?cret@h/d").expect("parsed").config.get_password(),
+            Some(b"s3?cret".as_slice())
+        );
+    }
+
     #[test]
     fn each_host_alone_has_all_that_the_url_says_of_it() {
         let query = "user=u&password=p&dbname=d&options=-c%20a%3Db&application_name=n&connect_timeout=7&tcp_user_timeout=8\

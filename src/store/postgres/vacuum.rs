@@ -5,8 +5,7 @@
 //! and entries of indexes, nearly all within seconds. In: the counts that PostgreSQL keeps of each table. Out: the vacuum of tables that
 //! are due. Invariants: a vacuum waits for no lock, and delays no other work; while an old transaction (for instance a dump) prevents the
 //! removal of outdated rows, a table is vacuumed again only when it has twice as many of them; a table that another vacuum had locked is
-//! vacuumed the next time. Deliberately absent: `VACUUM FULL`, which
-//! locks a table, and returning space to the system.
+//! vacuumed the next time. Deliberately absent: `VACUUM FULL`, which locks a table, and returning space to the system.
 
 use super::schema::tables;
 use super::session::Session;
@@ -23,7 +22,7 @@ const WITH_FEW_ROWS: [&str; 4] = ["key_blocks", "accounts", "replicas", "meta"];
 
 const LIVE_PER_OUTDATED: i64 = 50;
 
-/// The vacuum of the tables that are due.
+/// The vacuum of the tables that are due. PostgreSQL 14 counts with a delay, so there a table may be vacuumed again at once.
 #[derive(Debug, Default)]
 pub struct Vacuum {
     /// The outdated rows that the last vacuum of each table could not remove.

@@ -54,14 +54,17 @@ pub fn whole(row: &impl Columns) -> Result<DeadLetter, Damaged> {
     Ok(DeadLetter { history, body: body.map(|body| String::from_utf8_lossy(&body).into_owned()), ..letter })
 }
 
-/// Examines the next dead letter of a list.
+/// Examines the next dead letter of a list. One that is not in the list may be damaged.
 pub fn examine(
     scan: &mut PageScan<DeadLetter>,
     filter: &DeadLetterFilter,
     row: &impl Columns,
 ) -> Result<bool, Damaged> {
-    let letter = on_page(row)?;
-    Ok(scan.add(letter.id, filter.fits(&letter).then_some(letter), true))
+    let account: String = words(row, 1, "accounts.name")?;
+    let code: String = words(row, 3, "dead_letters.code")?;
+    let fits = filter.fits(&account, &code, timestamp(row, 7, "dead_letters.died_at")?);
+    let letter = fits.then(|| on_page(row)).transpose()?;
+    Ok(scan.add(number(row, 0, "dead_letters.seq")?, letter, true))
 }
 
 /// The columns that [`to_replay`] reads, in this order, before the body.
@@ -134,6 +137,17 @@ mod tests {
         assert_eq!((letter.history.len(), letter.body), (0, None));
         damaged[5] = Cell::Integer(-1);
         assert_eq!(whole(&damaged), Err(Damaged("dead_letters.failures")));
+    }
+
+    #[test]
+    fn a_damaged_dead_letter_fails_only_the_lists_that_it_is_in() {
+        let mut damaged = shown(4);
+        damaged[5] = Cell::Integer(-1);
+        for (account, fails) in [("main", true), ("other", false)] {
+            let filter = DeadLetterFilter { account: Some(account.to_owned()), ..DeadLetterFilter::default() };
+            let examined = examine(&mut PageScan::new(9, EXAMINED), &filter, &damaged);
+            assert_eq!(examined.is_err(), fails, "{account}");
+        }
     }
 
     #[test]

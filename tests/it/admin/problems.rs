@@ -99,7 +99,7 @@ async fn a_body_that_is_no_json_or_too_large_is_a_problem() {
     assert_eq!(problem(&compressed), "415 unsupported-encoding");
     assert_eq!(compressed.headers["accept-encoding"], "identity");
     let plain = request(&service, &Method::POST, path).header("Content-Type", "application/json");
-    let plain = Answer::to(plain.header("Content-Encoding", "identity").body("{\"ids\":[1]}")).await;
+    let plain = Answer::to(plain.header("Content-Encoding", "Identity").body("{\"ids\":[1]}")).await;
     assert_eq!(plain.status, 200, "{}", plain.text);
     let large = json!({"ids": [1], "more": "x".repeat(100_000)});
     assert_eq!(problem(&post(&service, path, &large).await), "413 body-too-large");

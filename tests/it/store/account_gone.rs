@@ -88,6 +88,23 @@ async fn pending_events_become_dead_letters_in_portions_with_their_attempts() {
     .await;
 }
 
+/// PostgreSQL: an erasure uses one of the statements of this, the other is new to the connection.
+#[tokio::test]
+async fn events_keep_their_bodies_as_dead_letters_after_an_erasure_in_the_same_connection() {
+    every(async |store| {
+        store.use_account(&gone()).await;
+        store.append("a", &["u1"]).await;
+        store.append("b", &["u2"]).await;
+        let erased = store.keys(&["u1"]);
+        store.leave_account(&gone()).await;
+        let forgotten = store.store().forget(&gone(), &erased, Timestamp(9)).await.expect("forgotten");
+        assert_eq!((forgotten.events, set_aside(store, 9).await), (1, Some(1)));
+        let bodies: Vec<_> = letters(store).await.into_iter().map(|letter| letter.body).collect();
+        assert!(bodies.contains(&Some("b".to_owned())), "{bodies:?}");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_account_without_events_has_nothing_to_be_set_aside() {
     every(async |store| assert_eq!(set_aside(store, 9).await, Some(0))).await;
