@@ -17,6 +17,8 @@ pub(super) struct UserTraits {
     user: UserKey,
     /// The store has a row of the user.
     is_stored: bool,
+    /// The row was opened, so the traits contain its own. An expired one may be removed before the event ends.
+    is_opened: bool,
     /// The event adds something.
     adds: bool,
     traits: RememberedTraits,
@@ -31,7 +33,9 @@ pub(super) fn read(worker: &Worker, begun: &Begun, head: &Intent) -> Option<(Use
     let user = *begun.user_keys.iter().find(|key| matches!(key, UserKey::UserId(_)))?;
     let settings = worker.delivery();
     let stored = begun.memory.traits.as_ref();
-    let before = stored.and_then(|stored| open(worker, begun, &settings, &user, stored)).unwrap_or_default();
+    let opened = stored.and_then(|stored| open(worker, begun, &settings, &user, stored));
+    let is_opened = opened.is_some();
+    let before = opened.unwrap_or_default();
     let is_new = before == RememberedTraits::default();
     let traits = before.with(event, pieces, settings.policy.on_stale == OnStale::Apply);
     let is_known = begun.memory.by_user_id.is_some() || begun.memory.by_email.is_some();
@@ -43,7 +47,7 @@ pub(super) fn read(worker: &Worker, begun: &Begun, head: &Intent) -> Option<(Use
         Intent::Identify(traits.creating(event, pieces, &settings.rules))
     };
     let (is_stored, adds) = (stored.is_some(), pieces.are_worth_remembering(event));
-    Some((UserTraits { user, is_stored, adds, traits, settings }, head))
+    Some((UserTraits { user, is_stored, is_opened, adds, traits, settings }, head))
 }
 
 fn open(
@@ -102,7 +106,7 @@ impl UserTraits {
             names: self.traits.names(),
             sealed,
             expires_at,
-            replaces: self.is_stored,
+            replaces: self.is_opened,
         })
     }
 }

@@ -39,6 +39,8 @@ pub struct Counting {
     pub begins: AtomicUsize,
     /// So many settlements are committed, and their answers are lost.
     answers_to_lose: AtomicUsize,
+    /// The next settlement comes after this compaction.
+    pub compacts: Mutex<Option<Retention>>,
     /// The lease of this process on every account.
     pub lease: Mutex<Option<Lease>>,
 }
@@ -93,6 +95,10 @@ impl EventLog for Counting {
         settlement: Settlement,
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
+        let compacts = self.compacts.lock().expect("not poisoned").take();
+        if let Some(before) = compacts {
+            self.store.compact(before).await?;
+        }
         self.store.settle(account, unit, settlement, changes).await?;
         let left = |lost: usize| lost.checked_sub(1);
         match self.answers_to_lose.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left) {
@@ -356,7 +362,8 @@ pub fn worker_with_signals(settings: WorkerContext, store: &Arc<Counting>) -> (W
 pub fn counting_store(folder: &tempfile::TempDir) -> Arc<Counting> {
     let store = SqliteStore::open(&folder.path().join("store.db"), StoreLimits::default()).expect("a store");
     let [reads, begins, answers_to_lose] = [const { AtomicUsize::new(0) }; 3];
-    Arc::new(Counting { store, reads, begins, answers_to_lose, lease: Mutex::new(Some(Lease::unlimited())) })
+    let (compacts, lease) = (Mutex::default(), Mutex::new(Some(Lease::unlimited())));
+    Arc::new(Counting { store, reads, begins, answers_to_lose, compacts, lease })
 }
 
 /// A connection that breaks while PostgreSQL commits: the event is not pending any more when the settlement is repeated.

@@ -7,6 +7,7 @@ mod idle;
 mod learn;
 mod leases;
 mod rejected;
+mod remembered;
 mod together;
 
 use crate::support::affiliate_updates::values;
