@@ -179,14 +179,14 @@ impl ListedAccount {
     fn state(&self, now: Timestamp) -> AccountState {
         self.worker.as_ref().map_or(AccountState::NoWorker, |account| account.state(now))
     }
+}
 
-    /// The end of the pause, or the next probe of the API key.
-    fn until(&self, health: &HealthSnapshot, now: Timestamp) -> Option<Timestamp> {
-        match health.state {
-            BreakerState::Open { until } if self.state(now) == AccountState::Paused => Some(until),
-            BreakerState::Halted { probe_at } => Some(probe_at),
-            _ => None,
-        }
+/// The end of the pause, or the next probe of the API key, of an account in this state.
+fn until(health: &HealthSnapshot, state: AccountState) -> Option<Timestamp> {
+    match health.state {
+        BreakerState::Open { until } if state == AccountState::Paused => Some(until),
+        BreakerState::Halted { probe_at } => Some(probe_at),
+        _ => None,
     }
 }
 
@@ -213,7 +213,7 @@ async fn statuses(
             configured: account.configured,
             gone: account.may_be_gone() && !is_kept(&kept, name),
             state,
-            until: account.until(&health, now),
+            until: until(&health, state),
             cause: cause.map(|cause| cause.as_str().to_owned()),
             pending: account.pending,
             oldest_pending_at: oldest,

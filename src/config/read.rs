@@ -87,7 +87,8 @@ impl Reader {
         }
     }
 
-    /// Warns of a valid value with these consequences, which the operator may not expect. The value is shown.
+    /// Warns of a valid value with these consequences, which the operator may not expect. The value is shown; `consequences` follows it,
+    /// and begins with the punctuation between the two.
     pub(super) fn warn(&mut self, spec: SettingSpec, consequences: &str) {
         if let Some(setting) = self.layers.get(spec) {
             self.warnings.push(setting.problem(format!("found {}{consequences}", found(&setting.value))));

@@ -1,9 +1,9 @@
 //! The throttle of background requests: it decides when the next of them may begin beside the requests of deliveries.
 //!
-//! In: the number of requests of deliveries that have begun, and whether deliveries are running. Out: a wait. While deliveries run, one
-//! background request begins after each [`SHARE`] of theirs; while none runs, one begins after a pause without deliveries. The first
-//! background request waits longer, so an account with few events makes it long after these were delivered. Deliberately absent: the limits
-//! of the account ([`super::AccountHealth`]), which apply to these requests, too.
+//! In: the number of requests that have begun, and whether deliveries are running. Out: a wait. While deliveries run, one background
+//! request begins after each [`SHARE`] of theirs; while none runs, one begins after a pause without deliveries. The first background
+//! request waits longer, so an account with few events makes it long after these were delivered. Deliberately absent: the limits of the
+//! account ([`super::AccountHealth`]), which apply to these requests, too.
 
 use crate::domain::Timestamp;
 use std::time::Duration;
@@ -19,9 +19,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The throttle of one account.
 #[derive(Clone, Debug, Default)]
 pub struct BackgroundThrottle {
-    /// The number of requests of deliveries at the last background request; none before the first.
+    /// The number of requests at the last background request, with that one; none before the first.
     last: Option<u64>,
-    /// The number of requests of deliveries when the throttle was first asked.
+    /// The number of requests when the throttle was first asked.
     first: Option<u64>,
     /// Since when no delivery and no background request runs.
     quiet_since: Option<Timestamp>,

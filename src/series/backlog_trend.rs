@@ -63,10 +63,11 @@ pub(super) fn estimate(backlog: &BacklogSamples) -> BacklogTrend {
     }
     let per_second = (float(before) - float(pending)) / elapsed.as_secs_f64();
     let seconds = float(pending) / per_second;
-    let empty_in = (per_second > 0.0 && seconds <= LONGEST.as_secs_f64()).then(|| Duration::from_secs_f64(seconds));
+    let empty_in_seconds =
+        (per_second > 0.0 && seconds <= LONGEST.as_secs_f64()).then(|| Duration::from_secs_f64(seconds).as_secs());
     // The rate is not more exact than to a tenth.
     let per_second = Some((per_second * 10.0).round() / 10.0);
-    BacklogTrend { per_second, empty_in_seconds: empty_in.map(|time| time.as_secs()) }
+    BacklogTrend { per_second, empty_in_seconds }
 }
 
 /// A backlog is bounded far below four billion.

@@ -1,4 +1,4 @@
-//! Searching the log in portions, in the same way for every engine, so that no read occupies a connection for long.
+//! Going through a table in portions, in the same way for every engine, so that no statement occupies a connection for long.
 //!
 //! Deliberately absent: the SQL statements, which an engine has.
 
@@ -17,8 +17,8 @@ pub struct SeqRange {
 }
 
 /// Runs `portion` again and again, each time from the position that it has returned: until the end, after which the next run begins at
-/// `start`, or until `most_empty` portions had nothing to do. `portion` returns whether it had nothing to do, and the next position (none:
-/// the end). If it returns nothing, the next run continues at the same position.
+/// `start`, or until `most_empty` portions had nothing to do. `portion` returns whether it had nothing to do, and the next position
+/// (`None`: the end); or `Ok(None)` if it could not run now, and then the next run continues at the same position.
 pub async fn advance<P: Copy, F, E>(
     position: &mut P,
     start: P,

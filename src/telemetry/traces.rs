@@ -93,9 +93,11 @@ impl Span {
         EXPORTER.get()?;
         let remote = traceparent.and_then(TraceContext::from_traceparent);
         let context = remote.map_or_else(TraceContext::new, |remote| TraceContext { span: rand::random(), ..remote });
-        let mut span = Self::begun(name, SpanKind::Server, context, remote.map(|remote| remote.span));
-        span.0.parent_span_is_remote = remote.is_some();
-        context.sampled.then_some(span)
+        context.sampled.then(|| {
+            let mut span = Self::begun(name, SpanKind::Server, context, remote.map(|remote| remote.span));
+            span.0.parent_span_is_remote = remote.is_some();
+            span
+        })
     }
 
     /// The span of an attempt to deliver an event. `first`: it is the first attempt. `None`: traces are off.

@@ -55,8 +55,8 @@ impl Drop for HeldPermit {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
             self.worker.change_health(|health, now| health.abandon(permit, now));
+            self.worker.0.changed.notify_one();
         }
-        self.worker.0.changed.notify_one();
     }
 }
 
@@ -162,14 +162,14 @@ impl Worker {
         };
         *self.0.saved_health.lock() = Some((number, saved.clone()));
         let limits = self.delivery().limits;
-        self.change_health(|health, now| {
+        let state = self.change_health(|health, now| {
             *health = if lease.is_unlimited() {
                 AccountHealth::new(limits, saved.learned)
             } else {
                 AccountHealth::taken_over(limits, saved, now)
             };
+            health.snapshot().state
         });
-        let state = self.health().snapshot().state;
         if state != BreakerState::Closed {
             tracing::warn!(%account, ?state, "the account was paused or halted before, and still is");
         }

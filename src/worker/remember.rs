@@ -79,18 +79,16 @@ impl UserTraits {
     /// The end of the event, and the change of the remembered traits. If the event creates no affiliate because a required field is
     /// missing, it ends as remembered.
     pub(super) fn end(&self, worker: &Worker, end: Step) -> (Step, Option<TraitsChange>) {
-        match end {
-            end if self.adds && lacks_something(&end) => match self.keep(worker) {
-                Some(kept) => {
-                    let (lacks, until) = (self.traits.lacks(&self.settings.rules), kept.expires_at);
-                    let remembered = Success::Ignored(Ignored::Remembered { lacks, until });
-                    (Step::Done(remembered), Some(TraitsChange::Keep(kept)))
-                }
-                None => (end, None),
-            },
-            end if self.is_stored && is_affiliate(&end) => (end, Some(TraitsChange::Erase(self.user))),
-            end => (end, None),
+        if self.adds
+            && lacks_something(&end)
+            && let Some(kept) = self.keep(worker)
+        {
+            let (lacks, until) = (self.traits.lacks(&self.settings.rules), kept.expires_at);
+            let remembered = Success::Ignored(Ignored::Remembered { lacks, until });
+            return (Step::Done(remembered), Some(TraitsChange::Keep(kept)));
         }
+        let is_used = self.is_stored && is_affiliate(&end);
+        (end, is_used.then_some(TraitsChange::Erase(self.user)))
     }
 
     /// None: the setting was turned off meanwhile, or there is no seal key.

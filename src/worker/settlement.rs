@@ -2,9 +2,9 @@
 //! index, and what is logged, counted and answered.
 //!
 //! An attempt that failed and is retryable (a 5xx, a timeout) waits as `scheduling/backoff.rs` says, and its event blocks the later ones of
-//! its user meanwhile. Once it has been failing for longer than `DELIVERY_MAX_AGE` (`72h`), and not for a reason that pauses the account, it is a dead letter. The time counts its waits
-//! for a retry and its requests in flight, from the first failure on; it does not count the time in which the event could run and waits for
-//! a permit, for instance while the account is paused or halted.
+//! its user meanwhile. Once it has been failing for longer than `DELIVERY_MAX_AGE` (`72h`), it is a dead letter. A 429 or a 401 is no
+//! failure of the event. The time counts its waits for a retry and its requests in flight, from the first failure on; it does not count the
+//! time in which the event could run and waits for a permit, for instance while the account is paused or halted.
 //!
 //! In: how the plan ended and the state it left. Out: a [`Verdict`]. Invariants: only events that were carried out together are settled
 //! together; every other end is the end of the head alone; an e-mail leads to an affiliate only once Refersion has it.
@@ -184,7 +184,7 @@ fn failed(
     worker: &Worker,
     begun: &Begun,
     failing_for: Duration,
-    TransientFailure { what, retry_after, .. }: TransientFailure,
+    TransientFailure { what, retry_after }: TransientFailure,
     progress: Option<Progress>,
 ) -> (Settlement, Timestamp, SettlementReport) {
     let (now, failures) = (worker.now(), begun.failures.saturating_add(1));

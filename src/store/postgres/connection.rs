@@ -289,9 +289,9 @@ impl<C: Committer> Task<C> {
             Err(error) => error,
         };
         // The right to one table may be missing, which only some requests need.
-        let is_of_one = |error: &Error| error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+        let lacks_right = |error: &Error| error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
         let is_lasting = |error: &Error| {
-            matches!(store_error(error), StoreError::Transient(_)) && !is_of_one(error) || session.has_ended()
+            matches!(store_error(error), StoreError::Transient(_)) && !lacks_right(error) || session.has_ended()
         };
         let alone = requests.len() == 1;
         for (request, reply) in requests.into_iter().zip(replies) {
@@ -313,7 +313,7 @@ impl<C: Committer> Task<C> {
         Some(failed)
     }
 
-    /// Commits a group whose transaction has begun. Err: it is rolled back, and no request took effect.
+    /// Commits a group if its transaction has begun. Err: it has not, or it is rolled back; no request took effect.
     async fn commit_begun(
         committer: &C,
         session: &Session,

@@ -1,7 +1,8 @@
 //! The conversion of PostgreSQL's errors to errors of the store: transient, corrupt or fatal.
 //!
 //! In: an error of tokio-postgres. Out: a [`StoreError`]. Invariants: an error is transient only if the same request can succeed later
-//! without a change of the program or the tables (a right may be granted); the text names no value of a row. Deliberately absent: retries, which the caller makes.
+//! without a change of the program or the tables, for instance after a right was granted; the text names no value of a row. Deliberately
+//! absent: retries, which the caller makes.
 
 use crate::store::StoreError;
 use crate::store::rows::Damaged;

@@ -22,7 +22,8 @@ const EXAMINED: i64 = 1_000;
 const PENDING: &str = "SELECT seq, keys FROM log WHERE outcome IS NULL AND (account, seq) > ($1, $2) AND account <= $1
                        ORDER BY account, seq LIMIT $3";
 const LINKED: &str = "SELECT key FROM links WHERE key = ANY ($1)";
-/// With whether one of the dead letters may make its user known: one without a value that Refersion requires does not.
+/// The user keys of dead letters with a body, and whether one of these may make its user known. An `unmappable` one, without a value that
+/// Refersion requires, cannot.
 const DEAD: &str = "SELECT key, bool_or(code <> 'unmappable') FROM dead_keys JOIN dead_letters USING (seq)
                     WHERE key = ANY ($1) AND body IS NOT NULL GROUP BY key";
 

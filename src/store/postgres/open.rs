@@ -57,7 +57,7 @@ pub enum PostgresOpenError {
 
 /// Connects to the database. Creates the tables if there are none, and migrates them if they are of an earlier release. Also returns the
 /// hash key of the store.
-async fn connect(url: &PostgresUrl) -> Result<(Connector, Session, [u8; 32]), PostgresOpenError> {
+async fn connect_and_migrate(url: &PostgresUrl) -> Result<(Connector, Session, [u8; 32]), PostgresOpenError> {
     let connector = Connector::new(url)?;
     let connect = |source| PostgresOpenError::Connect { location: url.location(), source };
     let session = connector.connect().await.map_err(connect)?;
@@ -68,7 +68,7 @@ async fn connect(url: &PostgresUrl) -> Result<(Connector, Session, [u8; 32]), Po
 
 /// A session with a database whose tables are of this release's version.
 pub async fn session(url: &PostgresUrl) -> Result<Session, PostgresOpenError> {
-    Ok(connect(url).await?.1)
+    Ok(connect_and_migrate(url).await?.1)
 }
 
 impl PostgresStore {
@@ -77,7 +77,7 @@ impl PostgresStore {
     ///
     /// `lease`: the time without a heartbeat after which other processes take over the accounts of this one; at least two seconds.
     pub async fn open(url: &PostgresUrl, limits: StoreLimits, lease: Duration) -> Result<Self, PostgresOpenError> {
-        let (connector, session, hash_key) = connect(url).await?;
+        let (connector, session, hash_key) = connect_and_migrate(url).await?;
         let connector = Arc::new(connector);
         let connect = |source| PostgresOpenError::Connect { location: url.location(), source };
         let read = |source| PostgresOpenError::Read { location: url.location(), source };

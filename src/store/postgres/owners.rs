@@ -124,7 +124,8 @@ pub async fn heartbeat(
     Ok(HeartbeatResult { server, live, accounts: accounts.iter().map(AccountRow::read).collect() })
 }
 
-/// Takes accounts without an owner, and accounts whose owners in this list are still dead; returns the taken ones.
+/// Takes accounts without an owner or with an owner that is not in the table `replicas`, and accounts whose owners in this list are still
+/// dead; returns the taken ones.
 pub async fn take(
     session: &Session,
     me: Uuid,

@@ -32,7 +32,7 @@ static TO_USE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Fails with the missing rights to use the tables. Only PL/pgSQL can say so.
+/// Fails if a right to use the tables is missing, and names it. Written in PL/pgSQL, because plain SQL cannot raise an error.
 static CHECK: LazyLock<String> = LazyLock::new(|| {
     format!(
         "DO $$

@@ -53,7 +53,7 @@ pub fn tables() -> Vec<&'static str> {
     tables_after(0)
 }
 
-/// The names of the tables that the migrations from `version` on make; from version 0 on they make all.
+/// The names of the tables that the migrations after `version` make; after 0: of all tables.
 pub fn tables_after(version: i64) -> Vec<&'static str> {
     let later = MIGRATIONS.iter().filter(|migration| migration.version > version).map(|migration| migration.sql);
     let made = (version == 0).then_some(META).into_iter().chain(later);

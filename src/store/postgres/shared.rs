@@ -44,20 +44,18 @@ impl Shared {
     /// The state at opening of the process `me`, which owns no account.
     pub fn new(hash: HashKey, max_backlog: u64, has_former_ids: bool, me: ReplicaId) -> Self {
         let published = Arc::<Published>::default();
-        let (backlogs, hints) = (Backlogs::new(Arc::clone(&published)), Hints::new(me));
-        let (leases, (in_flight, ledger, remembered_dropped, too_old)) = (Leases::new(), Default::default());
         Self {
             hash,
             max_backlog,
             has_former_ids,
+            backlogs: Backlogs::new(Arc::clone(&published)),
             published,
-            backlogs,
-            leases,
-            hints,
-            in_flight,
-            ledger,
-            remembered_dropped,
-            too_old,
+            leases: Leases::new(),
+            hints: Hints::new(me),
+            in_flight: Arc::default(),
+            ledger: LedgerBuffer::default(),
+            remembered_dropped: AtomicU64::default(),
+            too_old: CancellationToken::default(),
         }
     }
 

@@ -9,7 +9,8 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 /// The parameters that a URL need not have, in seconds: how long a TCP connection may take, how long bytes may be unacknowledged, when a
-/// silent connection is probed, and how often then; and the name of the connections in `pg_stat_activity`.
+/// silent connection is probed, and how often then; and the name of the connections in `pg_stat_activity`. They come before the URL's own,
+/// because the driver takes the last value of a parameter.
 const DEFAULTS: &str = "connect_timeout=3&tcp_user_timeout=5&keepalives_idle=10&keepalives_interval=2&keepalives_retries=3\
                         &application_name=refersion-destination";
 
@@ -68,7 +69,7 @@ impl PostgresUrl {
         let host = url.find('@').unwrap_or(0);
         let (location, query) =
             url[host..].find('?').map_or((url, ""), |at| (&url[..host + at], &url[host + at + 1..]));
-        let (mut mode, mut root_certificates, mut pgbouncer, mut rest) = (None, None, None, Vec::new());
+        let (mut mode, mut root_certificates, mut pgbouncer, mut rest) = (None, None, None, vec![DEFAULTS]);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let value = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned());
             match pair.split('=').next() {
@@ -93,7 +94,6 @@ impl PostgresUrl {
             Some("true") => true,
             Some(other) => return Err(UrlError::Pgbouncer(other.to_owned())),
         };
-        rest.insert(0, DEFAULTS);
         let config = format!("{location}?{}", rest.join("&")).parse();
         let mut config: Config = config.map_err(|error| UrlError::Driver(super::error::text(&error)))?;
         config.ssl_mode(ssl_mode).target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -211,7 +211,6 @@ mod tests {
         }
     }
 
-    /// Every parameter that the driver knows is here. A value that is given once is the same for each host.
     #[test]
     fn a_password_may_have_a_question_mark() {
         let url =
@@ -224,6 +223,7 @@ mod tests {
         );
     }
 
+    /// Every parameter that the driver knows is here. A value that is given once is the same for each host.
     #[test]
     fn each_host_alone_has_all_that_the_url_says_of_it() {
         let query = "user=u&password=p&dbname=d&options=-c%20a%3Db&application_name=n&connect_timeout=7&tcp_user_timeout=8\

@@ -49,7 +49,8 @@ pub fn keep(
     Ok(rows)
 }
 
-/// Keeps a pending event whose user is erased as a dead letter without body and user keys. The caller erases its body.
+/// Keeps a pending event whose user is erased as a dead letter without body and user keys; [`StoreError::NotPending`] if it is not pending.
+/// The caller erases its body.
 pub fn keep_erased(tx: &mut WriteTx<'_>, account: AccountNumber, seq: Seq, at: Timestamp) -> Result<(), StoreError> {
     let attempts = attempts::of_dead_letter(tx.connection, seq)?;
     insert(tx, account, seq, (OutcomeCode::Erased, ERASED, at), attempts, true)

@@ -366,17 +366,21 @@ pub fn counting_store(folder: &tempfile::TempDir) -> Arc<Counting> {
     Arc::new(Counting { store, reads, begins, answers_to_lose, compacts, lease })
 }
 
+/// Makes this the wait after every failure.
+fn set_wait(settings: &WorkerContext, wait: Duration) {
+    settings.delivery.rcu(|delivery| {
+        let limits = HealthLimits { backoff: Backoff { min: wait, max: wait }, ..delivery.limits };
+        DeliverySettings { limits, ..DeliverySettings::clone(delivery) }
+    });
+}
+
 /// A connection that breaks while PostgreSQL commits: the event is not pending any more when the settlement is repeated.
 #[tokio::test]
 async fn a_settlement_whose_answer_is_lost_ends_the_event_at_once() {
     let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
     let store = counting_store(&folder);
-    let hour = Duration::from_secs(3_600);
     let settings = settings(&refersion);
-    settings.delivery.rcu(|delivery| {
-        let limits = HealthLimits { backoff: Backoff { min: hour, max: hour }, ..delivery.limits };
-        DeliverySettings { limits, ..DeliverySettings::clone(delivery) }
-    });
+    set_wait(&settings, Duration::from_secs(3_600));
     let (worker, tracker) = worker(settings, &store);
     store.answers_to_lose.store(1, Ordering::Relaxed);
     store.append(vec![event(store.hash_key(), Timestamp(0))]).await.expect("appended");
@@ -391,12 +395,8 @@ async fn a_settlement_whose_answer_is_lost_ends_the_event_at_once() {
 async fn a_new_key_ends_a_halt_at_once_while_the_probe_of_the_old_one_is_not_answered() {
     let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
     let store = counting_store(&folder);
-    let soon = Backoff { min: Duration::from_millis(1), max: Duration::from_millis(1) };
     let settings = settings(&refersion);
-    settings.delivery.rcu(|delivery| {
-        let limits = HealthLimits { backoff: soon, ..delivery.limits };
-        DeliverySettings { limits, ..DeliverySettings::clone(delivery) }
-    });
+    set_wait(&settings, Duration::from_millis(1));
     let (worker, tracker) = worker(settings, &store);
     refersion.sandbox.script_for(Operation::New, [Fault::status(401)]);
     refersion.sandbox.script_for(Operation::List, [Fault::Hang { effect: false }]);

@@ -6,8 +6,7 @@ use crate::support::{API_KEY, postgres};
 
 /// The names of all relations of a schema.
 async fn tables(url: &str) -> Vec<String> {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connected");
-    tokio::spawn(connection);
+    let client = postgres::connect(url).await;
     let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace";
     let mut names: Vec<String> = client.query(sql, &[]).await.expect("read").iter().map(|row| row.get(0)).collect();
     names.sort();
@@ -32,12 +31,9 @@ async fn a_database_is_looked_at_and_not_changed() {
     assert!(code == Some(0) && said.contains("can be used; 0 pending events, 0 dead letters"), "{said}");
     assert_eq!(tables(&url).await, made);
 
-    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connected");
-    tokio::spawn(connection);
+    let client = postgres::connect(&url).await;
     let role = format!("reader_{}", std::process::id());
-    let reader = url.replacen("postgres@", &format!("{role}@"), 1);
-    // Where the server is another one, its user may not be allowed to make others.
-    if reader != url {
+    if let Some(reader) = postgres::url_of_role(&url, &role) {
         let grant = format!(
             "CREATE ROLE {role} LOGIN;
              DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema());
@@ -86,8 +82,7 @@ async fn tables_of_another_program_are_left_alone_and_named_with_what_to_do() {
         ),
     ] {
         let Some(url) = postgres::new_schema() else { return };
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connected");
-        tokio::spawn(connection);
+        let client = postgres::connect(&url).await;
         client.batch_execute(made).await.expect("made");
         let before = tables(&url).await;
         let base = [("REFERSION_BASE_URL", &*refersion.base_url), ("REFERSION_API_KEY", API_KEY)];

@@ -1,7 +1,7 @@
 //! SIGTERM: the listeners close, requests in flight are answered, and the process ends in order and in time.
 
 use super::{drained, ended};
-use crate::support::process::{Process, binary};
+use crate::support::process::{Process, binary, signal};
 use crate::support::service::Refersion;
 use crate::support::{API_KEY, TEST_TIMEOUT, identify, poll_until, within};
 use refersion_destination::domain::{AffiliateStatus, Field};
@@ -98,8 +98,7 @@ async fn a_stop_while_the_store_is_opened_ends_at_once() {
         std::future::ready(u64::from_str_radix(caught, 16).expect("a mask") & (1 << 14) != 0)
     };
     within(poll_until(catches_sigterm, |caught| *caught)).await;
-    let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status();
-    assert!(sent.expect("a shell").success());
+    signal(&child, "TERM");
     let ended = || std::future::ready(child.try_wait().expect("asked").is_some());
     let ended = tokio::time::timeout(TEST_TIMEOUT, poll_until(ended, |ended| *ended)).await;
     let _ = child.kill(); // Err: it has ended

@@ -1,6 +1,7 @@
 //! PostgreSQL stops, crashes and comes back, or its connections break: events are refused meanwhile, and the service recovers by itself.
 
 use super::cluster::{Cluster, post, until_owned};
+use crate::support::postgres::{role_sql, url_of_role};
 use crate::support::service::Refersion;
 use crate::support::{API_KEY, Answer, basic, client, http, identify, poll_until, within};
 use refersion_destination::sandbox::SandboxSettings;
@@ -231,20 +232,11 @@ async fn a_right_that_is_revoked_makes_the_service_unready_and_it_goes_on_once_i
     let Some(cluster) = Cluster::start().await else { return };
     let database = cluster.connect().await;
     let role = format!("service_{}", std::process::id());
-    let url = cluster.url.replacen("postgres@", &format!("{role}@"), 1);
-    if url == cluster.url {
-        return; // the server is another one, whose user may not be allowed to make others
-    }
+    let Some(url) = url_of_role(&cluster.url, &role) else { return };
     let owner = cluster.process(&[]);
     owner.terminate();
     owner.ended().await;
-    let grant = format!(
-        "CREATE ROLE {role} LOGIN;
-         DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema());
-         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO {role}', current_schema());
-         GRANT USAGE ON SEQUENCE log_seq TO {role}; END $$"
-    );
-    database.batch_execute(&grant).await.expect("granted");
+    database.batch_execute(&role_sql(&role)).await.expect("granted");
     let process = cluster.process(&[("STORE_URL", &url)]);
     let sent = async |number: u8| {
         let event = identify(&number.to_string(), &format!("u{number}"), &Value::Null);

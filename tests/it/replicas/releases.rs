@@ -2,11 +2,10 @@
 //! point `store::next_release`, which gives it one migration more (a column), and says which releases can go on after it.
 
 use super::cluster::{Cluster, post, until_owned};
-use crate::support::process::{Process, binary};
+use crate::support::process::{Process, binary, signal};
 use crate::support::{API_KEY, TEST_TIMEOUT, identify, poll_until, within};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
-use std::process::Command;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -92,20 +91,19 @@ async fn a_process_that_waits_for_a_migration_ends_at_once_when_it_is_stopped_or
     let lock = i64::from(u32::from_be_bytes(*b"refe"));
     let sql = format!("SELECT pg_advisory_lock({lock}, hashtext(current_schema()))");
     database.batch_execute(&sql).await.expect("locked");
-    for (signal, code) in [("TERM", Some(0)), ("KILL", None)] {
+    for (name, code) in [("TERM", Some(0)), ("KILL", None)] {
         let mut command = binary();
         command.arg("serve").env("REFERSION_API_KEY", API_KEY).env("STORE_URL", &cluster.url);
         let mut child = command.spawn().expect("starts");
         let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
         let waits = log.next().expect("a line").expect("text");
         assert!(waits.contains("another process is migrating the tables; waiting for it"), "{waits}");
-        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status();
-        assert!(sent.expect("a shell").success());
+        signal(&child, name);
         let ended = || std::future::ready(child.try_wait().expect("asked"));
         let ended = tokio::time::timeout(TEST_TIMEOUT, poll_until(ended, Option::is_some)).await;
         let _ = child.kill(); // Err: it has ended
         let _ = child.wait();
-        assert_eq!(ended.expect("at once").expect("ended").code(), code, "{signal}");
+        assert_eq!(ended.expect("at once").expect("ended").code(), code, "{name}");
     }
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace";
     assert_eq!(database.query_one(tables, &[]).await.expect("counted").get::<_, i64>(0), 0);

@@ -1,6 +1,7 @@
 //! The rights that the operators' guide names suffice for a service whose role does not own the tables.
 
 use super::engine::{Engine as _, LATE, Postgres, TestStore, erase, remember};
+use crate::support::postgres::{connect, role_sql, url_of_role};
 use refersion_destination::domain::Timestamp;
 use refersion_destination::store::{LookupQuery, Retention};
 
@@ -8,20 +9,10 @@ use refersion_destination::store::{LookupQuery, Retention};
 async fn the_rights_that_the_guide_names_suffice() {
     let Some(owner) = Postgres::new() else { return };
     let role = format!("uses_{}", std::process::id());
-    let url = owner.url().replacen("postgres@", &format!("{role}@"), 1);
-    if url == owner.url() {
-        return; // the server is another one, whose user may not be allowed to make others
-    }
+    let Some(url) = url_of_role(owner.url(), &role) else { return };
     owner.open(1_000).await.close().await;
-    let (client, connection) = tokio_postgres::connect(owner.url(), tokio_postgres::NoTls).await.expect("connected");
-    tokio::spawn(connection);
-    let grant = format!(
-        "CREATE ROLE {role} LOGIN;
-         DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema());
-         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO {role}', current_schema());
-         GRANT USAGE ON SEQUENCE log_seq TO {role}; END $$"
-    );
-    client.batch_execute(&grant).await.expect("granted");
+    let client = connect(owner.url()).await;
+    client.batch_execute(&role_sql(&role)).await.expect("granted");
 
     let store = TestStore::start(Box::new(Postgres::at(url)), 1_000).await;
     store.teach("known", &["u1"], remember("one", store.keys(&["u1", "a@x.io"]))).await;

@@ -4,7 +4,7 @@
 //! started for that test alone.
 
 use super::engine::{Engine, Postgres, TestStore, accepted, done};
-use crate::support::postgres::{Durability, Server, schema_of, url_of};
+use crate::support::postgres::{self, Durability, Server, schema_of, url_of};
 use crate::support::postgres_proxy::{Cut, Proxy};
 use crate::support::{poll_until, within};
 use futures_util::future::join_all;
@@ -324,9 +324,7 @@ async fn a_call_that_postgresql_refuses_fails_alone_and_the_others_of_its_group_
 
 /// A session of the test's own.
 pub async fn connect(schema: &Postgres) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(schema.url(), tokio_postgres::NoTls).await.expect("connected");
-    tokio::spawn(connection);
-    client
+    postgres::connect(schema.url()).await
 }
 
 #[tokio::test]

@@ -311,13 +311,34 @@ pub fn schema_of(url: &str, name: &str) -> String {
     let make = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("connected");
-            tokio::spawn(connection);
-            client.batch_execute(&create).await.expect("made");
+            connect(&url).await.batch_execute(&create).await.expect("made");
         });
     });
     make.join().expect("the schema is made");
     of_schema
+}
+
+/// A session of the test's own.
+pub async fn connect(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connected");
+    tokio::spawn(connection);
+    client
+}
+
+/// `url` with the user `role`. `None`: the server is another one, whose user may not be allowed to make roles.
+pub fn url_of_role(url: &str, role: &str) -> Option<String> {
+    let of_role = url.replacen("postgres@", &format!("{role}@"), 1);
+    (of_role != url).then_some(of_role)
+}
+
+/// The statements that make `role` with the rights on the schema that the operators' guide names.
+pub fn role_sql(role: &str) -> String {
+    format!(
+        "CREATE ROLE {role} LOGIN;
+         DO $$ BEGIN EXECUTE format('GRANT USAGE ON SCHEMA %I TO {role}', current_schema());
+         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO {role}', current_schema());
+         GRANT USAGE ON SEQUENCE log_seq TO {role}; END $$"
+    )
 }
 
 /// The URL of the server that all tests share.

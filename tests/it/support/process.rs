@@ -20,6 +20,12 @@ pub fn binary_named(name: &str) -> Command {
     command
 }
 
+/// Sends `child` the signal of this name.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", child.id())]).status().expect("a shell");
+    assert!(sent.success());
+}
+
 /// A running `serve`. What it prints is read while it runs, and is checked for leaks at its end.
 pub struct Process {
     pub child: Child,
@@ -88,9 +94,7 @@ impl Process {
 
     /// Sends the signal of this name.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("a shell");
-        assert!(sent.success());
+        signal(&self.child, name);
     }
 
     /// Whether it was stopped by SIGSTOP, or froze at a fail point.
