@@ -39,9 +39,14 @@ struct DispatchState {
     in_flight: usize,
     /// Deliveries that have made no call and have not ended yet.
     announced: usize,
+    /// Deliveries whose settlement is being written.
+    settling: usize,
     /// When the next permit is due, if a call waits for the rate.
     next_permit: Option<Timestamp>,
 }
+
+/// The most deliveries in settlement that make room for further ones.
+const MAX_SETTLING: usize = 200;
 
 /// A call that waits for a permit.
 struct PendingCall {
@@ -52,6 +57,9 @@ struct PendingCall {
 
 /// The first call of a delivery, announced so that batches wait for it: dropped when it is made, or will not be.
 pub(super) struct AnnouncedCall(Worker);
+
+/// A delivery whose settlement is being written, counted as long as this lives.
+pub(super) struct Settling(Worker);
 
 /// A request in flight, counted as long as this lives.
 struct RequestInFlight {
@@ -82,9 +90,10 @@ impl Dispatcher {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// The number of deliveries whose call is in flight.
-    pub(super) fn in_flight(&self) -> usize {
-        self.state.lock().in_flight
+    /// The number of deliveries that make room for further ones: their call is in flight, or their settlement is being written.
+    pub(super) fn in_flight_or_settling(&self) -> usize {
+        let state = self.state.lock();
+        state.in_flight + state.settling.min(MAX_SETTLING)
     }
 }
 
@@ -93,6 +102,13 @@ impl Worker {
     pub(super) fn announce_call(&self) -> AnnouncedCall {
         self.0.dispatcher.state.lock().announced += 1;
         AnnouncedCall(self.clone())
+    }
+
+    /// The settlement of a delivery is about to be written.
+    pub(super) fn settling(&self) -> Settling {
+        self.0.dispatcher.state.lock().settling += 1;
+        self.0.changed.notify_one();
+        Settling(self.clone())
     }
 
     /// Waits until `call` was sent and replied to: the reply, and how long the request took. `None` if it cannot be sent now. A request
@@ -208,6 +224,12 @@ impl Drop for AnnouncedCall {
     fn drop(&mut self) {
         self.0.0.dispatcher.state.lock().announced -= 1;
         self.0.dispatch();
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.0.0.dispatcher.state.lock().settling -= 1;
     }
 }
 

@@ -271,6 +271,7 @@ async fn settle(worker: &Worker, begun: &Begun, verdict: Verdict) -> Result<Atte
     failpoint::reach("worker::settling");
     let Verdict { unit, settlement, changes, end, report } = verdict;
     if let Some(settlement) = settlement {
+        let _settling = worker.settling();
         let (store, account) = (&worker.0.store, &worker.0.settings.account);
         let mut tries = 0;
         let settle = || {

@@ -20,7 +20,7 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 
-/// The most deliveries without a request in flight. They fill several batches while others are in flight or are being settled.
+/// The most deliveries without a request in flight or a settlement in progress. They fill several batches while others are in flight.
 const WINDOW: usize = 4 * MAX_BATCH;
 /// The number of units that are begun together; they cost one read of the store.
 const BEGUN_TOGETHER: usize = MAX_BATCH;
@@ -104,7 +104,7 @@ impl RunLoop {
     /// Begins as many units as are allowed; returns how long to wait before looking again, if nothing happens before.
     async fn advance(&mut self) -> Duration {
         let now = self.worker.now();
-        let undecided = self.deliveries.len().saturating_sub(self.worker.0.dispatcher.in_flight());
+        let undecided = self.deliveries.len().saturating_sub(self.worker.0.dispatcher.in_flight_or_settling());
         let state = self.worker.health().snapshot().state;
         if !matches!(state, BreakerState::Halted { .. }) {
             self.probe.abort_all(); // its key is no longer used
