@@ -148,6 +148,9 @@ mod tests {
         commit(&mut store, 1, 9);
         assert!(store.checkpoints.held, "the reader still reads");
         drop(reader);
+        if let Some(thread) = store.checkpoints.thread.take() {
+            thread.join().expect("ended"); // only one checkpoint can be written at a time
+        }
         commit(&mut store, 1, 9); // copies all
         commit(&mut store, 1, 9); // restarts the WAL
         assert!(!store.checkpoints.held);
