@@ -221,10 +221,9 @@ pub async fn serve(
     tracing::info!("stopping: answering requests in flight, handing back calls that were not sent");
     shutdown.cancel();
     tracker.close();
-    reloads.abort();
-    compaction.abort();
-    probing.abort();
-    sampling.abort();
+    for task in [reloads, compaction, probing, sampling] {
+        task.abort();
+    }
     let finished = async { (public.await, private.await, ledger.await, tracker.wait().await) };
     if tokio::time::timeout(config.server.drain, finished).await.is_err() {
         tracing::warn!("the deadline passed; events in flight are delivered after the next start");

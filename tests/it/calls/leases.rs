@@ -35,6 +35,13 @@ fn withdraw(store: &Counting) {
     *store.lease.lock().expect("not poisoned") = None;
 }
 
+/// Ends the lease: no other follows, and no clone of it is left.
+async fn end(store: &Counting, lease: &watch::Sender<Term>) {
+    withdraw(store);
+    lease.send_modify(|term| term.is_ending = true);
+    within(lease.closed()).await;
+}
+
 /// An event of the user `n`.
 fn event_of(store: &Counting, n: u8) -> NewEvent {
     let one = event(store.hash_key(), Timestamp(0));
@@ -97,9 +104,7 @@ async fn requests_in_flight_are_settled_and_the_rest_is_left_before_a_lease_ends
     let (worker, tracker) = worker(settings, &store);
     worker.wake();
     refersion.until(|sandbox| sandbox.calls_total() == 1).await;
-    withdraw(&store);
-    term.send_modify(|term| term.is_ending = true);
-    within(term.closed()).await; // no clone of the lease is left
+    end(&store, &term).await;
     assert_eq!((refersion.operations(), store.status().pending), (vec!["new"], 2));
 
     let _term = grant(&store, until_in_an_hour(2));
@@ -128,9 +133,7 @@ async fn the_health_of_the_account_is_read_anew_under_each_lease() {
     worker.wake();
     let state = || std::future::ready(signals.health().state);
     within(poll_until(state, |state| matches!(state, BreakerState::Open { .. }))).await;
-    withdraw(&store);
-    second.send_modify(|term| term.is_ending = true);
-    within(second.closed()).await;
+    end(&store, &second).await;
     assert_eq!((refersion.operations(), store.status().pending), (vec!["new"], 1));
     tracker.close();
     within(tracker.wait()).await;
@@ -149,9 +152,7 @@ async fn a_halt_is_not_published_again_after_the_lease_under_which_it_began() {
     worker.wake();
     let state = || std::future::ready(signals.health().state);
     within(poll_until(state, |state| matches!(state, BreakerState::Halted { .. }))).await;
-    withdraw(&store);
-    term.send_modify(|term| term.is_ending = true);
-    within(term.closed()).await;
+    end(&store, &term).await;
     assert_eq!(signals.health().state, BreakerState::Closed);
     worker.apply_settings(DeliverySettings::clone(&delivery)); // a reload
     assert_eq!(signals.health().state, BreakerState::Closed);
