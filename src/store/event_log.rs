@@ -240,8 +240,9 @@ pub struct Retention {
     pub events: Timestamp,
     /// For moments of deletions.
     pub deletions: Timestamp,
-    /// For remembered traits of users who are no affiliates yet. Traits whose time ended before this moment are removed.
-    pub traits: Timestamp,
+    /// The time of the compaction: remembered traits whose time ended before it are removed. A row of the log that was received later was
+    /// received while a clock was wrong.
+    pub now: Timestamp,
     /// The limits of remembered traits in one account. The oldest ones above them are removed, too.
     pub max_traits: TraitsLimits,
 }
@@ -255,7 +256,7 @@ impl Retention {
         let deletions = now.before(deduplication_window.max(MIN_DELETIONS_KEPT));
         let events = now.before(deduplication_window.max(ledger_window));
         let ids = now.before(deduplication_window);
-        Self { ids, events, deletions, traits: now, max_traits: TraitsLimits::USUAL }
+        Self { ids, events, deletions, now, max_traits: TraitsLimits::USUAL }
     }
 }
 

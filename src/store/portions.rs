@@ -2,7 +2,11 @@
 //!
 //! Deliberately absent: the SQL statements, which an engine has.
 
-use super::LookupQuery;
+use super::{LookupQuery, Retention};
+use crate::domain::Timestamp;
+
+/// The rows of a portion of the log that compaction examines.
+pub const EXAMINED: i64 = 2_000;
 
 /// The most portions of the log without anything to remove in one compaction. The next compaction continues there.
 pub const MAX_EMPTY_PORTIONS: u32 = 40;
@@ -38,6 +42,13 @@ where
         }
     }
     Ok(())
+}
+
+/// The position after a portion of the log whose last row has this seq and was received at this moment; none at the end (`last` is none),
+/// and where later rows were received too late to be removed. A row that was received in the future tells nothing of later ones: the clock
+/// was wrong.
+pub fn next(last: Option<(i64, Timestamp)>, before: Retention) -> Option<i64> {
+    last.filter(|(_, received_at)| !(before.events..=before.now).contains(received_at)).map(|(seq, _)| seq)
 }
 
 /// The seqs that a lookup finds in these ranges, the newest first: one more than its limit, if there are so many. `ranges` go from the

@@ -9,11 +9,9 @@ use super::key_blocks;
 use super::migrate::set_meta;
 use super::session::Session;
 use crate::domain::Timestamp;
+use crate::store::{Retention, portions};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
-
-/// The rows that are examined in one transaction.
-const PORTION: i64 = 2_000;
 
 /// The lock row of the process that compacts.
 const LOCK_ROW: &str = "INSERT INTO meta (name, value) VALUES ('compaction', '') ON CONFLICT (name) DO NOTHING";
@@ -23,7 +21,7 @@ const LOCK_ROW: &str = "INSERT INTO meta (name, value) VALUES ('compaction', '')
 pub async fn forget_ids(session: &Session, before: Timestamp) -> Result<bool, Error> {
     let after = ids_forgotten_up_to(session).await?;
     let sql = "SELECT seq, received_at < $2 FROM log WHERE seq > $1 ORDER BY seq LIMIT $3";
-    let rows = session.query(sql, &[&after, &before.0, &PORTION]).await?;
+    let rows = session.query(sql, &[&after, &before.0, &portions::EXAMINED]).await?;
     let past: Vec<i64> = rows.iter().take_while(|row| row.get(1)).map(|row| row.get(0)).collect();
     if let Some(last) = past.last() {
         let sql = "DELETE FROM ids USING log WHERE log.seq = ANY ($1) AND ids.id = log.id AND ids.seq = log.seq
@@ -32,7 +30,7 @@ pub async fn forget_ids(session: &Session, before: Timestamp) -> Result<bool, Er
         session.execute(sql, &[&past]).await?;
         set_ids_forgotten_up_to(session, *last).await?;
     }
-    Ok(i64::try_from(past.len()) == Ok(PORTION))
+    Ok(i64::try_from(past.len()) == Ok(portions::EXAMINED))
 }
 
 /// Forgets the ids of events that are no longer dead letters, if their window has passed.
@@ -52,16 +50,17 @@ pub async fn set_ids_forgotten_up_to(session: &Session, seq: i64) -> Result<(), 
     set_meta(session, "ids_forgotten_up_to", &seq.to_be_bytes()).await
 }
 
-/// Removes settled events received before `before` from the portion of the log after the seq `after`. Returns whether there were none, and
-/// the seq after which the next portion begins; none at the end of the log.
-pub async fn remove_portion(session: &Session, after: i64, before: Timestamp) -> Result<(bool, Option<i64>), Error> {
-    let sql = "SELECT seq FROM log WHERE seq > $1 ORDER BY seq LIMIT 1 OFFSET $2";
-    let next: Option<i64> = session.query_opt(sql, &[&after, &(PORTION - 1)]).await?.map(|row| row.get(0));
+/// Removes old settled events from the portion of the log after the seq `after`. Returns whether there were none, and the seq after which
+/// the next portion begins; none where events follow that were received too late to be removed.
+pub async fn remove_portion(session: &Session, after: i64, before: Retention) -> Result<(bool, Option<i64>), Error> {
+    let sql = "SELECT seq, received_at FROM log WHERE seq > $1 ORDER BY seq LIMIT 1 OFFSET $2";
+    let last = session.query_opt(sql, &[&after, &(portions::EXAMINED - 1)]).await?;
+    let last = last.map(|row| (row.get(0), Timestamp(row.get(1))));
     let sql = "SELECT seq FROM log WHERE seq > $1 AND seq <= $2 AND outcome IS NOT NULL AND received_at < $3
                AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.seq = log.seq) ORDER BY seq";
-    let until = next.unwrap_or(i64::MAX);
+    let until = last.map_or(i64::MAX, |(seq, _)| seq);
     let removable: Vec<i64> =
-        session.query(sql, &[&after, &until, &before.0]).await?.iter().map(|row| row.get(0)).collect();
+        session.query(sql, &[&after, &until, &before.events.0]).await?.iter().map(|row| row.get(0)).collect();
     if !removable.is_empty() {
         // The id of a replayed event leads to its new row, and stays.
         let sql = "DELETE FROM ids USING log WHERE log.seq = ANY ($1) AND ids.id = log.id AND ids.seq = log.seq";
@@ -69,7 +68,7 @@ pub async fn remove_portion(session: &Session, after: i64, before: Timestamp) ->
         session.execute("DELETE FROM log WHERE seq = ANY ($1)", &[&removable]).await?;
         key_blocks::remove_empty(session, &removable).await?;
     }
-    Ok((removable.is_empty(), next))
+    Ok((removable.is_empty(), portions::next(last, before)))
 }
 
 /// Waits until no process compacts, and prevents compaction until the transaction ends. Rows of accounts must be locked before, rows of the

@@ -171,7 +171,7 @@ impl Compaction {
         };
         let session = self.session.insert(session);
         while exclusively(session, compact::forget_ids(session, before.ids)).await? == Some(true) {}
-        let remove = |after| exclusively(session, compact::remove_portion(session, after, before.events));
+        let remove = |after| exclusively(session, compact::remove_portion(session, after, before));
         portions::advance(&mut self.examined_up_to, 0, MAX_EMPTY_PORTIONS, remove).await?;
         self.horizon = Some(build_filters(session, self.horizon).await?);
         while deletions::remove(session, before.deletions).await? {}
@@ -205,7 +205,7 @@ async fn build_filters(session: &Session, horizon: Option<Horizon>) -> Result<Ho
 
 /// Removes expired remembered traits, and those above the limits. Adds the number of users above the limits to `dropped`.
 async fn remove_remembered(session: &Session, before: Retention, dropped: &AtomicU64) -> Result<(), Error> {
-    while remembered::remove_expired(session, before.traits).await? {}
+    while remembered::remove_expired(session, before.now).await? {}
     loop {
         match exclusively(session, remembered::remove_surplus(session, before.max_traits)).await? {
             None | Some(0) => return Ok(()),

@@ -10,12 +10,10 @@ use super::query::Query;
 use super::schema::{IDS_FORGOTTEN_UP_TO, NEXT_SEQ, meta, set_meta};
 use super::write_tx::WriteTx;
 use crate::domain::{EventId, Seq, Timestamp};
-use crate::store::StoreError;
+use crate::store::portions;
 use crate::store::rows::event_id;
+use crate::store::{Retention, StoreError};
 use rusqlite::{Connection, Row, params};
-
-/// The rows that one read examines.
-const EXAMINED: i64 = 5_000;
 
 /// The rows that are removed in one transaction.
 pub const PORTION: usize = 500;
@@ -68,14 +66,16 @@ fn forget_id(tx: &mut WriteTx<'_>, id: EventId, seq: Seq) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Examines the rows after the seq `after`: returns the ones to remove, and the seq after which the next read begins; none at the end of
-/// the log.
-pub fn examine(connection: &Connection, after: i64, before: Timestamp) -> Result<(Vec<Seq>, Option<i64>), StoreError> {
-    let sql = "SELECT seq FROM log WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2";
-    let next: Option<i64> = connection.one(sql, [after, EXAMINED - 1], |row| Ok(row.get(0)?))?;
+/// Examines the rows after the seq `after`: returns the ones to remove, and the seq after which the next read begins; none where events
+/// follow that were received too late to be removed.
+pub fn examine(connection: &Connection, after: i64, before: Retention) -> Result<(Vec<Seq>, Option<i64>), StoreError> {
+    let sql = "SELECT seq, received_at FROM log WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2";
+    let last = |row: &Row<'_>| Ok((row.get(0)?, Timestamp(row.get(1)?)));
+    let last: Option<(i64, _)> = connection.one(sql, [after, portions::EXAMINED - 1], last)?;
     let sql = format!("SELECT seq FROM log WHERE seq > ?1 AND seq <= ?3 AND {REMOVABLE} ORDER BY seq");
-    let values = [after, before.0, next.unwrap_or(i64::MAX)];
-    Ok((connection.all(&sql, values, |row| Ok(Seq(row.get(0)?)))?, next))
+    let values = [after, before.events.0, last.map_or(i64::MAX, |(seq, _)| seq)];
+    let removable = connection.all(&sql, values, |row| Ok(Seq(row.get(0)?)))?;
+    Ok((removable, portions::next(last, before)))
 }
 
 /// Removes these rows, which must be in the order of their seqs, and their ids, except rows that must stay by now.

@@ -4,7 +4,7 @@ use super::compact_bodies::{self, Cursor};
 use super::query::Query;
 use super::write_tx::WriteTx;
 use super::{SqliteStore, affiliates, bodies, checkpoint, compact, erase, key_blocks, older_ids, remembered};
-use crate::domain::{AccountName, Timestamp, UserKey};
+use crate::domain::{AccountName, UserKey};
 use crate::store::portions::{self, MAX_EMPTY_PORTIONS};
 use crate::store::{
     EmailConflict, Ledger as _, Maintenance, Measured, OnCommit, Ownership, Retention, StoreError, StoreStatus,
@@ -86,7 +86,7 @@ impl Maintenance for SqliteStore {
 
     async fn compact(&self, before: Retention) -> Result<(), StoreError> {
         while self.writer.write(move |tx| compact::forget_ids(tx, before.ids)).await? {}
-        self.remove_settled(before.events).await?;
+        self.remove_settled(before).await?;
         self.compact_bodies().await?;
         while self.writer.write(move |tx| erase::remove_moments(tx.connection, before.deletions)).await? {}
         self.remove_remembered(before).await?;
@@ -110,14 +110,14 @@ impl Maintenance for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Removes settled events received before `before`, from the end of the last compaction on, until there are no more.
-    async fn remove_settled(&self, before: Timestamp) -> Result<(), StoreError> {
+    /// Removes old settled events, from the end of the last compaction on.
+    async fn remove_settled(&self, before: Retention) -> Result<(), StoreError> {
         let remove = |after| async move {
             let examine = move |connection: &_| compact::examine(connection, after, before);
             let (removable, next) = self.readers.read(examine).await?;
             for portion in removable.chunks(compact::PORTION) {
                 let portion = portion.to_vec();
-                self.writer.write(move |tx| compact::remove(tx, &portion, before)).await?;
+                self.writer.write(move |tx| compact::remove(tx, &portion, before.events)).await?;
             }
             Ok(Some((removable.is_empty(), next)))
         };
@@ -153,7 +153,7 @@ impl SqliteStore {
 
     /// Removes expired remembered traits, and those above the limits.
     async fn remove_remembered(&self, before: Retention) -> Result<(), StoreError> {
-        while self.writer.write(move |tx| remembered::remove_expired(tx.connection, before.traits)).await? {}
+        while self.writer.write(move |tx| remembered::remove_expired(tx.connection, before.now)).await? {}
         // Measured beside all other work, since it reads an index with an entry for each user.
         while self.readers.read(remembered::sizes).await?.values().any(|size| size.exceeds(before.max_traits)) {
             let removed = self.writer.write(move |tx| remembered::remove_surplus(tx, before)).await?;

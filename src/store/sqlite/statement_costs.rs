@@ -9,7 +9,7 @@ use crate::domain::{AccountName, AffiliateCode, EventId, HashKey, SentAttributes
 use crate::scheduling::Unit;
 use crate::store::{
     AffiliateChanges, DeadLetterFilter, FailedAttempt, KnownUsersOnly, NewEvent, PageStart, ReadUpTo, Remember, Replay,
-    Settlement, user_keys,
+    Retention, Settlement, user_keys,
 };
 use parking_lot::Mutex;
 use rusqlite::StatementStatus::{AutoIndex, FullscanStep, Sort, VmStep};
@@ -200,7 +200,8 @@ fn compaction_and_lookup_look_at_portions_of_the_log() {
     let mut store = filled(&folder);
     let meter = StepMeter::default();
     meter.watch(&mut store);
-    let (removable, next) = compact::examine(&store.connection, 0, Timestamp(i64::MAX)).expect("examined");
+    let all = Retention { events: Timestamp(i64::MAX), ..Retention::default() };
+    let (removable, next) = compact::examine(&store.connection, 0, all).expect("examined");
     assert!(next.is_some_and(|next| next < BACKLOG.into()), "there are more");
     assert!(!removable.is_empty());
     assert!(erase::remove_moments(&store.connection, Timestamp(i64::MAX)).expect("removed"), "there are more");

@@ -42,7 +42,7 @@ async fn an_event_is_remembered_although_expired_traits_of_its_user_are_removed_
     store.settle(&account, &append(&store, 1).await, outcome, changes).await.expect("settled");
 
     append(&store, 2).await;
-    let before = Retention { traits: Clock::start().now(), max_traits: TraitsLimits::USUAL, ..Retention::default() };
+    let before = Retention { now: Clock::start().now(), max_traits: TraitsLimits::USUAL, ..Retention::default() };
     *store.compacts.lock().expect("not poisoned") = Some(before);
     let (worker, tracker) = worker(settings, &store);
     worker.wake();

@@ -213,6 +213,6 @@ fn moments_are_kept_for_the_window_and_for_seven_days_at_least() {
         let now = Timestamp(1_700_000_000_000);
         let before = Retention::new(now, window, day);
         assert_eq!((before.ids, before.events), (now.before(window), now.before(window)));
-        assert_eq!((before.deletions, before.traits), (now.before(kept), now));
+        assert_eq!((before.deletions, before.now), (now.before(kept), now));
     }
 }

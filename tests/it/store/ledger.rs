@@ -172,6 +172,31 @@ async fn an_entry_is_removed_once_the_window_of_the_ledger_has_passed() {
 }
 
 #[tokio::test]
+async fn entries_are_removed_when_their_window_has_passed_however_many_newer_ones_follow() {
+    every(async |store| {
+        let entries = |name: &'static str, count: i64, at: i64| {
+            let one = |n: i64| refused(store, &format!("{name} {n}"), &["u1"], at);
+            (0..count).map(one).collect::<Vec<_>>()
+        };
+        write(store, entries("early", 1, 4)).await;
+        write(store, entries("while the clock was ahead", 5_000, 99)).await;
+        write(store, entries("early too", 1, 4)).await;
+        // More than one compaction examines.
+        for name in ["late"; 17] {
+            write(store, entries(name, 5_000, 6)).await;
+        }
+        for (events, left) in [(3, 1), (5, 0)] {
+            let before = Retention { events: Timestamp(events), now: Timestamp(10), ..Retention::default() };
+            store.store().compact(before).await.expect("compacted");
+            for (name, left) in [("early 0", left), ("early too 0", left), ("late 0", 17)] {
+                assert_eq!(found(store, Some(name), &[]).await.len(), left, "{name}, before {events}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_user_who_is_forgotten_is_found_by_no_entry_not_even_by_one_that_is_written_later() {
     every(async |store| {
         let user = &["u1", "a@x.io"];

@@ -199,8 +199,8 @@ async fn a_lookup_by_either_key_shows_names_and_when_it_ends() {
 #[tokio::test]
 async fn compaction_removes_expired_pieces_and_the_oldest_above_the_limits() {
     every(async |store| {
-        let compact = async |store: &TestStore, traits: i64, max_traits: TraitsLimits| {
-            let before = Retention { traits: Timestamp(traits), max_traits, ..Retention::default() };
+        let compact = async |store: &TestStore, now: i64, max_traits: TraitsLimits| {
+            let before = Retention { now: Timestamp(now), max_traits, ..Retention::default() };
             store.store().compact(before).await.expect("compacted");
         };
         let size = async |store: &TestStore| {
