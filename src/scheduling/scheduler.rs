@@ -109,6 +109,13 @@ impl Scheduler {
         self.lanes.link(&names, LaneName::LaneKey(LaneKey::Affiliate(affiliate)));
     }
 
+    /// The unit in flight of `head` is about this affiliate, to which its keys do not lead yet: its lane is merged with the one of the
+    /// affiliate. Returns whether no other unit of the lane is in flight. If one is, the unit must be handed back: it runs again after all
+    /// of these have ended.
+    pub fn found(&mut self, head: Seq, affiliate: AffiliateKey) -> bool {
+        self.lanes.assign_in_flight(head, LaneName::LaneKey(LaneKey::Affiliate(affiliate)))
+    }
+
     /// Whether an event of the user with these keys is pending or in flight. It may be true for an event that has just ended, but never
     /// false for one that is pending.
     pub fn has_pending(&self, keys: &[UserKey]) -> bool {

@@ -11,7 +11,7 @@ use super::health::HeldPermit;
 use super::{FOREVER, Worker, WorkerInner};
 use crate::account_signals::{AffiliateLearning, AffiliateListStatus, LearningError};
 use crate::delivery::{Learn, ListPage, ListProgress, ListReply};
-use crate::domain::{AffiliateKey, Timestamp, UserKey};
+use crate::domain::{AffiliateCode, AffiliateKey, Timestamp, UserKey};
 use crate::refersion::SendGuard;
 use crate::scheduling::{BackgroundThrottle, Backoff, BreakerState, NoPermit};
 use crate::store::{Lease, Remember, StoreError, affiliate_list};
@@ -186,8 +186,11 @@ impl Worker {
 
     /// The link of an affiliate that was remembered.
     pub(super) fn link_of(&self, Remember { known, user_keys }: &Remember) -> Link {
-        let affiliate = self.0.store.hash_key().affiliate(self.0.settings.account.as_str(), &known.code.0);
-        (user_keys.clone(), AffiliateKey(affiliate))
+        (user_keys.clone(), self.affiliate_key(&known.code))
+    }
+
+    pub(super) fn affiliate_key(&self, code: &AffiliateCode) -> AffiliateKey {
+        AffiliateKey(self.0.store.hash_key().affiliate(self.0.settings.account.as_str(), &code.0))
     }
 
     /// The page could not be read, and is requested again later.

@@ -14,7 +14,9 @@ use super::run_loop::STORE_PAUSE;
 use super::settlement::{
     DeliveryRun, Verdict, dead_letter, give_up_expired, panicked, retry_coalesced_rejection, verdict,
 };
-use crate::delivery::{self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, RejectedValues, Reply, Step};
+use crate::delivery::{
+    self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, RejectedValues, Reply, Stage, Step,
+};
 use crate::domain::{AffiliateKey, Seq, Timestamp, UserKey};
 use crate::failpoint;
 use crate::mapping::{self, Identify, Intent};
@@ -216,6 +218,9 @@ async fn run_plan(
             None => delivery::step(&run.input, state, None),
         };
         let call = match step {
+            Step::Next(_) | Step::Recall(_) if !may_proceed(worker, run.begun.seq, state) => {
+                return Ok(Step::HandBack);
+            }
             Step::Next(call) => Arc::new(call),
             Step::Recall(code) => {
                 let (store, account) = (&worker.0.store, &worker.0.settings.account);
@@ -245,6 +250,13 @@ async fn run_plan(
     }
 }
 
+/// Whether the affiliate that a search has found, if there is one, may be read from the store and changed: no other delivery that is about
+/// it is in flight. If one is, this event is handed back and runs after it, so that each begins with what the other has stored.
+fn may_proceed(worker: &Worker, head: Seq, state: &PlanState) -> bool {
+    let Stage::Found(code) = &state.progress.stage else { return true };
+    worker.0.signals.scheduler().found(head, worker.affiliate_key(code))
+}
+
 /// Ends the span of a call, which includes the wait for a permit.
 fn end_call_span(span: Option<Span>, reply: Option<&Reply>) {
     let Some(mut span) = span else { return };
@@ -258,10 +270,12 @@ fn end_call_span(span: Option<Span>, reply: Option<&Reply>) {
 async fn save_progress(worker: &Worker, run: &mut DeliveryRun<'_>, state: &PlanState) -> Result<(), StoreError> {
     let (account, unit) = (&worker.0.settings.account, run.unit());
     let (changes, progress) = (run.changes(state), run.progress(state));
+    let links = links(worker, &changes);
+    worker.link(&links); // before another delivery can read the affiliate: see `may_proceed`
     retry_while_unavailable(worker, || worker.0.store.save_progress(account, &unit, &progress, changes.clone()))
         .await?;
     run.marked = Some(run.coalesced.events);
-    worker.link(&links(worker, &changes));
+    worker.link(&links); // again, for entries that were fed meanwhile
     worker.0.signals.scheduler().mark(unit.head, &unit.followers);
     failpoint::reach("worker::progress_saved");
     Ok(())

@@ -271,6 +271,9 @@ impl Worker {
     }
 
     pub(super) fn link(&self, links: &[Link]) {
+        if links.is_empty() {
+            return;
+        }
         let mut scheduler = self.0.signals.scheduler();
         for (keys, affiliate) in links {
             scheduler.link(keys, *affiliate);

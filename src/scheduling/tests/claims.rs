@@ -112,6 +112,21 @@ fn a_link_of_keys_under_which_nothing_is_loaded_changes_nothing() {
 }
 
 #[test]
+fn a_unit_that_finds_the_affiliate_of_another_one_in_flight_runs_again_after_it() {
+    let mut scheduler = fed([entry(1, &["u1", "+c"]), entry(2, &["u2"]), entry(3, &["u1", "+c"]), entry(4, &["u2"])]);
+    assert_eq!(take_with(&mut scheduler, 0, 0), ["1", "2"]);
+    assert!(!scheduler.found(Seq(2), affiliate("c")), "1 is in flight");
+    hand_back(&mut scheduler, 2, &[]);
+    assert_eq!(take(&mut scheduler, 0), [""; 0]);
+    settle(&mut scheduler, 1, &[]);
+    assert_eq!(take_with(&mut scheduler, 0, 0), ["2"], "before 3 of the other user");
+    assert!(scheduler.found(Seq(2), affiliate("c")) && scheduler.found(Seq(2), affiliate("d")), "it is alone now");
+    assert_eq!(feed(&mut scheduler, [entry(5, &["u3", "+d"])], 0), [5]);
+    settle(&mut scheduler, 2, &[]);
+    assert_eq!(take(&mut scheduler, 0), ["3+4+5"]);
+}
+
+#[test]
 fn a_key_leads_to_its_lane_until_its_last_event_has_left() {
     let mut scheduler = fed([entry(1, &["u1"]), entry(2, &["u1", "a@x"]), entry(3, &["u1"])]);
     take_with(&mut scheduler, 0, 1);
@@ -189,6 +204,7 @@ fn followers_are_the_next_entries_of_the_lane_that_were_never_attempted() {
         ("so many at most", entry(1, &["u1"]), 1, ["1+2", "3"]),
         ("of a head that was attempted, too", begun(1, &["u1"], &[]), 9, ["1+2+4", "3"]),
         ("of marked followers, exactly these", begun(1, &["u1"], &[2]), 0, ["1+2", "3"]),
+        ("of marks that are not after the head, none counts", begun(1, &["u1"], &[0, 1]), 9, ["1+2+4", "3"]),
     ] {
         assert_eq!(take_with(&mut fed(lane(head)), 0, max), units, "{name}");
     }

@@ -118,6 +118,17 @@ impl Model {
         self.refresh(None);
     }
 
+    /// The unit in flight of `head` is about this affiliate. Whether it is the only unit in flight of its user.
+    pub fn found(&mut self, head: Seq, affiliate: AffiliateKey) -> bool {
+        let affiliate = LaneKey::Affiliate(affiliate);
+        let last = self.leads_to(affiliate).map_or(head, |_| self.keys[&affiliate].1.max(head));
+        let users = self.leads_to(affiliate).into_iter().chain([self.events[&head].user]).collect();
+        let user = self.unite(&users);
+        self.keys.insert(affiliate, (user, last));
+        self.refresh(None);
+        self.units.keys().filter(|head| self.events[head].user == user).count() == 1
+    }
+
     pub fn has_pending(&self, keys: &[UserKey]) -> bool {
         keys.iter().any(|key| self.leads_to(LaneKey::User(*key)).is_some())
     }

@@ -25,6 +25,8 @@ enum HistoryStep {
     Mark(usize, u8),
     End(usize, Ending),
     Link(Vec<UserKey>, AffiliateKey),
+    /// A unit in flight is about this affiliate.
+    Found(usize, AffiliateKey),
     /// Waiting entries leave the log; the scheduler learns so when they are to be begun.
     Forget(Vec<usize>),
     Tick(i64),
@@ -82,6 +84,7 @@ impl World {
                 }
             }
             HistoryStep::Link(keys, affiliate) => self.link(&keys, affiliate),
+            HistoryStep::Found(which, affiliate) => self.found(which, affiliate),
             HistoryStep::Forget(which) => self.forget(&which),
             HistoryStep::Tick(wait) => self.now.0 += wait,
             HistoryStep::Crash => {
@@ -227,6 +230,12 @@ impl World {
         self.model.link(keys, affiliate);
     }
 
+    fn found(&mut self, which: usize, affiliate: AffiliateKey) {
+        let Some(unit) = self.pick(which) else { return };
+        let is_alone = self.scheduler.found(unit.head, affiliate);
+        assert_eq!(is_alone, self.model.found(unit.head, affiliate));
+    }
+
     fn forget(&mut self, which: &[usize]) {
         let in_flight: BTreeSet<Seq> = self.in_flight.values().flat_map(Unit::seqs).collect();
         let waiting: Vec<Seq> = self.log.keys().copied().filter(|seq| !in_flight.contains(seq)).collect();
@@ -301,7 +310,8 @@ fn step() -> impl Strategy<Value = HistoryStep> {
         8 => (0..4usize).prop_map(HistoryStep::Next),
         3 => (any::<usize>(), any::<u8>()).prop_map(|(which, bits)| HistoryStep::Mark(which, bits)),
         5 => (any::<usize>(), ending()).prop_map(|(which, ending)| HistoryStep::End(which, ending)),
-        1 => (one_user(), code).prop_map(|(keys, code)| HistoryStep::Link(keys, code)),
+        1 => (one_user(), code.clone()).prop_map(|(keys, code)| HistoryStep::Link(keys, code)),
+        1 => (any::<usize>(), code).prop_map(|(which, code)| HistoryStep::Found(which, code)),
         1 => prop::collection::vec(any::<usize>(), 1..3).prop_map(HistoryStep::Forget),
         3 => (1..30i64).prop_map(HistoryStep::Tick),
         1 => Just(HistoryStep::Crash),

@@ -3,6 +3,7 @@
 mod account;
 mod dead_letters;
 mod faults;
+mod found;
 mod lanes;
 mod sustained_429;
 
