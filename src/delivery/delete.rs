@@ -2,14 +2,15 @@
 //!
 //! The affiliate is the one of the `userId` if it is remembered, else the one of the e-mail, which is searched for if none is remembered.
 //! If the `userId` leads to another affiliate, or led to one before it was deleted, the affiliate of the e-mail is left alone. Refersion
-//! has no delete operation. `status_change` to `DISABLED` is used instead, and "not changed" is read back. A delete without an affiliate is
-//! a success. Deliberately not anonymized: state and country, which name no person and have no placeholder that Refersion accepts.
+//! has no delete operation. `status_change` to `DISABLED` is used instead, and "not changed" is read back. A placeholder that Refersion
+//! rejects is left out, and the affiliate is disabled in any case. A delete without an affiliate is a success. Deliberately not anonymized:
+//! state and country, which name no person and have no placeholder that Refersion accepts.
 
 use super::outcome::{Action, PermanentFailure, Remark, Step, Success, TransientFailure};
 use super::search::{self, Search};
 use super::{
     Affiliate, Call, DeleteTarget, Done, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, SearchResult,
-    Stage, existing,
+    Stage, existing, rejection,
 };
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Personal, Profile, User};
 
@@ -40,20 +41,27 @@ fn proceed(input: &PlanInput<'_>, state: &PlanState, target: &DeleteTarget) -> S
         return Step::Next(Call::Get(Identifier::Code(target.code.clone())));
     };
     let anonymize = input.policy.on_delete == OnDelete::Anonymize && state.progress.done != Done::Anonymized;
+    let placeholders = || Some(placeholders(input, state, id)).filter(|changes| anonymize && !changes.is_empty());
     match state.progress.stage {
         Stage::CheckEdit | Stage::CheckStatus => Step::Next(Call::Get(Identifier::Id(id))),
-        _ if anonymize => Step::Next(Call::Edit { id, changes: anonymous(id, input.custom_fields) }),
+        _ if let Some(changes) = placeholders() => Step::Next(Call::Edit { id, changes }),
         _ => Step::Next(Call::SetStatus { id, status: AffiliateStatus::Disabled }),
     }
 }
 
 fn not_found(state: &PlanState) -> Step {
-    deleted(state, Action::NotFound, None)
+    deleted(state, Action::NotFound, None, None)
 }
 
-fn deleted(state: &PlanState, action: Action, code: Option<AffiliateCode>) -> Step {
+fn deleted(state: &PlanState, action: Action, code: Option<AffiliateCode>, remark: Option<Remark>) -> Step {
     let other = state.other_affiliate.clone().filter(|other| Some(other) != code.as_ref());
-    Step::Done(Success::Delivered { action, code, remarks: other.map(Remark::OtherAffiliate).into_iter().collect() })
+    let remarks = other.map(Remark::OtherAffiliate).into_iter().chain(remark).collect();
+    Step::Done(Success::Delivered { action, code, remarks })
+}
+
+/// The placeholders that Refersion has not rejected.
+fn placeholders(input: &PlanInput<'_>, state: &PlanState, id: AffiliateId) -> Profile {
+    anonymous(id, input.custom_fields).filtered(|attribute, _| !state.progress.rejected_values.excludes(attribute))
 }
 
 /// The placeholders for personal data, custom fields included; the address is unique, valid, and of a domain that nobody can own (RFC
@@ -75,6 +83,11 @@ fn anonymous(id: AffiliateId, custom_fields: &[String]) -> Profile {
 /// Handles the reply to `call`: changes the state, or ends the delivery.
 pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call, reply: Reply) -> Option<Step> {
     match (call, reply) {
+        (Call::Edit { changes, .. }, Reply::Rejected(rejection)) if input.events == 1 => {
+            let words = if let Rejection::Other(words) = &rejection { words } else { Field::Email.as_str() };
+            rejection::on_placeholders(&mut state.progress.rejected_values, changes, words);
+            None
+        }
         (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::rejected(call, words)),
         (Call::Search { .. }, reply) => on_search(input, state, reply, call),
         (Call::Get(Identifier::Code(_)), Reply::Affiliate(affiliate)) if is_of_another(input, state, &affiliate) => {
@@ -98,7 +111,7 @@ pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call
             None
         }
         (Call::Edit { .. }, Reply::Rejected(Rejection::EmailTaken)) => Some(Step::Dead(PermanentFailure::EmailTaken)),
-        (Call::SetStatus { .. }, Reply::Changed) => Some(finish(input, state)),
+        (Call::SetStatus { .. }, Reply::Changed) => Some(finish(state)),
         (Call::SetStatus { .. }, Reply::NotChanged | Reply::NotFound) => {
             state.progress.stage = Stage::CheckStatus;
             None
@@ -113,14 +126,13 @@ fn is_of_another(input: &PlanInput<'_>, state: &PlanState, shown: &Affiliate) ->
 }
 
 /// The affiliate is disabled. Forgets everything that leads to it.
-fn finish(input: &PlanInput<'_>, state: &mut PlanState) -> Step {
+fn finish(state: &mut PlanState) -> Step {
     let code = state.progress.target.take().map(|target| target.code);
     state.forgotten.extend(code.clone());
-    let action = match input.policy.on_delete {
-        OnDelete::Disable => Action::Disabled,
-        OnDelete::Anonymize => Action::Anonymized,
-    };
-    deleted(state, action, code)
+    let action = if state.progress.done == Done::Anonymized { Action::Anonymized } else { Action::Disabled };
+    let left_out = state.progress.rejected_values.names();
+    let remark = (!left_out.is_empty()).then_some(Remark::LeftOut(left_out));
+    deleted(state, action, code, remark)
 }
 
 /// Refersion does not find the affiliate. An affiliate that was only remembered is forgotten, and the plan continues with the e-mail, which
@@ -156,19 +168,21 @@ fn on_search(input: &PlanInput<'_>, state: &mut PlanState, reply: Reply, call: &
 
 fn already_disabled(state: &mut PlanState, code: AffiliateCode) -> Step {
     state.forgotten.push(code.clone());
-    deleted(state, Action::Disabled, Some(code))
+    deleted(state, Action::Disabled, Some(code), None)
 }
 
-/// Handles the read-back after "not changed", which may mean that the affiliate had the wanted values already.
+/// Handles the read-back after "not changed", which may mean that the affiliate had the wanted values already. The e-mail shows whether it
+/// has the placeholders; without one for the e-mail, it is assumed to have them.
 fn on_read_back(input: &PlanInput<'_>, state: &mut PlanState, id: AffiliateId, affiliate: &Affiliate) -> Option<Step> {
     let stage = std::mem::take(&mut state.progress.stage);
-    let shown = affiliate.profile.get(Field::Email);
-    if stage == Stage::CheckEdit && shown.is_some() && shown == anonymous(id, &[]).get(Field::Email) {
+    let placeholders = placeholders(input, state, id);
+    let email = placeholders.get(Field::Email);
+    if stage == Stage::CheckEdit && (email.is_none() || email == affiliate.profile.get(Field::Email)) {
         state.progress.done = Done::Anonymized;
         return None;
     }
     if stage == Stage::CheckStatus && affiliate.status == Some(AffiliateStatus::Disabled) {
-        return Some(finish(input, state));
+        return Some(finish(state));
     }
     Some(Step::Retry(TransientFailure::new("Refersion did not change the affiliate, and gave no reason")))
 }

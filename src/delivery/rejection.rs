@@ -1,8 +1,8 @@
 //! Rejected values: a `new` or an `edit` of which Refersion rejected a value is repeated without that value.
 //!
 //! In: the values that were sent, and Refersion's message, which is in English and at best names the field. Out: a changed state, which
-//! determines the next call, or the end of the delivery. Invariants: a field that `new` requires is never left out; a call is repeated at
-//! most twice; coalesced events are tried one by one.
+//! determines the next call, or the end of the delivery. Invariants: an identify never leaves out a field that `new` requires; a call is
+//! repeated at most twice; coalesced events are tried one by one.
 
 use super::outcome::{PermanentFailure, Step};
 use super::{Call, Done, PlanInput, PlanState, RejectedValues, Stage};
@@ -77,6 +77,21 @@ pub(super) fn on_email_taken(input: &PlanInput<'_>, state: &mut PlanState, chang
     None
 }
 
+/// Refersion rejected placeholders of an anonymizing delete. They are sent again without those that `words` name, else without those of
+/// custom fields. After the last repeat none is sent, and the affiliate is disabled nevertheless.
+pub(super) fn on_placeholders(rejected: &mut RejectedValues, sent: &Profile, words: &str) {
+    rejected.rejections += 1;
+    let names = |is_at_fault: &dyn Fn(&Attribute) -> bool| -> Vec<String> {
+        let at_fault = sent.iter().filter(|(attribute, _)| is_at_fault(attribute));
+        at_fault.map(|(attribute, _)| attribute.to_string()).collect()
+    };
+    let by_name = names(&|attribute| is_named(attribute, words));
+    let custom = names(&|attribute| matches!(attribute, Attribute::Custom(_)));
+    let is_last = rejected.rejections > MAX_REPETITIONS;
+    let some = [by_name, custom].into_iter().find(|names| !names.is_empty() && !is_last);
+    rejected.dropped.extend(some.unwrap_or_else(|| names(&|_| true)));
+}
+
 /// Adds the attributes that are left out now. An earlier guess was wrong, because the call was rejected without it, too.
 fn add(rejected: &mut RejectedValues, at_fault: &AtFault) {
     let earlier = std::mem::take(&mut rejected.guessed);
@@ -102,9 +117,7 @@ fn attributes_at_fault(sent: &Profile, words: &str) -> AtFault {
     if NO_VALUE_IS_AT_FAULT.iter().any(|part| words.contains(part)) {
         return guess(Vec::new());
     }
-    let named = |attribute: &Attribute| {
-        words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == wire_name(attribute))
-    };
+    let named = |attribute: &Attribute| is_named(attribute, words);
     let (optional, required): (Vec<_>, Vec<_>) = sent.iter().partition(|(attribute, _)| is_optional(attribute));
     let all = |keep: &dyn Fn(&Attribute, &str) -> bool| -> Vec<Attribute> {
         let kept = optional.iter().filter(|(attribute, value)| keep(attribute, value));
@@ -120,6 +133,11 @@ fn attributes_at_fault(sent: &Profile, words: &str) -> AtFault {
     }
     let longest = optional.iter().max_by_key(|(_, value)| value.chars().count());
     guess(longest.map(|(attribute, _)| (*attribute).clone()).into_iter().collect())
+}
+
+/// Whether `words` name the attribute.
+fn is_named(attribute: &Attribute, words: &str) -> bool {
+    words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == wire_name(attribute))
 }
 
 /// Whether an affiliate can be created without it.

@@ -7,6 +7,10 @@ use super::{Row, check, row};
 const ANONYMOUS: &str = "unchanged, affiliate 7 ACTIVE first_name=- last_name=- email=deleted-7@example.com, changed";
 const BLANKS: &str =
     "edit 7 {first_name, last_name, email, paypal_email, company, address1, address2, city, zip, phone, #77}";
+const NO_EMAIL: &str =
+    "edit 7 {first_name, last_name, paypal_email, company, address1, address2, city, zip, phone, #77}";
+const NO_CUSTOM: &str =
+    "edit 7 {first_name, last_name, email, paypal_email, company, address1, address2, city, zip, phone}";
 
 /// The scripts.
 pub fn rows() -> Vec<Row> {
@@ -161,7 +165,10 @@ fn gone() -> Vec<Row> {
 
 fn anonymized() -> Vec<Row> {
     let u1 = || delete("u1").by_user_id("created a3y7/7", "").anonymizing();
-    let expected = |calls: &str| -> &'static str { calls.replace("BLANKS", BLANKS).leak() };
+    let expected = |calls: &str| -> &'static str {
+        let parts = [("BLANKS", BLANKS), ("NO_EMAIL", NO_EMAIL), ("NO_CUSTOM", NO_CUSTOM)];
+        parts.iter().fold(calls.to_owned(), |calls, (name, edit)| calls.replace(name, edit)).leak()
+    };
     vec![
         row(
             "personal fields are overwritten, then it is disabled",
@@ -203,12 +210,53 @@ fn anonymized() -> Vec<Row> {
                       → anonymized a3y7 | forgot b2b2, forgot a3y7",
             ),
         ),
-        row("a refused edit is dead", u1(), "refused", expected("BLANKS → dead refused | created a3y7/7 by userId")),
         row(
-            "a placeholder address that is taken is dead",
+            "a placeholder that is named is left out, also of a field that a creation requires",
             u1(),
-            "taken",
-            expected("BLANKS → dead email_taken | created a3y7/7 by userId"),
+            "refused first_name, refused company, changed, changed",
+            expected(
+                "BLANKS, edit 7 {last_name, email, paypal_email, company, address1, address2, city, zip, phone, #77}, \
+                 edit 7 {last_name, email, paypal_email, address1, address2, city, zip, phone, #77}, status 7 DISABLED \
+                 → anonymized a3y7, left out first_name company | forgot a3y7",
+            ),
+        ),
+        row(
+            "a placeholder address that is taken is left out",
+            u1(),
+            "taken, changed, changed",
+            expected("BLANKS, NO_EMAIL, status 7 DISABLED → anonymized a3y7, left out email | forgot a3y7"),
+        ),
+        row(
+            "without the address, an unchanged affiliate counts as overwritten already",
+            u1(),
+            "taken, unchanged, affiliate 7 ACTIVE, changed",
+            expected("BLANKS, NO_EMAIL, get 7, status 7 DISABLED → anonymized a3y7, left out email | forgot a3y7"),
+        ),
+        row(
+            "if none is named, those of custom fields are left out",
+            u1(),
+            "refused, changed, changed",
+            expected("BLANKS, NO_CUSTOM, status 7 DISABLED → anonymized a3y7, left out custom field 77 | forgot a3y7"),
+        ),
+        row(
+            "if the others are rejected, too, it is disabled nevertheless",
+            u1(),
+            "refused, refused, changed",
+            expected(
+                "BLANKS, NO_CUSTOM, status 7 DISABLED → disabled a3y7, left out custom field 77 first_name last_name \
+                 email paypal_email company address1 address2 city zip phone | forgot a3y7",
+            ),
+        ),
+        row(
+            "after the second repeat nothing more is tried",
+            u1(),
+            "refused city, refused zip, refused phone, changed",
+            expected(
+                "BLANKS, edit 7 {first_name, last_name, email, paypal_email, company, address1, address2, zip, phone, #77}, \
+                 edit 7 {first_name, last_name, email, paypal_email, company, address1, address2, phone, #77}, \
+                 status 7 DISABLED → disabled a3y7, left out city zip first_name last_name email paypal_email company \
+                 address1 address2 phone custom field 77 | forgot a3y7",
+            ),
         ),
     ]
 }
@@ -229,6 +277,6 @@ fn an_affiliate_that_is_not_found_is_searched_by_the_users_other_key() {
 }
 
 #[test]
-fn anonymize_overwrites_first_and_disables_then() {
+fn anonymize_overwrites_what_refersion_accepts_first_and_disables_then() {
     check(&anonymized());
 }
