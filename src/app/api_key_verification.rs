@@ -3,9 +3,10 @@
 //!
 //! In: the keyed hash of a key pair, and the future that verifies the pair. Out: the result of the future, or an error without running it.
 //! Invariants: at most [`MAX_CONCURRENT`] verifications run at once. One pair has at most one verification in flight, and all callers share
-//! its result. A pair that Refersion rejected is refused for [`REJECTED_TTL`] without another call. The negative cache holds at most
-//! [`MAX_REJECTED`] pairs: while it is full, no unknown pair is verified, so callers without a valid key cannot set the rate of calls to
-//! Refersion. Deliberately absent: the API keys themselves; only their hashes are here.
+//! its result; a verification whose callers are all gone (dropped, or panicked) is not in flight. A pair that Refersion rejected is refused
+//! for [`REJECTED_TTL`] without another call. The negative cache holds at most [`MAX_REJECTED`] pairs: while it is full, no unknown pair is
+//! verified, so callers without a valid key cannot set the rate of calls to Refersion. Deliberately absent: the API keys themselves; only
+//! their hashes are here.
 //!
 //! No cache crate fits: `moka` and `quick_cache` evict an entry when they are full, and a full cache must refuse here. `moka`'s single
 //! flight (`try_get_with`) shares an error with all callers, but it neither limits the number of pending pairs nor takes the time as an
@@ -14,7 +15,7 @@
 use crate::http::{AccountEndpoint, AdmissionError};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -40,7 +41,8 @@ pub(super) struct ApiKeyVerifier<T = Arc<AccountEndpoint>> {
 
 /// The pairs that are being verified, and the pairs that were rejected.
 struct Pairs<T = Arc<AccountEndpoint>> {
-    in_flight: HashMap<PairHash, Flight<T>>,
+    /// Only the callers keep a verification alive.
+    in_flight: HashMap<PairHash, Weak<OnceCell<Result<T, AdmissionError>>>>,
     rejected: HashMap<PairHash, Instant>,
 }
 
@@ -84,9 +86,10 @@ impl<T> Pairs<T> {
     /// The verification of `pair` in flight, or a new one. An error if the pair was rejected less than [`REJECTED_TTL`] ago or no new
     /// verification may begin.
     fn begin(&mut self, pair: PairHash, now: Instant) -> Result<Flight<T>, AdmissionError> {
-        if let Some(flight) = self.in_flight.get(&pair) {
-            return Ok(Arc::clone(flight));
+        if let Some(flight) = self.in_flight.get(&pair).and_then(Weak::upgrade) {
+            return Ok(flight);
         }
+        self.in_flight.retain(|_, flight| flight.strong_count() > 0);
         self.rejected.retain(|_, at| now.duration_since(*at) < REJECTED_TTL);
         if self.rejected.contains_key(&pair) {
             return Err(AdmissionError::KeyRejected);
@@ -94,12 +97,14 @@ impl<T> Pairs<T> {
         if self.in_flight.len() >= MAX_PENDING || self.rejected.len() + self.in_flight.len() >= MAX_REJECTED {
             return Err(AdmissionError::KeyUnverified);
         }
-        Ok(Arc::clone(self.in_flight.entry(pair).or_default()))
+        let flight = Flight::default();
+        self.in_flight.insert(pair, Arc::downgrade(&flight));
+        Ok(flight)
     }
 
     /// The verification of `pair` has ended with `admission`. Each of its callers reports this; only the first report counts.
     fn finish(&mut self, pair: PairHash, flight: &Flight<T>, admission: &Result<T, AdmissionError>, now: Instant) {
-        if self.in_flight.get(&pair).is_some_and(|current| Arc::ptr_eq(current, flight)) {
+        if self.in_flight.get(&pair).is_some_and(|current| current.as_ptr() == Arc::as_ptr(flight)) {
             self.in_flight.remove(&pair);
             if matches!(admission, Err(AdmissionError::KeyRejected)) {
                 self.rejected.insert(pair, now);
@@ -111,6 +116,7 @@ impl<T> Pairs<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::Notify;
 
@@ -148,10 +154,21 @@ mod tests {
         assert_eq!(pairs.begin(pair(MAX_REJECTED), now).err(), Some(AdmissionError::KeyUnverified));
         assert_eq!(pairs.rejected.len(), MAX_REJECTED);
         let later = now + REJECTED_TTL;
-        (0..MAX_PENDING).for_each(|n| drop(pairs.begin(pair(n), later).expect("there is room again")));
+        let pending = (0..MAX_PENDING).map(|n| pairs.begin(pair(n), later).expect("there is room again"));
+        let _pending: Vec<_> = pending.collect();
         assert_eq!(pairs.begin(pair(MAX_PENDING), later).err(), Some(AdmissionError::KeyUnverified));
         assert!(pairs.begin(pair(0), later).is_ok(), "it joins the one in flight");
         assert!(pairs.rejected.is_empty());
+    }
+
+    #[test]
+    fn a_verification_whose_callers_are_gone_is_not_in_flight() {
+        let verifier = ApiKeyVerifier::<()>::new();
+        for n in 0..MAX_PENDING {
+            assert!(verifier.admit_once(pair(n), std::future::pending()).now_or_never().is_none());
+        }
+        let next = verifier.admit_once(pair(MAX_PENDING), std::future::ready(Ok(())));
+        assert_eq!(next.now_or_never(), Some(Ok(())), "none of the others counts");
     }
 
     #[tokio::test]
