@@ -4,7 +4,8 @@
 //! its own, `/segment/{name}`; all accounts share `/segment`, `/v1/batch` and `/v1/import`: there the public half of the API key in the
 //! Basic credentials selects the account (a wrong secret half is a failed authentication there, no other account). If any API key is
 //! accepted, [`MerchantAccounts`] verifies an unknown key with Refersion. Every other request is for the account `main`: one with a
-//! signature (`X-Signature`) and no Basic credentials, or with credentials of a gateway. Invariants: the path of an account that does not
+//! signature (`X-Signature`) and no Basic credentials, or with credentials of a gateway (also if they look like a key, which Refersion
+//! rejects). Invariants: the path of an account that does not
 //! exist is answered like any other unknown path; an API key with the public half of a configured account never selects another account.
 //! Deliberately absent: whether a request is authentic ([`crate::segment::Authenticator`]).
 
@@ -193,9 +194,18 @@ impl AccountRegistry {
             return Ok(Arc::clone(same));
         }
         match &self.merchants {
-            Some(merchants) => merchants.admit(key).await.map_err(ApiResponse::from),
+            Some(merchants) => match merchants.admit(key).await {
+                Err(AdmissionError::KeyRejected) if let Some(main) = self.main_of_signed(headers) => Ok(main),
+                admission => admission.map_err(ApiResponse::from),
+            },
             None => self.main(error),
         }
+    }
+
+    /// The endpoint of the account `main`, if the request has a signature that it checks. Credentials of a gateway can look like a key.
+    fn main_of_signed(&self, headers: &HeaderMap) -> Option<Arc<AccountEndpoint>> {
+        let main = self.main(AuthError::NoCredentials).ok()?;
+        (headers.contains_key("x-signature") && main.authenticator.has_shared_secrets()).then_some(main)
     }
 
     /// The endpoint of the account `main`; `error` if there is no such account.

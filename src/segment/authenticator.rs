@@ -82,7 +82,7 @@ impl Authenticator {
         signatures: impl Iterator<Item = &'a [u8]>,
     ) -> Result<PendingSignatures, AuthError> {
         let mut pending = Vec::new();
-        if !self.shared_secrets.is_empty() {
+        if self.has_shared_secrets() {
             for header in signatures {
                 let mut signature = [0; 20];
                 hex::decode_to_slice(header.trim_ascii(), &mut signature).map_err(|_| AuthError::WrongSignature)?;
@@ -121,6 +121,11 @@ impl Authenticator {
                 .fold(false, |found, secret| contents.iter().any(|content| signs(secret, content, signature)) | found)
         };
         if pending.0.iter().all(is_right) { Ok(()) } else { Err(AuthError::WrongSignature) }
+    }
+
+    /// Whether signatures are checked.
+    pub fn has_shared_secrets(&self) -> bool {
+        !self.shared_secrets.is_empty()
     }
 
     /// Whether `key` has the public half of this account's API key, whether its secret half is right or wrong.
@@ -287,7 +292,9 @@ mod tests {
             ("not hex", &SECRETS, none, &[b"zz"], &[BODY], Err(WrongSignature)),
             ("empty", &SECRETS, none, &[b""], &[BODY], Err(WrongSignature)),
             ("too short", &SECRETS, none, &[&SIGNATURE[..38]], &[BODY], Err(WrongSignature)),
-            ("two, one wrong", &SECRETS, none, &[SIGNATURE, b"00"], &[BODY], Err(WrongSignature)),
+            ("two, one wrong", &SECRETS, none, &[SIGNATURE, wrong[0]], &[BODY], Err(WrongSignature)),
+            ("two, the other wrong", &SECRETS, none, &[wrong[0], SIGNATURE], &[BODY], Err(WrongSignature)),
+            ("two, one too short", &SECRETS, none, &[SIGNATURE, b"00"], &[BODY], Err(WrongSignature)),
             ("upper case", &SECRETS, none, &[b"782BAD1D8658615F31C2B1C3953B420055180988"], &[BODY], Ok(())),
         ] {
             assert_eq!(authenticate(secrets, authorization, signature, contents), expected, "{case}");

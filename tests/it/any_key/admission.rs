@@ -141,6 +141,25 @@ async fn neither_a_signature_nor_a_path_reaches_an_unconfigured_account() {
 }
 
 #[tokio::test]
+async fn beside_a_valid_signature_for_main_credentials_of_a_gateway_that_look_like_a_key_do_no_harm() {
+    const GATEWAY: &str = "gateway.x";
+    let partner = Partner::start(&[("REFERSION_API_KEY", API_KEY), ("SEGMENT_SHARED_SECRETS", "of-main")]).await;
+    let main = partner.refersions.accept(API_KEY);
+    let event = identify("m1", "u1", &Value::Null);
+    let sign = |secret: &[u8]| {
+        let mac = Hmac::<Sha1>::new_from_slice(secret).expect("any length");
+        hex::encode(mac.chain_update(event.to_string()).finalize().into_bytes())
+    };
+    let refused = partner.send(GATEWAY, &event).await;
+    assert!(refused.message().starts_with("Refersion rejects this API key"), "{}", refused.message());
+    for (secret, status, affiliates) in [("other", "401 unauthorized", 0), ("of-main", "200 delivered", 1)] {
+        let headers = [("Authorization", &*basic(GATEWAY)), ("X-Signature", &*sign(secret.as_bytes()))];
+        assert_eq!(partner.post("/segment", &headers, &event).await.brief(), status, "{secret}");
+        assert_eq!(main.affiliates().len(), affiliates, "{secret}");
+    }
+}
+
+#[tokio::test]
 async fn a_configured_account_is_unaffected_and_its_public_key_is_its_own() {
     let partner = Partner::start(&[("REFERSION_API_KEY", API_KEY)]).await;
     let (main, ann) = (partner.refersions.accept(API_KEY), partner.refersions.accept(ANN));
