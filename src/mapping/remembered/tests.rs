@@ -217,8 +217,10 @@ fn an_event_alone_creates_the_same_as_without_memory() {
 
 #[test]
 fn traits_beside_the_user_id_are_worth_remembering() {
-    let long = format!(r#"{{"company":"{}"}}"#, "x".repeat(MAX_VALUE + 1));
+    let company = |length| format!(r#"{{"company":"{}"}}"#, "x".repeat(length));
+    let (longest, long) = (company(MAX_VALUE), company(MAX_VALUE + 1));
     for (traits, more, worth) in [
+        (longest.as_str(), "", true),
         ("{}", "", false),
         (r#"{"shoe_size":7}"#, "", false),
         (long.as_str(), "", false),
@@ -241,6 +243,11 @@ fn a_value_that_is_too_long_is_not_remembered_and_counts_in_its_own_event_alone(
         let traits = RememberedTraits::default().with(&own, pieces(&own), false);
         assert_eq!(traits.names().contains(&"company".to_owned()), remembered);
         assert_eq!((company(&traits.updating(&own)), company(&traits.updating(&later))), (true, remembered));
+        let newer = event(1, r#"{"company":"Acme"}"#, "");
+        let of_both = RememberedTraits::default().with(&newer, pieces(&newer), false).with(&own, pieces(&own), false);
+        let facts = of_both.updating(&own).facts;
+        let is_newer = facts.get(&Field::Company.into()).is_some_and(|fact| fact.value == "Acme");
+        assert_eq!(is_newer, remembered, "{length}");
     }
 }
 

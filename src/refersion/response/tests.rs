@@ -215,6 +215,25 @@ fn only_answers_that_refersion_alone_gives_show_that_it_accepts_a_key() {
 }
 
 #[test]
+fn only_a_page_is_read_from_the_answer_to_list() {
+    let failed = |what: &str| ListReply::Failed { what: what.to_owned(), retry_after: None };
+    let empty = |total| ListReply::Page(ListPage { total, ..ListPage::default() });
+    for (status, body, expected) in [
+        (200, r#"{"total": 0, "results": []}"#, empty(Some(0))),
+        (422, r#"{"errors": ["Could not find affiliates with this keyword."]}"#, empty(None)),
+        (422, r#"{"errors": ["Request filter not provided."]}"#, failed("Refersion answered 422 to list")),
+        (200, "<html>", failed("Refersion answered 200 to list without the expected fields")),
+        (299, "{}", failed("Refersion answered 299 to list without the expected fields")),
+        (300, r#"{"total": 0, "results": []}"#, failed("Refersion answered 300 to list")),
+        (401, r#"{"error": "Invalid API credentials (error 2)."}"#, failed("Refersion answered 401 to list")),
+        (500, "", failed("Refersion answered 500 to list")),
+    ] {
+        let response = RawResponse { status, retry_after: None, body: body.as_bytes() };
+        assert_eq!(list_page(&response, SystemTime::UNIX_EPOCH), expected, "{status} {body}");
+    }
+}
+
+#[test]
 fn retry_after_is_seconds_or_a_date() {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
     for (text, expected) in [

@@ -251,9 +251,10 @@ mod tests {
 
     #[test]
     fn an_expected_number_of_ids_takes_one_generation() {
-        let mut index = IdIndex::new(64 << 20, 500_000);
-        (0..500_000).for_each(|n| index.insert(&id(n), i64::from(n) + 9));
-        assert_eq!(index.generations.len(), 1);
+        let (mut index, first) = (IdIndex::new(64 << 20, 500_000), i64::from(u32::MAX) + 9);
+        (0..500_000).for_each(|n| index.insert(&id(n), first + i64::from(n)));
+        assert_eq!((index.generations.len(), index.len()), (1, 500_000));
+        assert_eq!(index.candidates(&id(499_999)), [first + 499_999]);
         assert!(index.memory() < 10 << 20, "{}", index.memory());
     }
 

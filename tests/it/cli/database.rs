@@ -67,7 +67,7 @@ async fn a_database_is_looked_at_and_not_changed() {
 
 /// A start would end in the middle, with PostgreSQL's words about one of the names.
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_of_another_program_are_left_alone_and_named_with_what_to_do() {
+async fn tables_of_another_program_are_left_alone_and_the_message_names_them_and_a_remedy() {
     let refersion = Refersion::start().await;
     for (made, names) in [
         ("CREATE TABLE log (line text)", "log"),

@@ -96,13 +96,15 @@ async fn a_process_that_waits_for_a_migration_ends_at_once_when_it_is_stopped_or
         command.arg("serve").env("REFERSION_API_KEY", API_KEY).env("STORE_URL", &cluster.url);
         let mut child = command.spawn().expect("starts");
         let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let waits = log.next().expect("a line").expect("text");
-        assert!(waits.contains("another process is migrating the tables; waiting for it"), "{waits}");
+        let read = tokio::task::spawn_blocking(move || (log.next(), log)); // its end stays open
+        let read = tokio::time::timeout(TEST_TIMEOUT, read).await;
         signal(&child, name);
         let ended = || std::future::ready(child.try_wait().expect("asked"));
         let ended = tokio::time::timeout(TEST_TIMEOUT, poll_until(ended, Option::is_some)).await;
         let _ = child.kill(); // Err: it has ended
         let _ = child.wait();
+        let waits = read.expect("in time").expect("read").0.expect("a line").expect("text");
+        assert!(waits.contains("another process is migrating the tables; waiting for it"), "{waits}");
         assert_eq!(ended.expect("at once").expect("ended").code(), code, "{name}");
     }
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace";
