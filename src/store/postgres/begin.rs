@@ -113,7 +113,7 @@ async fn begin_portion(session: &Session, held: LeaseToken, units: &[Unit]) -> R
 }
 
 /// Runs the query for these events. Without events it runs nothing, as for most units, which have no followers.
-async fn of_events(seqs: &[i64], query: impl Future<Output = Result<Vec<Row>, Error>>) -> Result<Vec<Row>, Error> {
+pub async fn of_events(seqs: &[i64], query: impl Future<Output = Result<Vec<Row>, Error>>) -> Result<Vec<Row>, Error> {
     if seqs.is_empty() { Ok(Vec::new()) } else { query.await }
 }
 

@@ -43,7 +43,7 @@ static EMAIL_CONFLICTS: LazyLock<String> = LazyLock::new(|| {
 impl Maintenance for PostgresStore {
     fn status(&self) -> StoreStatus {
         let mut status = self.shared.published.lock().status.clone();
-        status.write_error = self.append.failure().or_else(|| self.owner.failure());
+        status.write_error = self.append.health().failure().or_else(|| self.owner.health().failure());
         status
     }
 
@@ -80,7 +80,7 @@ impl Maintenance for PostgresStore {
     async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
         let (account, sql) = (account.clone(), "SELECT health FROM accounts WHERE name = $1");
         let read =
-            self.owner.run(move |session| Box::pin(async move { session.query_opt(sql, &[&account.as_str()]).await }));
+            self.owner.read(move |session| Box::pin(async move { session.query_opt(sql, &[&account.as_str()]).await }));
         Ok(read.await?.and_then(|row| row.get(0)))
     }
 
@@ -107,7 +107,7 @@ impl Maintenance for PostgresStore {
         limit: usize,
     ) -> Result<Vec<EmailConflict>, StoreError> {
         let (account, limit) = (account.map(ToString::to_string), i64::try_from(limit).unwrap_or(i64::MAX));
-        let read = self.owner.run(move |session| {
+        let read = self.owner.read(move |session| {
             Box::pin(async move { session.query(&EMAIL_CONFLICTS, &[&after, &account, &limit]).await })
         });
         Ok(read.await?.iter().map(email_conflict).collect::<Result<_, _>>()?)

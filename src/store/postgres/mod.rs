@@ -1,12 +1,12 @@
 //! The PostgreSQL engine: one database for any number of processes.
 //!
 //! Each process has a few long-lived [`connection`]s: one appends, one does everything else. Requests are committed in groups: [`append`]
-//! and [`settle`]. [`read`](mod@read), [`begin`] and [`memory`] read. Invariants: data of an account is changed under the lock of its row
-//! in `accounts`, and data that only its owner may change also under the token of its lease; seqs are drawn under that lock. Two
-//! differences from SQLite follow from several processes: counts of pending events are up to date within about a second ([`backlogs`]);
-//! after an error of an append its events may have been appended, since a connection may break while PostgreSQL commits; sent again, they
-//! are duplicates. Deliberately absent: any rule about users, order, retries or coalescing; and SQL functions, since a database has no
-//! version control.
+//! and [`settle`]. [`read`](mod@read), [`begin`] and [`memory`] read, for many accounts at once. Invariants: data of an account is changed
+//! under the lock of its row in `accounts`, and data that only its owner may change also under the token of its lease; seqs are drawn under
+//! that lock. Two differences from SQLite follow from several processes: counts of pending events are up to date within about a second
+//! ([`backlogs`]); after an error of an append its events may have been appended, since a connection may break while PostgreSQL commits;
+//! sent again, they are duplicates. Deliberately absent: any rule about users, order, retries or coalescing; and SQL functions, since a
+//! database has no version control.
 
 mod account_gone;
 mod accounts;
@@ -22,6 +22,7 @@ mod connect;
 mod connect_error;
 mod connection;
 mod connection_health;
+mod connection_task;
 mod count;
 mod database_state;
 mod dead_letters;
@@ -142,7 +143,7 @@ impl EventLog for PostgresStore {
         let (token, name, shared) = (self.token(account)?, account.clone(), Arc::clone(&self.shared));
         // The read fails on any other server than that of the token, whose seqs may be those of other events.
         let after = after.max(Seq(self.shared.backlogs.first_on(token.server, account).0 - 1));
-        let read = self.owner.run(move |session| {
+        let read = self.owner.read(move |session| {
             Box::pin(async move {
                 let entries = read::read(session, token, after, limit).await?;
                 if let Some(last) = entries.last() {
@@ -156,10 +157,10 @@ impl EventLog for PostgresStore {
 
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
         let (token, units, in_flight) = (self.token(account)?, units.to_vec(), Arc::clone(&self.shared.in_flight));
-        let begin = self.owner.run(move |session| {
+        let begin = self.owner.read(move |session| {
             Box::pin(async move {
                 let begun = begin::begin(session, token, &units).await?;
-                // Erasures run on this connection, too, so none is running now.
+                // Erasures run on this connection, too, and alone, so none is running now.
                 let seqs = begun.iter().flatten().flat_map(Begun::seqs).collect();
                 Ok::<_, JobError>((begun, in_flight.begin(seqs)))
             })
@@ -176,7 +177,7 @@ impl EventLog for PostgresStore {
         keys: &[UserKey],
     ) -> Result<Option<RecalledAffiliate>, StoreError> {
         let (own, users) = (user_keys::affiliate_hash(&self.shared.hash, account, code), keys.to_vec());
-        self.owner.run(move |session| Box::pin(async move { memory::recall(session, &own, &users).await })).await
+        self.owner.read(move |session| Box::pin(async move { memory::recall(session, &own, &users).await })).await
     }
 
     fn release(&self, seqs: &[Seq]) {

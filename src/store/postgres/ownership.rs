@@ -261,7 +261,7 @@ impl Ownership for PostgresStore {
     }
 
     async fn renew(&self, candidates: &BTreeSet<AccountName>) -> Result<Vec<AccountName>, StoreError> {
-        let (mut last, sessions) = (self.replica.last.lock().await, self.owner.sessions());
+        let (mut last, sessions) = (self.replica.last.lock().await, self.owner.health().sessions());
         if std::mem::replace(&mut last.sessions, sessions) != sessions {
             self.shared.backlogs.in_another_session();
             self.shared.leases.end_all(LeaseEnd::Again);

@@ -6,6 +6,7 @@
 //! and the order name both columns of this index, so no other index gives this order, and the rows of settled events, of which there may be
 //! millions, are not examined.
 
+use super::begin::of_events;
 use super::error::JobError;
 use super::leases::LeaseToken;
 use super::remembered::SHARED_LANES;
@@ -42,13 +43,17 @@ pub async fn read(session: &Session, held: LeaseToken, after: Seq, limit: usize)
     }
     let pending = rows.iter().filter_map(|row| Some((Seq(row.get::<_, Option<i64>>(9)?), row)));
     let mut entries: Vec<Entry> = pending.map(|(seq, row)| entry(seq, row)).collect();
+    if entries.is_empty() {
+        return Ok(entries);
+    }
     let users: HashSet<UserKey> = entries.iter().flat_map(user_keys_of).collect();
     let links: Vec<Vec<u8>> = users.iter().map(|key| user_keys::tagged(key).to_vec()).collect();
     let followers: Vec<i64> = entries.iter().flat_map(|entry| entry.followers.iter().map(|seq| seq.0)).collect();
     let hashes: Vec<&[u8]> = users.iter().map(|key| key.bytes().as_slice()).collect();
     let (links, values, hashes) = ([&links as _], [&followers as _], [&hashes as _]);
     session.prepare(&[AFFILIATES, PENDING_OF, SHARED_LANES]).await?;
-    let (affiliates, pending) = (session.query(AFFILIATES, &links), session.query(PENDING_OF, &values));
+    let pending = of_events(&followers, session.query(PENDING_OF, &values));
+    let affiliates = session.query(AFFILIATES, &links);
     let (affiliates, pending, shared) = try_join3(affiliates, pending, session.query(SHARED_LANES, &hashes)).await?;
     let affiliates: HashMap<Vec<u8>, AffiliateKey> =
         affiliates.iter().filter_map(|row| Some((row.get(0), affiliate_key(row)?))).collect();

@@ -12,6 +12,8 @@ use super::accounts::{LOCK, Locked};
 use futures_util::future::try_join;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::OnceCell;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
 use tokio_util::sync::CancellationToken;
@@ -63,7 +65,7 @@ const FOR_TYPES: &str = "refersion_destination_types";
 pub struct Session {
     client: Client,
     is_pooled: bool,
-    statements: Mutex<HashMap<&'static str, Prepared>>,
+    statements: Mutex<HashMap<&'static str, Arc<OnceCell<Prepared>>>>,
     /// Cancelled when the connection has ended.
     ended: CancellationToken,
 }
@@ -179,18 +181,17 @@ impl Session {
         self.client.is_closed()
     }
 
+    /// The statement; jobs that run at once prepare it once.
     async fn prepared(&self, sql: &'static str) -> Result<Prepared, Error> {
-        let known = self.statements.lock().get(sql).cloned();
-        if let Some(prepared) = known {
-            return Ok(prepared);
-        }
-        let prepared = if self.is_pooled {
-            Prepared::Types(self.types(sql).await?)
-        } else {
-            Prepared::InSession(self.client.prepare(sql).await?)
+        let prepared = Arc::clone(self.statements.lock().entry(sql).or_default());
+        let prepare = async || {
+            Ok(if self.is_pooled {
+                Prepared::Types(self.types(sql).await?)
+            } else {
+                Prepared::InSession(self.client.prepare(sql).await?)
+            })
         };
-        self.statements.lock().insert(sql, prepared.clone());
-        Ok(prepared)
+        prepared.get_or_try_init(prepare).await.cloned()
     }
 
     /// The types of the values of a statement. It is one message, so a pooler sends it to one session.

@@ -234,7 +234,7 @@ async fn the_owner_before_the_present_one_settles_nothing_any_more() {
 }
 
 /// A store that reaches its own server through a proxy.
-async fn behind_a_proxy() -> Option<(TestStore, Proxy, Server)> {
+pub async fn behind_a_proxy() -> Option<(TestStore, Proxy, Server)> {
     let server = Server::start(Durability::None)?;
     let proxy = Proxy::start(server.folder());
     schema_of(&server.url(), "cut");

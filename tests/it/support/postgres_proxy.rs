@@ -1,8 +1,10 @@
 //! A proxy in front of PostgreSQL that breaks connections at a `COMMIT`: before PostgreSQL gets it, or before its answer comes back.
 //!
-//! It passes bytes on between Unix sockets. In what a client sends it looks for the message `COMMIT` alone.
+//! It passes bytes on between Unix sockets. In what a client sends it looks for the message `COMMIT`, and counts the statements that are sent
+//! at once.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -21,12 +23,15 @@ pub enum Cut {
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 /// The completion of a command, its length, its name, and NUL.
 const COMMITTED: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
+/// The end of a statement with values, and its length.
+const SYNC: &[u8] = b"S\0\0\0\x04";
 const SOCKET: &str = ".s.PGSQL.5432";
 
 /// The proxy; it ends when it is dropped.
 pub struct Proxy {
     folder: TempDir,
     next: Arc<Mutex<Option<Cut>>>,
+    most_at_once: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -36,13 +41,14 @@ impl Proxy {
         let folder = TempDir::with_prefix("px-").expect("a folder");
         let listener = UnixListener::bind(folder.path().join(SOCKET)).expect("a socket");
         let (next, server) = (Arc::<Mutex<Option<Cut>>>::default(), server.join(SOCKET));
-        let cut = Arc::clone(&next);
+        let (cut, most_at_once) = (Arc::clone(&next), Arc::<AtomicUsize>::default());
+        let most = Arc::clone(&most_at_once);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass_on(client, server.clone(), Arc::clone(&cut)));
+                tokio::spawn(pass_on(client, server.clone(), Arc::clone(&cut), Arc::clone(&most)));
             }
         });
-        Self { folder, next, task }
+        Self { folder, next, most_at_once, task }
     }
 
     /// The folder of its socket.
@@ -59,6 +65,11 @@ impl Proxy {
     pub fn has_cut(&self) -> bool {
         self.next.lock().expect("not poisoned").is_none()
     }
+
+    /// The most statements with values that came in one packet since the last call.
+    pub fn most_at_once(&self) -> usize {
+        self.most_at_once.swap(0, Ordering::Relaxed)
+    }
 }
 
 impl Drop for Proxy {
@@ -67,7 +78,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn pass_on(client: UnixStream, server: PathBuf, next: Arc<Mutex<Option<Cut>>>) {
+async fn pass_on(client: UnixStream, server: PathBuf, next: Arc<Mutex<Option<Cut>>>, most_at_once: Arc<AtomicUsize>) {
     let Ok(server) = UnixStream::connect(server).await else { return };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -78,6 +89,8 @@ async fn pass_on(client: UnixStream, server: PathBuf, next: Arc<Mutex<Option<Cut
             read = read(&mut from_client, &mut request) => {
                 let Some(read) = read else { return };
                 let bytes = &request[..read];
+                let statements = bytes.windows(SYNC.len()).filter(|window| *window == SYNC).count();
+                most_at_once.fetch_max(statements, Ordering::Relaxed);
                 let commit = find(bytes, COMMIT);
                 let cut = commit.and_then(|at| Some((at, next.lock().expect("not poisoned").take()?)));
                 match cut {

@@ -1,0 +1,323 @@
+//! The task of a connection: keeps a session open and runs jobs in it.
+//!
+//! In: messages. Out: results. By turns it runs all reads that wait, and the next of the other jobs. Reads are lone statements, so they need
+//! no order among themselves, and the statements of many of them are sent at once (pipelining): a thousand accounts wait for one round trip
+//! and not for a thousand. Requests that arrive while a group waits for its locks join it; requests that arrive while it is being committed
+//! form the next group. If a group fails for good, each of its requests is committed in a separate transaction, so that a bad request fails
+//! alone. Invariants: no read runs while a transaction is open; other jobs run one after the other, in their order; no job waits for an
+//! unreachable server: after the first failed attempt to reconnect, jobs fail at once until an attempt succeeds. Deliberately absent: the
+//! callers ([`super::connection`]).
+
+use super::accounts::Locked;
+use super::committer::Committer;
+use super::connect::Connector;
+use super::connection_health::ConnectionHealth;
+use super::error::{breaks_session, store_error, text};
+use super::session::Session;
+use crate::store::{Commit, StoreError};
+use futures_util::future::{BoxFuture, join_all};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+/// The waits between two attempts to connect: each is twice the one before.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The most reads that run at once: enough that the server does not wait for this process, and few enough that they end by the deadline.
+const READ_TOGETHER: usize = 64;
+
+/// Requests, and the receivers of their results.
+struct Group<C: Committer> {
+    requests: Vec<C::Request>,
+    replies: Vec<ResultSender<C>>,
+}
+
+/// Receives the result of a request.
+pub type ResultSender<C> = oneshot::Sender<Result<<C as Committer>::Output, StoreError>>;
+/// A job: returns PostgreSQL's error, if there was one.
+pub type Job = Box<dyn for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Option<Error>> + Send>;
+
+/// What the task is asked for.
+pub enum ConnectionMessage<C: Committer> {
+    /// A request, which is committed together with others.
+    Grouped(C::Request, ResultSender<C>),
+    /// Lone statements, which run beside those of other reads.
+    Read(Job),
+    /// A job of any kind.
+    Alone(Job),
+    /// The end, after the jobs that were sent before.
+    Close,
+}
+
+/// See the head of this file.
+pub struct ConnectionTask<C: Committer> {
+    connector: Arc<Connector>,
+    committer: Arc<C>,
+    inbox: UnboundedReceiver<ConnectionMessage<C>>,
+    health: Arc<ConnectionHealth>,
+    /// The reads that wait.
+    reads: Vec<Job>,
+    /// The other messages that wait, in their order.
+    waiting: VecDeque<ConnectionMessage<C>>,
+}
+
+/// How the task continues.
+enum NextSession {
+    /// With the same session.
+    Same,
+    /// With another session, because this one broke.
+    Reconnect,
+    /// It ends.
+    End,
+}
+
+impl<C: Committer> ConnectionTask<C> {
+    /// A task that receives its jobs from `inbox`.
+    pub fn new(
+        connector: Arc<Connector>,
+        committer: Arc<C>,
+        inbox: UnboundedReceiver<ConnectionMessage<C>>,
+        health: Arc<ConnectionHealth>,
+    ) -> Self {
+        Self { connector, committer, inbox, health, reads: Vec::new(), waiting: VecDeque::new() }
+    }
+
+    /// Runs the jobs that it receives, beginning in this session, until the connection is closed.
+    pub async fn run(mut self, first: Session) {
+        let mut session = first;
+        loop {
+            match self.serve(&session).await {
+                NextSession::Same => {}
+                NextSession::End => return,
+                NextSession::Reconnect => {
+                    drop(session);
+                    let Some(another) = self.reconnect().await else { return };
+                    session = another;
+                }
+            }
+        }
+    }
+
+    /// Runs the reads that wait, and the next job or group; waits for a message if there is none.
+    async fn serve(&mut self, session: &Session) -> NextSession {
+        self.receive();
+        if self.reads.is_empty() && self.waiting.is_empty() {
+            tokio::select! {
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.sort(message),
+                    None => return NextSession::End,
+                },
+                () = session.ended() => return NextSession::Reconnect,
+            }
+            self.receive();
+        }
+        // If the session is known to have ended, the jobs wait for the next one.
+        while !session.has_ended() && !self.reads.is_empty() {
+            let failed = self.read_together(session).await;
+            if !self.may_continue(session, failed) {
+                return NextSession::Reconnect;
+            }
+        }
+        if session.has_ended() && !matches!(self.waiting.front(), Some(ConnectionMessage::Close)) {
+            return NextSession::Reconnect;
+        }
+        let failed = match self.waiting.pop_front() {
+            None => return NextSession::Same,
+            Some(ConnectionMessage::Close) => return NextSession::End,
+            Some(message) if self.is_abandoned(&message) => return NextSession::Same,
+            Some(ConnectionMessage::Read(job) | ConnectionMessage::Alone(job)) => {
+                timeout(self.committer.deadline(), job(session)).await.map_err(|_| ())
+            }
+            Some(ConnectionMessage::Grouped(request, reply)) => self.commit_with_others(session, request, reply).await,
+        };
+        if self.may_continue(session, failed) { NextSession::Same } else { NextSession::Reconnect }
+    }
+
+    /// Receives the messages that have arrived.
+    fn receive(&mut self) {
+        while let Ok(message) = self.inbox.try_recv() {
+            self.sort(message);
+        }
+    }
+
+    fn sort(&mut self, message: ConnectionMessage<C>) {
+        match message {
+            ConnectionMessage::Read(job) => self.reads.push(job),
+            other => self.waiting.push_back(other),
+        }
+    }
+
+    /// Runs the first of the waiting reads at once. Returns a failure, if there is one. Err: they took too long.
+    async fn read_together(&mut self, session: &Session) -> Result<Option<Error>, ()> {
+        let first = self.reads.len().min(READ_TOGETHER);
+        let reads = join_all(self.reads.drain(..first).map(|read| read(session)));
+        let failed = timeout(self.committer.deadline(), reads).await.map_err(|_| ())?;
+        Ok(failed.into_iter().flatten().max_by_key(breaks_session))
+    }
+
+    /// Publishes the result of a job, and returns whether the session can be used further.
+    fn may_continue(&self, session: &Session, failed: Result<Option<Error>, ()>) -> bool {
+        match failed {
+            Ok(None) => {
+                self.health.clear();
+                true
+            }
+            Ok(Some(error)) => {
+                let broken = breaks_session(&error) || session.has_ended();
+                if broken || matches!(store_error(&error), StoreError::Transient(_)) {
+                    self.health.set(text(&error));
+                }
+                !broken
+            }
+            Err(()) => {
+                self.health.set("PostgreSQL did not answer in time".to_owned());
+                false
+            }
+        }
+    }
+
+    /// Whether its caller stopped waiting before it began. The caller got an error, so the message is dropped.
+    fn is_abandoned(&self, message: &ConnectionMessage<C>) -> bool {
+        self.committer.answer_timeout().is_some()
+            && matches!(message, ConnectionMessage::Grouped(_, reply) if reply.is_closed())
+    }
+
+    /// Commits a request together with waiting ones: those that arrived before the transaction began, then those that arrived while it
+    /// waited for locks. Err: it took too long.
+    async fn commit_with_others(
+        &mut self,
+        session: &Session,
+        request: C::Request,
+        reply: ResultSender<C>,
+    ) -> Result<Option<Error>, ()> {
+        let (committer, deadline) = (Arc::clone(&self.committer), self.committer.deadline());
+        let mut group = Group { requests: vec![request], replies: vec![reply] };
+        self.gather(&mut group, |requests, next| committer.joins(requests, next));
+        let began = Instant::now();
+        let begun = timeout(deadline, committer.begin(session, &group.requests)).await.map_err(|_| ())?;
+        if let Ok(locked) = &begun {
+            self.gather(&mut group, |requests, next| committer.joins_begun(locked, requests, next));
+        }
+        let commit = Self::commit(&committer, session, group, (begun, began));
+        timeout(deadline, commit).await.map_err(|_| ())
+    }
+
+    /// Adds the waiting requests, up to the first job that may not be committed together with the others.
+    fn gather(&mut self, group: &mut Group<C>, joins: impl Fn(&[C::Request], &C::Request) -> bool) {
+        self.receive();
+        while let Some(message) = self.waiting.pop_front() {
+            match message {
+                message if self.is_abandoned(&message) => {}
+                ConnectionMessage::Grouped(request, reply) if joins(&group.requests, &request) => {
+                    group.requests.push(request);
+                    group.replies.push(reply);
+                }
+                other => return self.waiting.push_front(other),
+            }
+        }
+    }
+
+    /// Commits a group whose transaction has begun, and replies. If it failed for good, each of its requests is committed alone. Returns
+    /// the last failure.
+    async fn commit(
+        committer: &C,
+        session: &Session,
+        group: Group<C>,
+        (begun, began): (Result<Locked, Error>, Instant),
+    ) -> Option<Error> {
+        let Group { requests, replies } = group;
+        let mut failed = match Self::commit_begun(committer, session, begun, &requests).await {
+            Ok(answers) => {
+                committer.observer().committed(Commit { requests: requests.len(), took: began.elapsed() });
+                for (reply, answer) in replies.into_iter().zip(answers) {
+                    let _ = reply.send(answer); // Err: the caller has stopped waiting
+                }
+                return None;
+            }
+            Err(error) => error,
+        };
+        // The right to one table may be missing, which only some requests need.
+        let lacks_right = |error: &Error| error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+        let is_lasting = |error: &Error| {
+            matches!(store_error(error), StoreError::Transient(_)) && !lacks_right(error) || session.has_ended()
+        };
+        let alone = requests.len() == 1;
+        for (request, reply) in requests.into_iter().zip(replies) {
+            let answer = if alone || is_lasting(&failed) {
+                Err(store_error(&failed))
+            } else {
+                let request = [request];
+                let begun = committer.begin(session, &request).await;
+                match Self::commit_begun(committer, session, begun, &request).await {
+                    Ok(mut answers) => answers.pop().unwrap_or(Err(StoreError::Closed)),
+                    Err(error) => {
+                        failed = error;
+                        Err(store_error(&failed))
+                    }
+                }
+            };
+            let _ = reply.send(answer); // Err: the caller has stopped waiting
+        }
+        Some(failed)
+    }
+
+    /// Commits a group if its transaction has begun. Err: it has not, or it is rolled back; no request took effect.
+    async fn commit_begun(
+        committer: &C,
+        session: &Session,
+        begun: Result<Locked, Error>,
+        requests: &[C::Request],
+    ) -> Result<Vec<Result<C::Output, StoreError>>, Error> {
+        let committed = committer.commit(session, &begun?, requests).await;
+        if committed.is_err() {
+            session.roll_back().await;
+        }
+        committed
+    }
+
+    /// Connects again, however long that takes. Jobs wait for the first attempt; after it has failed, every job fails. `None`: the
+    /// connection was closed.
+    async fn reconnect(&mut self) -> Option<Session> {
+        let connector = Arc::clone(&self.connector);
+        let mut connected = connector.connect().await;
+        let mut wait = FIRST_WAIT;
+        loop {
+            match connected {
+                Ok(session) => {
+                    self.health.clear();
+                    self.health.another_session();
+                    return Some(session);
+                }
+                Err(error) => self.health.set(error.to_string()),
+            }
+            let is_closed = self.waiting.iter().any(|message| matches!(message, ConnectionMessage::Close));
+            (self.reads, self.waiting) = Default::default(); // they fail
+            if is_closed {
+                return None;
+            }
+            self.fail_jobs_until(sleep(wait)).await?;
+            connected = self.fail_jobs_until(connector.connect()).await?;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Makes every job fail with the reason until `done`. `None`: the connection was closed.
+    async fn fail_jobs_until<T>(&mut self, done: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(done);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut done => return Some(done),
+                message = self.inbox.recv() => match message {
+                    None | Some(ConnectionMessage::Close) => return None,
+                    Some(job) => drop(job),
+                },
+            }
+        }
+    }
+}
