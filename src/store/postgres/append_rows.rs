@@ -27,6 +27,13 @@ pub const INSERT: &str = "WITH appended AS MATERIALIZED (SELECT nextval('log_seq
     identified AS (INSERT INTO ids (id, seq) SELECT id, seq FROM appended)
     SELECT place, seq FROM appended";
 
+/// Begins a transaction with rows as a large group appends them. No event has these seqs, and no account this number.
+const TRIAL: &str = "BEGIN;
+    INSERT INTO log (seq, account, id, keys, received_at)
+        SELECT -n, 0, substr(sha256(n::text::bytea), 1, 16), repeat('k', 34)::bytea, 0 FROM generate_series(1, 1000) AS n;
+    INSERT INTO bodies (seq, body) SELECT -n, repeat('b', 500)::bytea FROM generate_series(1, 1000) AS n;
+    INSERT INTO ids (id, seq) SELECT substr(sha256(n::text::bytea), 1, 16), -n FROM generate_series(1, 1000) AS n";
+
 /// The rows of a group to append.
 #[derive(Default)]
 pub struct AppendedRows<'a> {
@@ -133,6 +140,13 @@ impl<'a> AppendedRows<'a> {
     pub fn written(&self, seqs: &[Option<Seq>]) -> impl Iterator<Item = (&'a AccountName, Seq)> {
         self.events.iter().zip(seqs).filter_map(|(event, seq)| Some((&event.account, (*seq)?)))
     }
+}
+
+/// Fails if a large group could not be appended, for instance because the disk is full. It leaves nothing behind except outdated rows.
+pub async fn try_insert(session: &Session) -> Result<(), Error> {
+    let inserted = session.run_statements(TRIAL).await;
+    session.roll_back().await;
+    inserted
 }
 
 /// Runs [`INSERT`] for these events, whose ids differ. The seq of each event; `None`: it was a repeat.
