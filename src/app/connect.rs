@@ -6,7 +6,7 @@
 use super::api_key_verification::ApiKeyVerifier;
 use super::context::AppContext;
 use super::{Addresses, ServeError, reachable};
-use crate::delivery::ApiKeyVerification;
+use crate::delivery::{ApiKeyVerification, TransientFailure};
 use crate::domain::{AccountName, ApiKey};
 use crate::http::{AdmissionError, ApiKeyCheck, ApiKeyProblem, Connect};
 use crate::refersion::ConnectionPool;
@@ -82,10 +82,10 @@ impl MerchantApiKeys {
         match client.map_err(|_| AdmissionError::KeyUnverified)?.verify_api_key().await {
             ApiKeyVerification::Accepted => Ok(()),
             ApiKeyVerification::Rejected => Err(AdmissionError::KeyRejected),
-            ApiKeyVerification::Unknown { reason, .. } => {
+            ApiKeyVerification::Unknown(TransientFailure { what, .. }) => {
                 if self.failures.may_log(Instant::now()) {
                     tracing::warn!(
-                        "cannot verify a merchant's API key with Refersion: {reason} (further failures are not logged for 10 s)"
+                        "cannot verify a merchant's API key with Refersion: {what} (further failures are not logged for 10 s)"
                     );
                 }
                 Err(AdmissionError::KeyUnverified)

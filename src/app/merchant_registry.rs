@@ -281,7 +281,7 @@ impl SharedRegistry {
         let reason = match tokio::time::timeout(VERIFICATION_TIMEOUT, verification).await {
             Ok(ApiKeyVerification::Accepted) => return self.store_api_key(name, key).await,
             Ok(ApiKeyVerification::Rejected) => return Err(AdmissionError::KeyRejected),
-            Ok(ApiKeyVerification::Unknown { reason, .. }) => reason,
+            Ok(ApiKeyVerification::Unknown(failure)) => failure.what,
             Err(_) => "it took too long".to_owned(),
         };
         if self.log_throttle.may_log(Instant::now()) {

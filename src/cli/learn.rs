@@ -10,7 +10,7 @@ use super::progress::count_bar;
 use super::{CommandResult, now, print};
 use crate::account_signals::AffiliateListStatus;
 use crate::config::{AccountConfig, Config};
-use crate::delivery::{ListPage, ListProgress, ListReply};
+use crate::delivery::{ListPage, ListProgress, TransientFailure};
 use crate::domain::AccountName;
 use crate::refersion::{Client, ConnectionPool, SendGuard};
 use crate::scheduling::Backoff;
@@ -116,10 +116,10 @@ async fn on_store(
 async fn page(client: &Client, page: u32) -> Result<ListPage, String> {
     let mut failures = 0;
     loop {
-        let (what, retry_after) = match client.list(page, &SendGuard::none()).await {
-            Some(ListReply::Page(page)) => return Ok(page),
-            Some(ListReply::Failed { what, retry_after }) => (what, retry_after),
-            None => ("the request was not sent".to_owned(), None),
+        let TransientFailure { what, retry_after } = match client.list(page, &SendGuard::none()).await {
+            Some(Ok(page)) => return Ok(page),
+            Some(Err(failure)) => failure,
+            None => TransientFailure::new("the request was not sent"),
         };
         failures += 1;
         if failures == MAX_FAILURES {

@@ -48,20 +48,6 @@ pub struct ListPage {
     pub affiliates: Vec<ListedAffiliate>,
 }
 
-/// The answer to a request for a page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListReply {
-    /// The page.
-    Page(ListPage),
-    /// No page: an outage, a rejection, or an answer that is not Refersion's.
-    Failed {
-        /// The failure, in words that are safe to show.
-        what: String,
-        /// The wait that Refersion asked for.
-        retry_after: Option<Duration>,
-    },
-}
-
 /// The progress of reading the list of an account. Stored together with the affiliates of its pages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -6,11 +6,11 @@
 //! rejects is left out, and the affiliate is disabled in any case. A delete without an affiliate is a success. Deliberately not anonymized:
 //! state and country, which name no person and have no placeholder that Refersion accepts.
 
-use super::outcome::{Action, PermanentFailure, Remark, Step, Success, TransientFailure};
+use super::outcome::{Action, PermanentFailure, Remark, Step, Success};
 use super::search::{self, Search};
 use super::{
     Affiliate, Call, DeleteTarget, Done, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, SearchResult,
-    Stage, existing, rejection,
+    Stage, TransientFailure, existing, rejection,
 };
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Personal, Profile, User};
 

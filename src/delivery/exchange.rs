@@ -113,19 +113,25 @@ pub enum Reply {
     },
     /// Not now (retryable): an outage, or an answer that is not Refersion's, such as a redirect or a 4xx of a proxy. The call had no
     /// effect, or a repeat of it does no harm (an `edit`, a status).
-    Unavailable {
-        /// What happened, in words safe to show.
-        what: String,
-        /// The wait that Refersion asked for.
-        retry_after: Option<Duration>,
-    },
+    Unavailable(TransientFailure),
     /// The call was sent and no answer, or no clear one, came: it may have had its effect.
-    Lost {
-        /// What happened, in words safe to show.
-        what: String,
-        /// The wait that Refersion asked for.
-        retry_after: Option<Duration>,
-    },
+    Lost(TransientFailure),
+}
+
+/// A failure after which a later attempt may succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransientFailure {
+    /// What happened, in words that are safe to show.
+    pub what: String,
+    /// The wait that Refersion asked for.
+    pub retry_after: Option<Duration>,
+}
+
+impl TransientFailure {
+    /// A failure after which Refersion asks for no wait.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), retry_after: None }
+    }
 }
 
 impl Reply {
@@ -141,8 +147,8 @@ impl Reply {
             Self::Rejected(_) => "refused",
             Self::Unauthorized => "unauthorized",
             Self::RateLimited { .. } => "rate_limited",
-            Self::Unavailable { .. } => "unavailable",
-            Self::Lost { .. } => "lost",
+            Self::Unavailable(_) => "unavailable",
+            Self::Lost(_) => "lost",
         }
     }
 }
@@ -185,11 +191,6 @@ pub enum ApiKeyVerification {
     Accepted,
     /// Refersion rejects the API key (401).
     Rejected,
-    /// The response does not show it.
-    Unknown {
-        /// The reason; safe to log.
-        reason: String,
-        /// The wait that Refersion asked for.
-        retry_after: Option<Duration>,
-    },
+    /// The response does not show it, or there is none.
+    Unknown(TransientFailure),
 }

@@ -5,11 +5,11 @@
 //! that is known only from Refersion's list is changed only after `get` has shown that it still has that e-mail. Deliberately absent: the
 //! change itself ([`super::identify`]).
 
-use super::outcome::{Step, TransientFailure};
+use super::outcome::Step;
 use super::search::{self, Search};
 use super::{
     Affiliate, AffiliateAccess, AffiliateRecord, Call, Done, OnExisting, Origin, PlanInput, PlanState,
-    RecalledAffiliate, Reply, SearchResult, Stage,
+    RecalledAffiliate, Reply, SearchResult, Stage, TransientFailure,
 };
 use super::{read_back, status};
 use crate::domain::{AffiliateCode, Field};

@@ -10,11 +10,11 @@
 //! older than the value that was sent changes nothing; an identify changes no affiliate with another owner; a value that Refersion rejects
 //! does not prevent the other values, and takes at most two more calls.
 
-use super::outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success, TransientFailure};
+use super::outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success};
 use super::rejection::is_optional;
 use super::{
     Affiliate, AffiliateAccess, AffiliateRecord, Call, Done, Identifier, OnExisting, OnStale, Origin, PlanInput,
-    PlanState, Rejection, Reply, Stage,
+    PlanState, Rejection, Reply, Stage, TransientFailure,
 };
 use super::{existing, read_back, rejection, status};
 use crate::domain::{Attribute, Fact, FactTime, Facts, Field, NewAffiliate, SentAttributes, Timestamp};

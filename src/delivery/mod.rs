@@ -22,14 +22,14 @@ mod state;
 mod status;
 mod unanswered_new;
 
-pub use affiliate_list::{Learn, ListPage, ListProgress, ListReply, ListedAffiliate, learned};
+pub use affiliate_list::{Learn, ListPage, ListProgress, ListedAffiliate, learned};
 pub use coalesce::{Coalesced, coalesce};
-pub use exchange::{Affiliate, ApiKeyVerification, Call, Identifier, Rejection, Reply, SearchResult};
+pub use exchange::{Affiliate, ApiKeyVerification, Call, Identifier, Rejection, Reply, SearchResult, TransientFailure};
 pub use memory::{
     AffiliateRecord, DeleteTarget, Done, Memory, Origin, PresentStatus, Progress, RecalledAffiliate, RejectedValues,
     SealedTraits, Stage,
 };
-pub use outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success, TransientFailure};
+pub use outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success};
 pub use outcome_code::OutcomeCode;
 pub use plan::{on_recalled, step};
 pub use policy::{OnDelete, OnExisting, OnOtherUser, OnStale, Policy};

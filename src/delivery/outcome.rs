@@ -4,11 +4,10 @@
 //! Invariant: every text may be shown to the customer and written to logs; it holds no secret and no personal data. Deliberately absent:
 //! the wait before a retry, and the stored form of an outcome ([`super::OutcomeCode`]).
 
-use super::{Call, OutcomeCode};
+use super::{Call, OutcomeCode, TransientFailure};
 use crate::domain::{AffiliateCode, AffiliateStatus, Timestamp};
 use crate::mapping;
 use std::fmt;
-use std::time::Duration;
 
 /// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,15 +133,6 @@ pub enum Ignored {
     },
 }
 
-/// A failure of an attempt after which a later one may succeed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TransientFailure {
-    /// What happened.
-    pub what: String,
-    /// The wait Refersion asked for.
-    pub retry_after: Option<Duration>,
-}
-
 /// A failure after which an event can never be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PermanentFailure {
@@ -262,12 +252,5 @@ impl PermanentFailure {
     /// A short word for filters and counts.
     pub fn code(&self) -> &'static str {
         OutcomeCode::from(self).as_str()
-    }
-}
-
-impl TransientFailure {
-    /// A failure after which Refersion asks for no wait.
-    pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), retry_after: None }
     }
 }

@@ -5,7 +5,7 @@
 //! record is forgotten once, and the event never forgets an affiliate that it created or found); a call is repeated only if the repeat has
 //! no second effect; a step that asks for a `new` leaves the values that it sends in the progress, which is saved before the call is made.
 
-use super::outcome::{Ignored, Step, Success, TransientFailure};
+use super::outcome::{Ignored, Step, Success};
 use super::{
     Call, PlanInput, PlanState, PresentStatus, RecalledAffiliate, Reply, UnansweredNew, delete, existing, identify,
     unanswered_new,
@@ -57,7 +57,7 @@ fn on_new_reply(input: &PlanInput<'_>, state: &mut PlanState, new: &NewAffiliate
         | Reply::Rejected(_)
         | Reply::Unauthorized
         | Reply::RateLimited { .. }
-        | Reply::Unavailable { .. } => {}
+        | Reply::Unavailable(_) => {}
         _ => {
             let sent = unanswered_new::visible(input.hash, &new.profile);
             UnansweredNew::add(&mut state.progress.unanswered_new, sent);
@@ -70,9 +70,7 @@ fn on_common_reply(reply: Reply) -> Result<Step, Reply> {
     Ok(match reply {
         Reply::Unauthorized => Step::Halt,
         Reply::RateLimited { .. } => Step::HandBack,
-        Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
-            Step::Retry(TransientFailure { what, retry_after })
-        }
+        Reply::Unavailable(failure) | Reply::Lost(failure) => Step::Retry(failure),
         other => return Err(other),
     })
 }

@@ -4,8 +4,10 @@
 //! the merchant decided, `DENIED` or `DISABLED`, stays; a status that this service has set may change again, unless another one was seen
 //! since: then the merchant set it anew. A change between the two that no call has shown cannot be distinguished from none.
 
-use super::outcome::{Ignored, Step, TransientFailure};
-use super::{AffiliateRecord, Call, Done, Identifier, OnStale, PlanInput, PlanState, PresentStatus, Stage};
+use super::outcome::{Ignored, Step};
+use super::{
+    AffiliateRecord, Call, Done, Identifier, OnStale, PlanInput, PlanState, PresentStatus, Stage, TransientFailure,
+};
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus};
 use crate::mapping::Identify;
 

@@ -7,7 +7,7 @@
 use super::request;
 use super::response;
 use super::send_guard::{GuardedBody, SendGuard};
-use crate::delivery::{ApiKeyVerification, Call, ListReply, Reply};
+use crate::delivery::{ApiKeyVerification, Call, ListPage, Reply, TransientFailure};
 use crate::domain::{ApiKey, is_loopback, password};
 use arc_swap::ArcSwap;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -104,22 +104,18 @@ impl Client {
         let parsed = received.as_ref().map(|received| (received.as_raw(), response::json(&received.body)));
         let read = |call: &Call| match &parsed {
             Ok((raw, json)) => response::reply_with_body(call, &body, raw, json.as_ref(), now),
-            Err(TransportError { message, may_be_sent: true }) => {
-                Reply::Lost { what: message.clone(), retry_after: None }
-            }
-            Err(TransportError { message, may_be_sent: false }) => {
-                Reply::Unavailable { what: message.clone(), retry_after: None }
-            }
+            Err(error) if error.may_be_sent => Reply::Lost(TransientFailure::new(&*error.message)),
+            Err(error) => Reply::Unavailable(TransientFailure::new(&*error.message)),
         };
         Some((read(call), others.iter().map(|call| read(call)).collect()))
     }
 
     /// Asks for a page of Refersion's list of affiliates, from 1. None: `guard` did not let it be sent.
-    pub async fn list(&self, page: u32, guard: &SendGuard) -> Option<ListReply> {
+    pub async fn list(&self, page: u32, guard: &SendGuard) -> Option<Result<ListPage, TransientFailure>> {
         let received = self.send(LIST, &request::list_page(page), guard).await;
         (!guard.has_prevented()).then(|| match received {
             Ok(received) => response::list_page(&received.as_raw(), SystemTime::now()),
-            Err(error) => ListReply::Failed { what: error.message, retry_after: None },
+            Err(error) => Err(TransientFailure::new(error.message)),
         })
     }
 
@@ -135,7 +131,7 @@ impl Client {
                 let date = received.date.as_ref().and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
                 (response::verification(&received.as_raw(), SystemTime::now()), date)
             }
-            Err(error) => (ApiKeyVerification::Unknown { reason: error.message, retry_after: None }, None),
+            Err(error) => (ApiKeyVerification::Unknown(TransientFailure::new(error.message)), None),
         }
     }
 

@@ -21,7 +21,7 @@
 
 use super::error_message::redact_sent_values;
 use super::success_body::{self, text};
-use crate::delivery::{ApiKeyVerification, Call, ListPage, ListReply, Rejection, Reply};
+use crate::delivery::{ApiKeyVerification, Call, ListPage, Rejection, Reply, TransientFailure};
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
@@ -54,8 +54,9 @@ pub(super) fn reply_with_body(
     now: SystemTime,
 ) -> Reply {
     let retry_after = response.retry_after.and_then(|text| wait(text, now));
-    let unavailable =
-        |what: String| Reply::Unavailable { what: format!("{what} to {}", call.operation()), retry_after };
+    let unavailable = |what: String| {
+        Reply::Unavailable(TransientFailure { what: format!("{what} to {}", call.operation()), retry_after })
+    };
     match response.status {
         204 => Reply::Rejected(Rejection::Other("it knows no such field (204)".into())),
         200..=299 => body.and_then(|body| success_body::read(call, body)).unwrap_or_else(|| {
@@ -82,11 +83,8 @@ pub(super) fn reply_with_body(
 
 /// The reply if the call may have taken effect. This matters only for `new`: other calls can be repeated.
 fn unclear(call: &Call, what: String, retry_after: Option<Duration>) -> Reply {
-    let what = format!("{what} to {}", call.operation());
-    match call {
-        Call::New(_) => Reply::Lost { what, retry_after },
-        _ => Reply::Unavailable { what, retry_after },
-    }
+    let failure = TransientFailure { what: format!("{what} to {}", call.operation()), retry_after };
+    if matches!(call, Call::New(_)) { Reply::Lost(failure) } else { Reply::Unavailable(failure) }
 }
 
 /// Reads the result of the verification from the response to `/affiliate/list`. A proxy's page shows nothing. An error body of Refersion
@@ -97,31 +95,27 @@ pub fn verification(response: &RawResponse<'_>, now: SystemTime) -> ApiKeyVerifi
         200..=299 if body.get("results").is_some() => ApiKeyVerification::Accepted,
         400 | 404 | 422 if !errors(&body).is_empty() => ApiKeyVerification::Accepted,
         401 => ApiKeyVerification::Rejected,
-        status => {
-            let without = if status < 300 { " without the expected fields" } else { "" };
-            ApiKeyVerification::Unknown {
-                reason: format!("Refersion answered {status} to list{without}"),
-                retry_after: response.retry_after.and_then(|text| wait(text, now)),
-            }
-        }
+        _ => ApiKeyVerification::Unknown(not_a_list(response, now)),
     }
 }
 
-/// Reads a page of Refersion's list of affiliates. Anything except a page is a failure without consequences, because no event needs the
-/// list. An empty list may have the form of an empty search.
-pub fn list_page(response: &RawResponse<'_>, now: SystemTime) -> ListReply {
+/// Reads a page of Refersion's list of affiliates. Err: anything except a page, without consequences, because no event needs the list. An
+/// empty list may have the form of an empty search.
+pub fn list_page(response: &RawResponse<'_>, now: SystemTime) -> Result<ListPage, TransientFailure> {
     let body = json(response.body);
     let page = body.as_ref().and_then(|body| match response.status {
         200..=299 => success_body::list_page(body),
         422 if matches!(rejection(&errors(body), body), Reply::NotFound) => Some(ListPage::default()),
         _ => None,
     });
-    let failed = || {
-        let without = if response.status < 300 { " without the expected fields" } else { "" };
-        let what = format!("Refersion answered {} to list{without}", response.status);
-        ListReply::Failed { what, retry_after: response.retry_after.and_then(|text| wait(text, now)) }
-    };
-    page.map_or_else(failed, ListReply::Page)
+    page.ok_or_else(|| not_a_list(response, now))
+}
+
+/// The failure of a request to `/affiliate/list`.
+fn not_a_list(response: &RawResponse<'_>, now: SystemTime) -> TransientFailure {
+    let without = if response.status < 300 { " without the expected fields" } else { "" };
+    let what = format!("Refersion answered {} to list{without}", response.status);
+    TransientFailure { what, retry_after: response.retry_after.and_then(|text| wait(text, now)) }
 }
 
 /// The wait of a `Retry-After`: seconds, or an HTTP date.

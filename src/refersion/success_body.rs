@@ -99,7 +99,7 @@ fn number(value: &Value) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::ListReply;
+    use crate::delivery::TransientFailure;
     use crate::refersion::response::{self, RawResponse};
     use std::time::{Duration, SystemTime};
 
@@ -113,7 +113,7 @@ mod tests {
             let profile: Profile = [(Field::Email, "b@x.io"), (Field::Offer, "12")].into_iter().collect();
             let one =
                 ListedAffiliate { code: AffiliateCode("a3y7".into()), status: Some(AffiliateStatus::Active), profile };
-            ListReply::Page(ListPage { total, results, affiliates: vec![one; affiliates] })
+            Ok(ListPage { total, results, affiliates: vec![one; affiliates] })
         };
         let one = r#"{"id": "a3y7", "offer_id": 12, "status": "ACTIVE", "email": "b@x.io", "custom_fields": []}"#;
         for (body, expected) in [
@@ -134,7 +134,7 @@ mod tests {
             (404, r#"{"total": 0, "results": []}"#),
             (429, ""),
         ] {
-            let ListReply::Failed { what, retry_after } = listed(status, body) else { panic!("{status} {body}") };
+            let TransientFailure { what, retry_after } = listed(status, body).expect_err(body);
             assert!(what.starts_with(&format!("Refersion answered {status} to list")), "{what}");
             assert_eq!(retry_after, Some(Duration::from_secs(7)));
         }

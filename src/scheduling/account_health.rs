@@ -263,7 +263,7 @@ impl AccountHealth {
         match probed {
             ApiKeyVerification::Accepted => Ok(self.breaker.on_api_key_accepted(now)),
             ApiKeyVerification::Rejected => Err(self.breaker.on_probe_rejected(now, chance)),
-            ApiKeyVerification::Unknown { retry_after, .. } => Err(self.breaker.probe_later(now, *retry_after, chance)),
+            ApiKeyVerification::Unknown(failure) => Err(self.breaker.probe_later(now, failure.retry_after, chance)),
         }
     }
 

@@ -8,7 +8,7 @@
 //! from an enum with such a list.
 
 use super::{EventStatus, EventType};
-use crate::delivery::{ApiKeyVerification, OutcomeCode};
+use crate::delivery::{ApiKeyVerification, OutcomeCode, TransientFailure};
 use crate::domain::Field;
 use crate::domain::words;
 use crate::scheduling::{BreakerState, Cause};
@@ -99,7 +99,7 @@ pub(super) const FAILED: &str = "failed";
 pub(super) const PROBES: [ApiKeyVerification; 3] = [
     ApiKeyVerification::Accepted,
     ApiKeyVerification::Rejected,
-    ApiKeyVerification::Unknown { reason: String::new(), retry_after: None },
+    ApiKeyVerification::Unknown(TransientFailure { what: String::new(), retry_after: None }),
 ];
 
 /// The name of a probe's result, and that of the reply to its request.
@@ -107,7 +107,7 @@ pub(super) fn probe_names(probed: &ApiKeyVerification) -> (&'static str, &'stati
     match probed {
         ApiKeyVerification::Accepted => ("accepted", PAGE),
         ApiKeyVerification::Rejected => ("rejected", "unauthorized"),
-        ApiKeyVerification::Unknown { .. } => ("unknown", FAILED),
+        ApiKeyVerification::Unknown(_) => ("unknown", FAILED),
     }
 }
 

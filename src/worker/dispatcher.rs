@@ -13,7 +13,7 @@
 
 use super::Worker;
 use super::health::HeldPermit;
-use crate::delivery::{Call, Reply};
+use crate::delivery::{Call, Reply, TransientFailure};
 use crate::domain::{Seq, Timestamp};
 use crate::failpoint;
 use crate::refersion::SendGuard;
@@ -123,8 +123,8 @@ impl Worker {
         let (reply, replied) = oneshot::channel();
         self.0.dispatcher.state.lock().batcher.push(call, alone, PendingCall { seq, reply });
         announced.map_or_else(|| self.dispatch(), drop); // dropping it dispatches as well
-        let what = || "the request ended without a reply: a bug of this service".to_owned();
-        replied.await.unwrap_or_else(|_| Some((Reply::Lost { what: what(), retry_after: None }, Duration::ZERO)))
+        let lost = || TransientFailure::new("the request ended without a reply: a bug of this service");
+        replied.await.unwrap_or_else(|_| Some((Reply::Lost(lost()), Duration::ZERO)))
     }
 
     /// Sends the calls that may be sent now.

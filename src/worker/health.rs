@@ -7,7 +7,7 @@
 use super::Worker;
 use super::run_loop::STORE_PAUSE;
 use crate::account_signals::WaitResult;
-use crate::delivery::{ApiKeyVerification, Reply};
+use crate::delivery::{ApiKeyVerification, Reply, TransientFailure};
 use crate::domain::{ApiKey, Seq, Timestamp};
 use crate::refersion::{Client, ClientBuildError};
 use crate::scheduling::{
@@ -34,8 +34,8 @@ impl HeldPermit {
         let chance = rand::random();
         let (transition, what) = self.worker.change_health(|health, now| match reply {
             Reply::RateLimited { retry_after } => (health.on_rate_limited(permit, now, *retry_after, chance), None),
-            Reply::Unavailable { what, retry_after } | Reply::Lost { what, retry_after } => {
-                (health.on_failure(permit, seq, now, *retry_after, chance), Some(what.as_str()))
+            Reply::Unavailable(failure) | Reply::Lost(failure) => {
+                (health.on_failure(permit, seq, now, failure.retry_after, chance), Some(failure.what.as_str()))
             }
             Reply::Unauthorized => (health.on_unauthorized(permit, now, chance), None),
             _ => (health.on_success(permit, now), None),
@@ -93,7 +93,7 @@ impl Worker {
             (ApiKeyVerification::Rejected, wait) => {
                 tracing::warn!(%account, wait = ?wait.err(), "Refersion still rejects the API key");
             }
-            (ApiKeyVerification::Unknown { reason: what, .. }, _) => {
+            (ApiKeyVerification::Unknown(TransientFailure { what, .. }), _) => {
                 tracing::warn!(%account, what, "cannot tell whether the API key works");
             }
         }

@@ -10,7 +10,7 @@
 use super::health::HeldPermit;
 use super::{FOREVER, Worker, WorkerInner};
 use crate::account_signals::{AffiliateLearning, AffiliateListStatus, LearningError};
-use crate::delivery::{Learn, ListPage, ListProgress, ListReply};
+use crate::delivery::{Learn, ListPage, ListProgress, TransientFailure};
 use crate::domain::{AffiliateCode, AffiliateKey, Timestamp, UserKey};
 use crate::refersion::SendGuard;
 use crate::scheduling::{BackgroundThrottle, Backoff, BreakerState, NoPermit};
@@ -194,11 +194,10 @@ impl Worker {
     }
 
     /// The page could not be read, and is requested again later.
-    pub(super) fn on_page_failed(&self, what: &str, retry_after: Option<Duration>) {
+    pub(super) fn on_page_failed(&self, TransientFailure { what, retry_after }: TransientFailure) {
         let (account, now) = (&self.0.settings.account, self.now());
         let mut learning = self.0.learning.lock();
         learning.failures = learning.failures.saturating_add(1);
-        learning.failure = Some(what.to_owned());
         (learning.is_requested, learning.throttle) = (false, BackgroundThrottle::default());
         let wait = AFTER_FAILURE.wait(learning.failures, rand::random(), retry_after).max(AFTER_FAILURE.min);
         learning.not_before = now.after(wait);
@@ -207,6 +206,7 @@ impl Worker {
         } else {
             tracing::debug!(%account, ?wait, "{what}");
         }
+        learning.failure = Some(what);
     }
 }
 
@@ -223,19 +223,19 @@ impl PageRequest {
         };
         let took = began.elapsed();
         tracing::debug!(%account, page, ?took, "called Refersion for its list");
-        worker.0.settings.meter.page_requested(matches!(reply, ListReply::Page(_)), took);
+        worker.0.settings.meter.page_requested(reply.is_ok(), took);
         drop(permit); // before the store is waited for
         let page = match reply {
-            ListReply::Page(page) => page,
-            ListReply::Failed { what, retry_after } => {
-                worker.on_page_failed(&what, retry_after);
+            Ok(page) => page,
+            Err(failure) => {
+                worker.on_page_failed(failure);
                 return Vec::new();
             }
         };
         match worker.learn(&progress, &page).await {
             Ok(links) => return links,
             Err(StoreError::NotOwner | StoreError::Closed) => {} // the run loop ends
-            Err(error) => worker.on_page_failed(&error.to_string(), None),
+            Err(error) => worker.on_page_failed(TransientFailure::new(error.to_string())),
         }
         Vec::new()
     }

@@ -261,8 +261,8 @@ fn may_proceed(worker: &Worker, head: Seq, state: &PlanState) -> bool {
 fn end_call_span(span: Option<Span>, reply: Option<&Reply>) {
     let Some(mut span) = span else { return };
     span.text("reply", reply.map_or("not_sent", Reply::name));
-    if let Some(Reply::Unavailable { what, .. } | Reply::Lost { what, .. }) = reply {
-        span.fail(what);
+    if let Some(Reply::Unavailable(failure) | Reply::Lost(failure)) = reply {
+        span.fail(&failure.what);
     }
     span.end();
 }

@@ -11,6 +11,7 @@ use super::learn::Link;
 use super::run_delivery::{AttemptEnd, run_delivery};
 use super::{FOREVER, RunState, Worker};
 use crate::account_signals::WaitResult;
+use crate::delivery::TransientFailure;
 use crate::domain::{EventId, Seq, Timestamp};
 use crate::failpoint;
 use crate::scheduling::{BreakerState, End, Entry, MAX_BATCH, Scheduler, Unit};
@@ -156,7 +157,7 @@ impl RunLoop {
             Ok(links) => self.worker.link(&links),
             Err(error) => {
                 tracing::error!(account = %self.worker.0.settings.account, %error, "reading Refersion's list failed, which is a bug");
-                self.worker.on_page_failed("a page could not be read", None);
+                self.worker.on_page_failed(TransientFailure::new("a page could not be read"));
             }
         }
     }

@@ -4,7 +4,7 @@
 use super::Finding;
 use crate::cli::now;
 use crate::config::AccountConfig;
-use crate::delivery::ApiKeyVerification;
+use crate::delivery::{ApiKeyVerification, TransientFailure};
 use crate::domain::Timestamp;
 use crate::refersion::ConnectionPool;
 use std::time::Duration;
@@ -32,8 +32,8 @@ pub(super) async fn look_at(account: AccountConfig, timeout: Duration) -> (Findi
             "account",
             format!("{url} rejects the API key {public}.…; compare it with the keys in Refersion's account settings"),
         ),
-        ApiKeyVerification::Unknown { reason, .. } => {
-            Finding::bad("account", format!("cannot verify the API key {public}.… with {url}: {reason}"))
+        ApiKeyVerification::Unknown(TransientFailure { what, .. }) => {
+            Finding::bad("account", format!("cannot verify the API key {public}.… with {url}: {what}"))
         }
     };
     (found(finding), clocks)

@@ -188,14 +188,14 @@ fn a_response_that_is_not_refersions_is_retried_and_only_a_new_may_have_taken_ef
         (200, r#"{"id": "a\nb"}"#, true),
         (200, r#"{"id": null, "message": "The affiliate 7 has been created"}"#, true),
     ] {
-        assert_eq!(matches!(answered(&new, status, body), Reply::Lost { .. }), unsure, "new {status}");
-        assert!(matches!(answered(&edit, status, body), Reply::Unavailable { .. }), "edit {status}");
+        assert_eq!(matches!(answered(&new, status, body), Reply::Lost(_)), unsure, "new {status}");
+        assert!(matches!(answered(&edit, status, body), Reply::Unavailable(_)), "edit {status}");
     }
 }
 
 #[test]
 fn only_answers_that_refersion_alone_gives_show_that_it_accepts_a_key() {
-    let unknown = |reason: &str| ApiKeyVerification::Unknown { reason: reason.to_owned(), retry_after: None };
+    let unknown = |reason: &str| ApiKeyVerification::Unknown(TransientFailure::new(reason));
     for (status, body, expected) in [
         (200, r#"{"results": []}"#, ApiKeyVerification::Accepted),
         (422, r#"{"errors": ["Request filter not provided."]}"#, ApiKeyVerification::Accepted),
@@ -216,8 +216,8 @@ fn only_answers_that_refersion_alone_gives_show_that_it_accepts_a_key() {
 
 #[test]
 fn only_a_page_is_read_from_the_answer_to_list() {
-    let failed = |what: &str| ListReply::Failed { what: what.to_owned(), retry_after: None };
-    let empty = |total| ListReply::Page(ListPage { total, ..ListPage::default() });
+    let failed = |what: &str| Err(TransientFailure::new(what));
+    let empty = |total| Ok(ListPage { total, ..ListPage::default() });
     for (status, body, expected) in [
         (200, r#"{"total": 0, "results": []}"#, empty(Some(0))),
         (422, r#"{"errors": ["Could not find affiliates with this keyword."]}"#, empty(None)),

@@ -1,6 +1,7 @@
 //! Scripts of replies, and what they do to an account's health.
 
 use super::*;
+use crate::delivery::TransientFailure;
 
 const AT: Timestamp = Timestamp(1_000_000);
 
@@ -133,7 +134,7 @@ fn a_rejected_key_halts_once_until_a_probe_or_another_key_is_accepted() {
     assert_eq!(no_permit(&mut health, at(1)), NoPermit::Halted(at(2)));
     assert_eq!(no_permit(&mut health, at(2)), NoPermit::ProbeDue);
     assert_eq!(health.on_probe(&ApiKeyVerification::Rejected, at(2), 1.0), Err(secs(4)));
-    let unknown = ApiKeyVerification::Unknown { reason: String::new(), retry_after: Some(secs(60)) };
+    let unknown = ApiKeyVerification::Unknown(TransientFailure { what: String::new(), retry_after: Some(secs(60)) });
     assert_eq!(health.on_probe(&unknown, at(6), 1.0), Err(secs(60)));
     assert_eq!(health.on_probe(&ApiKeyVerification::Accepted, at(66), 1.0), Ok(Some(Transition::Resumed)));
     assert_eq!(health.on_probe(&ApiKeyVerification::Rejected, at(67), 1.0), Ok(None), "an answer about the key before");

@@ -242,13 +242,13 @@ pub fn fits(call: &Call, wire: &Wire, reply: &Reply) {
         Reply::Rejected(Rejection::Other(_)) => client_error || wire.status == 204,
         Reply::Unauthorized => wire.status == 401,
         Reply::RateLimited { .. } => wire.status == 429,
-        Reply::Lost { .. } => is_new && !client_error && !(300..400).contains(&wire.status) && wire.status != 503,
-        Reply::Unavailable { .. } => !(is_new && good),
+        Reply::Lost(_) => is_new && !client_error && !(300..400).contains(&wire.status) && wire.status != 503,
+        Reply::Unavailable(_) => !(is_new && good),
     };
     assert!(fits, "{reply:?} to {} was read in {}: {}", call.operation(), wire.status, wire.body.escape_ascii());
     assert!((wire.status == 401) == (*reply == Reply::Unauthorized));
     let message = match reply {
-        Reply::Unavailable { what, .. } | Reply::Lost { what, .. } => what,
+        Reply::Unavailable(failure) | Reply::Lost(failure) => &failure.what,
         Reply::Rejected(Rejection::Other(words)) => words,
         _ => "",
     };
@@ -289,6 +289,6 @@ fn check_key_verification(wire: &Wire, verification: &ApiKeyVerification) {
             );
         }
         ApiKeyVerification::Rejected => {}
-        ApiKeyVerification::Unknown { reason: what, .. } => is_safe(what),
+        ApiKeyVerification::Unknown(failure) => is_safe(&failure.what),
     }
 }

@@ -3,7 +3,7 @@
 use super::scenario::{hash, peter};
 use refersion_destination::delivery::{
     Affiliate, AffiliateRecord, Call, Identifier, Ignored, Origin, PermanentFailure, Rejection, Remark, Reply,
-    SearchResult, Step, Success,
+    SearchResult, Step, Success, TransientFailure,
 };
 use refersion_destination::domain::{
     AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Profile, SentAttributes, Timestamp,
@@ -75,8 +75,8 @@ pub fn reply(text: &str) -> Reply {
         ["gone"] => Reply::NotFound,
         ["401"] => Reply::Unauthorized,
         ["429"] => Reply::RateLimited { retry_after },
-        ["down"] => Reply::Unavailable { what, retry_after },
-        ["lost"] => Reply::Lost { what, retry_after },
+        ["down"] => Reply::Unavailable(TransientFailure { what, retry_after }),
+        ["lost"] => Reply::Lost(TransientFailure { what, retry_after }),
         _ => panic!("no reply: {text}"),
     }
 }

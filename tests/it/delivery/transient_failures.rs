@@ -7,7 +7,7 @@ use super::{
     Row, delete, identify as unknown, known, listed, merchants_status, newer_facts, owners, rejected_values, taken,
     text,
 };
-use refersion_destination::delivery::{Reply, Step};
+use refersion_destination::delivery::{Reply, Step, TransientFailure};
 use refersion_destination::mapping::Intent;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -148,10 +148,10 @@ fn an_answer_that_belongs_to_another_call_is_tried_again() {
 
 #[test]
 fn the_wait_that_refersion_asks_for_is_handed_on() {
-    let (what, retry_after) = ("failure".to_owned(), Some(Duration::from_secs(7)));
-    for reply in [Reply::Unavailable { what: what.clone(), retry_after }, Reply::Lost { what, retry_after }] {
+    let asked = TransientFailure { what: "failure".to_owned(), retry_after: Some(Duration::from_secs(7)) };
+    for reply in [Reply::Unavailable(asked.clone()), Reply::Lost(asked.clone())] {
         let run = run_with(&identify(""), Restarts::Never, |_| Some(reply.clone()));
         let Step::Retry(failure) = run.verdict else { panic!("{run}") };
-        assert_eq!(failure.retry_after, retry_after, "{reply:?}");
+        assert_eq!(failure, asked, "{reply:?}");
     }
 }
