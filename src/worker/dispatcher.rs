@@ -17,24 +17,17 @@ use crate::delivery::{Call, Reply, TransientFailure};
 use crate::domain::{Seq, Timestamp};
 use crate::failpoint;
 use crate::refersion::SendGuard;
-use crate::scheduling::{AccountHealth, Batch, Batcher, Calls, NoPermit};
-use parking_lot::Mutex;
+use crate::scheduling::{Batch, Batcher, Calls, NoPermit};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// The dispatcher of one account.
 #[derive(Default)]
 pub(super) struct Dispatcher {
-    state: Mutex<DispatchState>,
-    /// The number of permits given out.
-    begun: AtomicU64,
-}
-
-#[derive(Default)]
-struct DispatchState {
     batcher: Batcher<PendingCall>,
+    /// The number of requests that have begun so far, those for pages of the list included.
+    pub(super) begun: u64,
     /// Deliveries whose call is in flight.
     in_flight: usize,
     /// Deliveries that have made no call and have not ended yet.
@@ -78,35 +71,27 @@ impl PendingCall {
     }
 }
 
-impl DispatchState {
+impl Dispatcher {
     fn hand_back_all(&mut self) {
         self.batcher.clear().into_iter().for_each(|pending| pending.answer(None));
-    }
-}
-
-impl Dispatcher {
-    /// The number of requests that have begun so far.
-    pub(super) fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed)
     }
 
     /// The number of deliveries that make room for further ones: their call is in flight, or their settlement is being written.
     pub(super) fn in_flight_or_settling(&self) -> usize {
-        let state = self.state.lock();
-        state.in_flight + state.settling.min(MAX_SETTLING)
+        self.in_flight + self.settling.min(MAX_SETTLING)
     }
 }
 
 impl Worker {
     /// A delivery begins, and is about to make its first call.
     pub(super) fn announce_call(&self) -> AnnouncedCall {
-        self.0.dispatcher.state.lock().announced += 1;
+        self.0.dispatcher.lock().announced += 1;
         AnnouncedCall(self.clone())
     }
 
     /// The settlement of a delivery is about to be written.
     pub(super) fn settling(&self) -> Settling {
-        self.0.dispatcher.state.lock().settling += 1;
+        self.0.dispatcher.lock().settling += 1;
         self.0.changed.notify_one();
         Settling(self.clone())
     }
@@ -121,7 +106,7 @@ impl Worker {
         announced: Option<AnnouncedCall>,
     ) -> Option<(Reply, Duration)> {
         let (reply, replied) = oneshot::channel();
-        self.0.dispatcher.state.lock().batcher.push(call, alone, PendingCall { seq, reply });
+        self.0.dispatcher.lock().batcher.push(call, alone, PendingCall { seq, reply });
         announced.map_or_else(|| self.dispatch(), drop); // dropping it dispatches as well
         let lost = || TransientFailure::new("the request ended without a reply: a bug of this service");
         replied.await.unwrap_or_else(|_| Some((Reply::Lost(lost()), Duration::ZERO)))
@@ -138,35 +123,36 @@ impl Worker {
 
     /// The time until a call that waits for the rate may be sent.
     pub(super) fn until_next_permit(&self) -> Duration {
-        let next = self.0.dispatcher.state.lock().next_permit;
+        let next = self.0.dispatcher.lock().next_permit;
         next.map_or(Duration::MAX, |at| at.since(self.now()))
     }
 
     fn next_batch(&self) -> Option<(Batch<PendingCall>, HeldPermit)> {
-        let mut state = self.0.dispatcher.state.lock();
-        let awaited = state.next_permit.take();
-        let calls_are_announced = state.announced > 0;
+        let mut dispatcher = self.0.dispatcher.lock();
+        let awaited = dispatcher.next_permit.take();
+        let calls_are_announced = dispatcher.announced > 0;
         if self.is_stopping() {
-            state.hand_back_all();
+            dispatcher.hand_back_all();
         }
         // Without a lease that lasts, the calls wait until it is renewed, which wakes the run loop.
-        if !state.batcher.has_batch(calls_are_announced) || !self.may_send() {
+        if !dispatcher.batcher.has_batch(calls_are_announced) || !self.may_send() {
             return None;
         }
         match self.try_acquire() {
             Ok(permit) => {
-                let batch = state.batcher.next_batch(calls_are_announced)?;
-                state.in_flight += batch.calls.len();
+                let batch = dispatcher.batcher.next_batch(calls_are_announced)?;
+                dispatcher.begun += 1;
+                dispatcher.in_flight += batch.calls.len();
                 return Some((batch, permit));
             }
             Err(NoPermit::Busy) => {}
             Err(NoPermit::NotBefore(at)) => {
-                state.next_permit = Some(at);
+                dispatcher.next_permit = Some(at);
                 if awaited != Some(at) {
                     self.0.changed.notify_one(); // the run loop is to wake at another moment
                 }
             }
-            Err(NoPermit::Open(_) | NoPermit::Halted(_) | NoPermit::ProbeDue) => state.hand_back_all(),
+            Err(NoPermit::Open(_) | NoPermit::Halted(_) | NoPermit::ProbeDue) => dispatcher.hand_back_all(),
         }
         None
     }
@@ -188,14 +174,6 @@ impl Worker {
         tracing::debug!(%account, %seq, operation, affiliates, reply = name, ?took, "called Refersion");
         meter.request_ended(call, &reply, affiliates, took);
         Some((reply, replies))
-    }
-
-    /// The permission to make a request now; or why there is none.
-    pub(super) fn try_acquire(&self) -> Result<HeldPermit, NoPermit> {
-        let (permit, transition) = self.change_health(AccountHealth::try_acquire)?;
-        self.0.dispatcher.begun.fetch_add(1, Ordering::Relaxed);
-        self.on_transition(transition, None);
-        Ok(HeldPermit::new(self.clone(), permit))
     }
 }
 
@@ -222,23 +200,23 @@ async fn send(mut in_flight: RequestInFlight, permit: HeldPermit, mut calls: Cal
 
 impl Drop for AnnouncedCall {
     fn drop(&mut self) {
-        self.0.0.dispatcher.state.lock().announced -= 1;
+        self.0.0.dispatcher.lock().announced -= 1;
         self.0.dispatch();
     }
 }
 
 impl Drop for Settling {
     fn drop(&mut self) {
-        self.0.0.dispatcher.state.lock().settling -= 1;
+        self.0.0.dispatcher.lock().settling -= 1;
     }
 }
 
 impl Drop for RequestInFlight {
     fn drop(&mut self) {
-        let mut state = self.worker.0.dispatcher.state.lock();
-        state.in_flight -= self.calls;
-        state.batcher.on_ended(self.shareable, std::mem::take(&mut self.later));
-        drop(state);
+        let mut dispatcher = self.worker.0.dispatcher.lock();
+        dispatcher.in_flight -= self.calls;
+        dispatcher.batcher.on_ended(self.shareable, std::mem::take(&mut self.later));
+        drop(dispatcher);
         self.worker.dispatch();
         self.worker.0.changed.notify_one();
     }

@@ -11,7 +11,7 @@ use crate::delivery::{ApiKeyVerification, Reply, TransientFailure};
 use crate::domain::{ApiKey, Seq, Timestamp};
 use crate::refersion::{Client, ClientBuildError};
 use crate::scheduling::{
-    AccountHealth, BreakerState, Cause, HealthSnapshot, LearnedLimits, Permit, SavedHealth, Transition,
+    AccountHealth, BreakerState, Cause, HealthSnapshot, LearnedLimits, NoPermit, Permit, SavedHealth, Transition,
 };
 use crate::store::{Lease, StoreError};
 use std::time::Instant;
@@ -24,10 +24,6 @@ pub(super) struct HeldPermit {
 }
 
 impl HeldPermit {
-    pub(super) fn new(worker: Worker, permit: Permit) -> Self {
-        Self { worker, permit: Some(permit) }
-    }
-
     /// Applies the reply to a call for the event `seq` to the account's health.
     pub(super) fn on_reply(mut self, reply: &Reply, seq: Seq) {
         let Some(permit) = self.permit.take() else { return };
@@ -61,6 +57,13 @@ impl Drop for HeldPermit {
 }
 
 impl Worker {
+    /// The permission to make a request now; or why there is none.
+    pub(super) fn try_acquire(&self) -> Result<HeldPermit, NoPermit> {
+        let (permit, transition) = self.change_health(AccountHealth::try_acquire)?;
+        self.on_transition(transition, None);
+        Ok(HeldPermit { worker: self.clone(), permit: Some(permit) })
+    }
+
     /// The account's calls are made through `client` from now on. With `is_new_api_key` Refersion may accept the key, so a halt ends.
     pub fn replace_client(&self, client: Client, is_new_api_key: bool) {
         self.0.settings.client.replace(client);
@@ -103,7 +106,7 @@ impl Worker {
     /// Logs and counts a transition of the account's health; `what` is the error of Refersion or of the network.
     pub(super) fn on_transition(&self, transition: Option<Transition>, what: Option<&str>) {
         let Some(transition) = transition else { return };
-        let (account, meter) = (&self.0.settings.account, &self.0.settings.meter);
+        let (account, meter, signals) = (&self.0.settings.account, &self.0.settings.meter, &self.0.signals);
         match transition {
             Transition::Opened { cause, wait, trips } => {
                 if trips == 1 {
@@ -114,24 +117,19 @@ impl Worker {
                 } else {
                     tracing::warn!(%account, ?wait, what, "Refersion seems to be down; the account is paused");
                 }
+                signals.send_to_all(&WaitResult::Deferred);
             }
             Transition::HalfOpened => tracing::info!(%account, "the pause is over; one trial request is sent"),
-            Transition::Closed => {
-                tracing::info!(%account, "Refersion accepts calls again; the account delivers");
-            }
+            Transition::Closed => tracing::info!(%account, "Refersion accepts calls again; the account delivers"),
             Transition::Halted { wait } => {
                 meter.halted();
                 tracing::error!(%account, ?wait,
                     "Refersion rejected the API key; events are kept, and the key is probed until it works");
+                signals.send_to_all(&WaitResult::AccountHalted);
             }
             Transition::Resumed => {
                 tracing::info!(%account, "Refersion accepts the API key again; the account delivers");
             }
-        }
-        match transition {
-            Transition::Opened { .. } => self.0.signals.send_to_all(&WaitResult::Deferred),
-            Transition::Halted { .. } => self.0.signals.send_to_all(&WaitResult::AccountHalted),
-            Transition::HalfOpened | Transition::Closed | Transition::Resumed => {}
         }
         self.0.changed.notify_one();
     }

@@ -48,13 +48,6 @@ pub(super) struct Learning {
 #[derive(Debug)]
 pub(super) struct WeakWorker(pub(super) Weak<WorkerInner>);
 
-/// A page that may be asked for now.
-pub(super) struct PageRequest {
-    worker: Worker,
-    permit: HeldPermit,
-    progress: ListProgress,
-}
-
 impl Learning {
     /// Continues from `progress` under `lease`, unless it was restored under this lease already.
     fn restore(&mut self, lease: &Lease, progress: ListProgress) {
@@ -136,10 +129,10 @@ impl Worker {
         is_closed && self.0.learning.lock().is_due(self.delivery().learn, self.now())
     }
 
-    /// The next page of the list to ask for, beside the deliveries, if any run. Err: how long to wait before looking again, if nothing happens
-    /// before.
-    pub(super) fn next_page(&self, deliveries_run: bool) -> Result<PageRequest, Duration> {
-        let (now, begun) = (self.now(), self.0.dispatcher.begun());
+    /// The permission to ask for a page of the list now, beside the deliveries, if any run; and the progress, which says which page is next.
+    /// Err: how long to wait before looking again, if nothing happens before.
+    pub(super) fn next_page(&self, deliveries_run: bool) -> Result<(HeldPermit, ListProgress), Duration> {
+        let (now, begun) = (self.now(), self.0.dispatcher.lock().begun);
         let mut learning = self.0.learning.lock();
         if !learning.is_due(self.delivery().learn, now) {
             return Err(FOREVER);
@@ -160,8 +153,10 @@ impl Worker {
         }
         match self.try_acquire() {
             Ok(permit) => {
-                learning.throttle.on_begin(self.0.dispatcher.begun());
-                Ok(PageRequest { worker: self.clone(), permit, progress: learning.progress.clone() })
+                let mut dispatcher = self.0.dispatcher.lock();
+                dispatcher.begun += 1;
+                learning.throttle.on_begin(dispatcher.begun);
+                Ok((permit, learning.progress.clone()))
             }
             Err(NoPermit::NotBefore(at)) => Err(at.since(now)),
             Err(NoPermit::Busy | NoPermit::Open(_) | NoPermit::Halted(_) | NoPermit::ProbeDue) => Err(FOREVER),
@@ -210,33 +205,30 @@ impl Worker {
     }
 }
 
-impl PageRequest {
-    /// Requests the page, and stores the affiliates on it. Returns the new links.
-    pub(super) async fn run(self) -> Vec<Link> {
-        let Self { worker, permit, progress } = self;
-        let (account, may_send) = (&worker.0.settings.account, worker.clone());
-        let (page, began) = (progress.page, Instant::now());
-        let reply = worker.0.settings.client.list(page, &SendGuard::new(move || may_send.may_send())).await;
-        let Some(reply) = reply else {
-            permit.cancel();
+/// Requests the page that follows `progress`, and stores the affiliates on it. Returns the new links.
+pub(super) async fn read_page(worker: Worker, permit: HeldPermit, progress: ListProgress) -> Vec<Link> {
+    let (account, may_send) = (&worker.0.settings.account, worker.clone());
+    let (page, began) = (progress.page, Instant::now());
+    let reply = worker.0.settings.client.list(page, &SendGuard::new(move || may_send.may_send())).await;
+    let Some(reply) = reply else {
+        permit.cancel();
+        return Vec::new();
+    };
+    let took = began.elapsed();
+    tracing::debug!(%account, page, ?took, "called Refersion for its list");
+    worker.0.settings.meter.page_requested(reply.is_ok(), took);
+    drop(permit); // before the store is waited for
+    let page = match reply {
+        Ok(page) => page,
+        Err(failure) => {
+            worker.on_page_failed(failure);
             return Vec::new();
-        };
-        let took = began.elapsed();
-        tracing::debug!(%account, page, ?took, "called Refersion for its list");
-        worker.0.settings.meter.page_requested(reply.is_ok(), took);
-        drop(permit); // before the store is waited for
-        let page = match reply {
-            Ok(page) => page,
-            Err(failure) => {
-                worker.on_page_failed(failure);
-                return Vec::new();
-            }
-        };
-        match worker.learn(&progress, &page).await {
-            Ok(links) => return links,
-            Err(StoreError::NotOwner | StoreError::Closed) => {} // the run loop ends
-            Err(error) => worker.on_page_failed(TransientFailure::new(error.to_string())),
         }
-        Vec::new()
+    };
+    match worker.learn(&progress, &page).await {
+        Ok(links) => return links,
+        Err(StoreError::NotOwner | StoreError::Closed) => {} // the run loop ends
+        Err(error) => worker.on_page_failed(TransientFailure::new(error.to_string())),
     }
+    Vec::new()
 }

@@ -102,26 +102,23 @@ struct WorkerInner {
     placeholders_unlinked: AtomicBool,
     /// The saved health of the account, and the number of the lease under which it was read; `None` before that.
     saved_health: Mutex<Option<(u64, SavedHealth)>>,
-    /// The lease under which the run loop and its deliveries run; `None` without a run loop.
-    lease: Mutex<Option<Lease>>,
     /// The account is not configured any more: its events wait until it is.
     retired: AtomicBool,
-    dispatcher: Dispatcher,
-    run: Mutex<RunState>,
+    dispatcher: Mutex<Dispatcher>,
+    /// `None` without a run loop.
+    run: Mutex<Option<RunState>>,
     /// The run loop, if there is one, so that its end can be waited for.
     run_loop: TaskTracker,
     /// Wakes the run loop: an event was appended, a delivery made room, or the account's health changed.
     changed: Notify,
 }
 
-/// Whether the run loop exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RunState {
-    Idle,
-    Running {
-        /// Entries of the log may be unread.
-        unread: bool,
-    },
+/// The state of the run loop.
+struct RunState {
+    /// The lease under which it and its deliveries run.
+    lease: Lease,
+    /// Entries of the log may be unread.
+    unread: bool,
 }
 
 impl Worker {
@@ -146,9 +143,8 @@ impl Worker {
             placeholders_unlinked: AtomicBool::new(false),
             saved_health: Mutex::new(None),
             retired: AtomicBool::new(false),
-            lease: Mutex::new(None),
-            dispatcher: Dispatcher::default(),
-            run: Mutex::new(RunState::Idle),
+            dispatcher: Mutex::default(),
+            run: Mutex::new(None),
             run_loop: TaskTracker::new(),
             changed: Notify::new(),
         }));
@@ -184,14 +180,13 @@ impl Worker {
     /// account; after that has changed, the caller must wake the worker again.
     pub fn wake(&self) {
         let mut run = self.0.run.lock();
-        if let RunState::Running { unread } = &mut *run {
-            *unread = true;
+        if let Some(run) = &mut *run {
+            run.unread = true;
             self.0.changed.notify_one();
         } else if !self.is_leaving()
             && let Some(lease) = self.0.store.lease(&self.0.settings.account)
         {
-            *run = RunState::Running { unread: true };
-            *self.0.lease.lock() = Some(lease.clone());
+            *run = Some(RunState { lease: lease.clone(), unread: true });
             let Runtime { handle, tracker, failed, .. } = &self.0.runtime;
             let (run, failed) = (AssertUnwindSafe(run_loop::run(self.clone(), lease)), failed.clone());
             let run = async move {
@@ -247,12 +242,12 @@ impl Worker {
 
     /// Whether no new delivery begins: the worker is leaving, or its lease is about to end.
     fn is_stopping(&self) -> bool {
-        self.is_leaving() || self.0.lease.lock().as_ref().is_none_or(Lease::is_ending)
+        self.is_leaving() || self.0.run.lock().as_ref().is_none_or(|run| run.lease.is_ending())
     }
 
     /// Whether the lease lasts long enough for a request that is sent now.
     fn may_send(&self) -> bool {
-        self.0.lease.lock().as_ref().is_some_and(Lease::may_send)
+        self.0.run.lock().as_ref().is_some_and(|run| run.lease.may_send())
     }
 }
 

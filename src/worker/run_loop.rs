@@ -7,7 +7,7 @@
 //! and reads the pending events from the first one again. Links that a settlement committed reach the scheduler after the entries of a read
 //! that began before.
 
-use super::learn::Link;
+use super::learn::{Link, read_page};
 use super::run_delivery::{AttemptEnd, run_delivery};
 use super::{FOREVER, RunState, Worker};
 use crate::account_signals::WaitResult;
@@ -105,7 +105,7 @@ impl RunLoop {
     /// Begins as many units as are allowed; returns how long to wait before looking again, if nothing happens before.
     async fn advance(&mut self) -> Duration {
         let now = self.worker.now();
-        let undecided = self.deliveries.len().saturating_sub(self.worker.0.dispatcher.in_flight_or_settling());
+        let undecided = self.deliveries.len().saturating_sub(self.worker.0.dispatcher.lock().in_flight_or_settling());
         let state = self.worker.health().snapshot().state;
         if !matches!(state, BreakerState::Halted { .. }) {
             self.probe.abort_all(); // its key is no longer used
@@ -143,8 +143,8 @@ impl RunLoop {
             return FOREVER;
         }
         match self.worker.next_page(!self.deliveries.is_empty()) {
-            Ok(request) => {
-                self.list_page.spawn(request.run());
+            Ok((permit, progress)) => {
+                self.list_page.spawn(read_page(self.worker.clone(), permit, progress));
                 FOREVER
             }
             Err(wait) => wait,
@@ -248,7 +248,7 @@ impl RunLoop {
     fn is_done(&self) -> bool {
         let is_empty = self.worker.0.signals.scheduler().is_empty();
         is_empty
-            && *self.worker.0.run.lock() == (RunState::Running { unread: false })
+            && !self.worker.has_unread()
             && self.deliveries.is_empty()
             && self.list_page.is_empty()
             && !self.worker.is_learning()
@@ -290,24 +290,28 @@ impl Worker {
         self.end_with_links(AttemptEnd { head, end, links: Vec::new() });
     }
 
+    /// Whether entries of the log may be unread.
+    fn has_unread(&self) -> bool {
+        self.0.run.lock().as_ref().is_some_and(|run| run.unread)
+    }
+
     /// Sets whether entries of the log may be unread. Returns whether they might be before.
     fn replace_unread(&self, unread: bool) -> bool {
-        std::mem::replace(&mut *self.0.run.lock(), RunState::Running { unread }) == RunState::Running { unread: true }
+        self.0.run.lock().as_mut().is_some_and(|run| std::mem::replace(&mut run.unread, unread))
     }
 
     /// Ends the run loop, unless events were appended meanwhile.
     fn stop_if_idle(&self) -> bool {
         let mut run = self.0.run.lock();
-        let idle = *run == RunState::Running { unread: false } && !self.is_stopping();
+        let idle = !self.is_leaving() && run.as_ref().is_some_and(|run| !run.unread && !run.lease.is_ending());
         if idle {
             self.set_idle(&mut run);
         }
         idle
     }
 
-    fn set_idle(&self, run: &mut RunState) {
+    fn set_idle(&self, run: &mut Option<RunState>) {
         *self.0.signals.scheduler() = Scheduler::default();
-        *self.0.lease.lock() = None;
-        *run = RunState::Idle;
+        *run = None;
     }
 }

@@ -98,13 +98,7 @@ impl DeliveryRun<'_> {
             }
             _ => None,
         };
-        AffiliateChanges {
-            remember,
-            forget: state.forgotten.clone(),
-            erase: Vec::new(),
-            deleted_at: None,
-            traits: None,
-        }
+        AffiliateChanges { remember, forget: state.forgotten.clone(), ..AffiliateChanges::default() }
     }
 }
 
