@@ -156,11 +156,7 @@ pub(super) fn on_reply(
     reply: Reply,
 ) -> Option<Step> {
     match (call, reply) {
-        (Call::New(new), Reply::Rejected(Rejection::Other(words))) => rejection::on_new(input, state, call, new, words),
-        (Call::Edit { changes, .. }, Reply::Rejected(Rejection::Other(words))) => {
-            rejection::on_edit(input, state, call, changes, words)
-        }
-        (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::rejected(call, words)),
+        (call, Reply::Rejected(Rejection::Other(words))) => rejection::on_rejected(input, state, call, words),
         (Call::New(new), Reply::Created { code, id }) => {
             let sent = sent_with_new(input, wanted, new);
             state.record_affiliate(AffiliateRecord { code, id, origin: Origin::Created, sent });

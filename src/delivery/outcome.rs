@@ -134,13 +134,16 @@ pub enum Ignored {
 }
 
 /// A failure after which an event can never be delivered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PermanentFailure {
     /// The event cannot be mapped, or no longer, or its user never became known.
+    #[error(transparent)]
     Unmappable(mapping::MappingError),
     /// The bytes are no event, or no longer one by the present rules.
+    #[error("{0}")]
     Malformed(String),
     /// Refersion rejected the call for good.
+    #[error("Refersion rejected {operation}: {words}")]
     Rejected {
         /// The operation that was rejected.
         operation: &'static str,
@@ -148,16 +151,22 @@ pub enum PermanentFailure {
         words: String,
     },
     /// The new e-mail of a known user belongs to another affiliate, and the call cannot be sent without it.
+    #[error("Refersion rejected edit: the new e-mail belongs to another affiliate")]
     EmailTaken,
     /// Refersion answered success, but these fields did not change, and it gave no reason.
+    #[error("Refersion answered edit with success but did not change {}", .0.join(", "))]
     NotApplied(Vec<String>),
     /// The search for the address does not end.
+    #[error("Refersion's search for the e-mail did not end")]
     EndlessSearch,
     /// The event failed for longer than `DELIVERY_MAX_AGE`; with the last failure.
+    #[error("gave up after failing for too long; at last: {0}")]
     Expired(String),
     /// A stored part of the event cannot be read; with the name of the part, without its content.
+    #[error("the store cannot read what it holds of this event: {0}")]
     Corrupt(String),
     /// The delivery panicked again and again for longer than `DELIVERY_MAX_AGE`.
+    #[error("gave up after failing for too long; at last: internal error")]
     InternalError,
 }
 
@@ -226,24 +235,6 @@ impl Success {
         match self {
             Self::Delivered { action, .. } => action.as_str(),
             Self::Ignored(_) => "ignored",
-        }
-    }
-}
-
-impl fmt::Display for PermanentFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unmappable(error) => error.fmt(f),
-            Self::Malformed(what) => f.write_str(what),
-            Self::Rejected { operation, words } => write!(f, "Refersion rejected {operation}: {words}"),
-            Self::EmailTaken => f.write_str("Refersion rejected edit: the new e-mail belongs to another affiliate"),
-            Self::NotApplied(fields) => {
-                write!(f, "Refersion answered edit with success but did not change {}", fields.join(", "))
-            }
-            Self::EndlessSearch => f.write_str("Refersion's search for the e-mail did not end"),
-            Self::Expired(last) => write!(f, "gave up after failing for too long; at last: {last}"),
-            Self::Corrupt(part) => write!(f, "the store cannot read what it holds of this event: {part}"),
-            Self::InternalError => f.write_str("gave up after failing for too long; at last: internal error"),
         }
     }
 }

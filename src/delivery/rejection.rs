@@ -5,72 +5,61 @@
 //! repeated at most twice; coalesced events are tried one by one.
 
 use super::outcome::{PermanentFailure, Step};
-use super::{Call, Done, PlanInput, PlanState, RejectedValues, Stage};
-use crate::domain::{Attribute, Field, NewAffiliate, Profile};
+use super::{Call, Done, PlanInput, PlanState, Progress, RejectedValues, Stage};
+use crate::domain::{Attribute, Field, Profile};
 
 /// The most repeats of a call without rejected values.
 const MAX_REPETITIONS: u32 = 2;
 
-/// Refersion rejected the values of a `new`. The affiliate is created with the required values, and gets the rest by an `edit`, without
-/// those that seem to be at fault. Coalesced events are tried one by one.
-pub(super) fn on_new(
-    input: &PlanInput<'_>,
-    state: &mut PlanState,
-    call: &Call,
-    new: &NewAffiliate,
-    words: String,
-) -> Option<Step> {
-    let at_fault = attributes_at_fault(&new.profile, &words);
-    if input.events > 1 || state.progress.rejected_values.required_only || at_fault.attributes.is_empty() {
-        return Some(Step::rejected(call, words));
-    }
-    state.progress.rejected_values.required_only = true;
-    state.progress.rejected_values.rejections = 1;
-    add(&mut state.progress.rejected_values, &at_fault);
-    None
+/// Refersion rejected values of `call`. If those that seem to be at fault can be left out, another call is made without them. If not, the
+/// delivery ends. Coalesced events are tried one by one.
+pub(super) fn on_rejected(input: &PlanInput<'_>, state: &mut PlanState, call: &Call, words: String) -> Option<Step> {
+    let is_left_out = input.events == 1
+        && match call {
+            Call::New(new) => leave_out_of_new(&mut state.progress, &new.profile, &words),
+            Call::Edit { changes, .. } => leave_out_of_edit(&mut state.progress, changes, &words),
+            Call::Search { .. } | Call::Get(_) | Call::SetStatus { .. } => false,
+        };
+    (!is_left_out).then(|| Step::rejected(call, words))
 }
 
-/// Refersion rejected the values of an `edit`. It is repeated without those that seem to be at fault. After the last repeat, an affiliate
-/// that was created stays without the other values until another event states them.
-pub(super) fn on_edit(
-    input: &PlanInput<'_>,
-    state: &mut PlanState,
-    call: &Call,
-    changes: &Profile,
-    words: String,
-) -> Option<Step> {
-    if input.events > 1 {
-        return Some(Step::rejected(call, words));
+/// The affiliate is created with the required values, and gets the rest by an `edit`, without those that seem to be at fault. Returns false
+/// if none can be at fault.
+fn leave_out_of_new(progress: &mut Progress, sent: &Profile, words: &str) -> bool {
+    let (rejected, at_fault) = (&mut progress.rejected_values, attributes_at_fault(sent, words));
+    if rejected.required_only || at_fault.attributes.is_empty() {
+        return false;
     }
-    state.progress.rejected_values.rejections += 1;
-    let is_created = state.progress.done == Done::Created;
-    let is_last = state.progress.rejected_values.rejections > MAX_REPETITIONS
-        || is_created && state.progress.rejected_values.required_only;
-    if is_last && !is_created {
-        return Some(Step::rejected(call, words));
+    (rejected.required_only, rejected.rejections) = (true, 1);
+    add(rejected, &at_fault);
+    true
+}
+
+/// The `edit` is repeated without the values that seem to be at fault. After the last repeat, an affiliate that was created stays without the
+/// other values until another event states them. Returns false if none can be at fault, or if this was the last repeat and the affiliate
+/// existed before.
+fn leave_out_of_edit(progress: &mut Progress, sent: &Profile, words: &str) -> bool {
+    let (rejected, is_created) = (&mut progress.rejected_values, progress.done == Done::Created);
+    rejected.rejections += 1;
+    let is_last = rejected.rejections > MAX_REPETITIONS || is_created && rejected.required_only;
+    let at_fault = attributes_at_fault(sent, words);
+    if is_last && !is_created || !is_last && at_fault.attributes.is_empty() {
+        return false;
     }
-    let at_fault = attributes_at_fault(changes, &words);
-    if at_fault.attributes.is_empty() && !is_last {
-        return Some(Step::rejected(call, words));
-    }
-    let rejected = &mut state.progress.rejected_values;
     add(rejected, &at_fault);
     if is_last {
-        let others = changes.iter().filter(|(attribute, _)| !at_fault.attributes.contains(attribute));
+        let others = sent.iter().filter(|(attribute, _)| !at_fault.attributes.contains(attribute));
         rejected.dropped.extend(others.map(|(attribute, _)| attribute.to_string()));
     }
-    state.progress.stage = Stage::Start;
-    None
+    progress.stage = Stage::Start;
+    true
 }
 
 /// Another affiliate has the new e-mail. All other values are sent, and this e-mail is not sent again.
 pub(super) fn on_email_taken(input: &PlanInput<'_>, state: &mut PlanState, changes: &Profile) -> Option<Step> {
-    let (Some(known), Some(email)) = (&mut state.known, changes.get(Field::Email)) else {
+    let (1, Some(known), Some(email)) = (input.events, &mut state.known, changes.get(Field::Email)) else {
         return Some(Step::Dead(PermanentFailure::EmailTaken));
     };
-    if input.events > 1 {
-        return Some(Step::Dead(PermanentFailure::EmailTaken));
-    }
     known.sent.record_taken_email(input.hash, email);
     state.progress.rejected_values.email_taken = true;
     state.progress.stage = Stage::Start;

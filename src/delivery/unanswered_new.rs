@@ -39,8 +39,7 @@ impl UnansweredNew {
         match self {
             Self::NotKept => true,
             Self::Sent(calls) => {
-                let mut shown = Fingerprint::default();
-                shown.record(key, profile);
+                let shown = Fingerprint::of(key, profile);
                 calls.iter().any(|sent| shown.contains_all(sent))
             }
         }
@@ -49,9 +48,7 @@ impl UnansweredNew {
 
 /// The values of `profile` in the fields that `get` returns.
 pub(super) fn visible(key: &HashKey, profile: &Profile) -> Fingerprint {
-    let mut sent = Fingerprint::default();
-    sent.record(key, &profile.filtered(|attribute, _| attribute.is_returned_by_get()));
-    sent
+    Fingerprint::of(key, &profile.filtered(|attribute, _| attribute.is_returned_by_get()))
 }
 
 /// Reads the stored form, also the form of an earlier release: `"asked": true` meant that there was such a call.

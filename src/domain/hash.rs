@@ -135,11 +135,10 @@ fn first<const N: usize>(digest: &[u8; 32]) -> [u8; N] {
 pub struct Fingerprint(BTreeMap<Cow<'static, str>, u64>);
 
 impl Fingerprint {
-    /// Records the values of `profile`.
-    pub fn record(&mut self, key: &HashKey, profile: &Profile) {
-        for (attribute, value) in profile.iter() {
-            self.0.insert(attribute.name(), u64::from_be_bytes(key.attribute(attribute, value)));
-        }
+    /// The fingerprint of the values of `profile`.
+    pub fn of(key: &HashKey, profile: &Profile) -> Self {
+        let hash = |attribute, value| u64::from_be_bytes(key.attribute(attribute, value));
+        Self(profile.iter().map(|(attribute, value)| (attribute.name(), hash(attribute, value))).collect())
     }
 
     /// Whether every value in `other` is recorded here.
@@ -236,11 +235,7 @@ mod tests {
 
     #[test]
     fn a_fingerprint_includes_another_whose_values_it_has_all() {
-        let of = |pairs: &[(Field, &str)]| {
-            let mut fingerprint = Fingerprint::default();
-            fingerprint.record(&key(), &pairs.iter().copied().collect());
-            fingerprint
-        };
+        let of = |pairs: &[(Field, &str)]| Fingerprint::of(&key(), &pairs.iter().copied().collect());
         let more = of(&[(Field::City, "Paris"), (Field::Zip, "1")]);
         assert!(more.contains_all(&of(&[(Field::City, "Paris")])) && more.contains_all(&of(&[])));
         assert!(!more.contains_all(&of(&[(Field::City, "Rome")])) && !more.contains_all(&of(&[(Field::Phone, "1")])));
@@ -248,8 +243,7 @@ mod tests {
 
     #[test]
     fn a_fingerprint_holds_no_value() {
-        let mut fingerprint = Fingerprint::default();
-        fingerprint.record(&key(), &[(Field::City, "Paris")].into_iter().collect());
+        let fingerprint = Fingerprint::of(&key(), &[(Field::City, "Paris")].into_iter().collect());
         assert!(!serde_json::to_string(&fingerprint).expect("serialises").contains("Paris"));
     }
 }
