@@ -8,7 +8,7 @@ use super::append;
 use super::attempts;
 use super::dead_letters::{discard, keep};
 use super::query::Query;
-use super::settle::{RowCleanup, end};
+use super::settle::RowCleanup;
 use super::write_tx::WriteTx;
 use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, Seq, Timestamp};
@@ -34,8 +34,7 @@ pub fn set_aside(
     let pending: Vec<Seq> = tx.connection.all(sql, params![number, limit], |row| Ok(Seq(row.get(0)?)))?;
     let free = in_flight.erase(&pending);
     for seq in &free.seqs {
-        let rows = keep(tx, number, *seq, OutcomeCode::AccountGone, ACCOUNT_GONE, at, RowCleanup::Erase)?;
-        end(tx, number, *seq, OutcomeCode::AccountGone, rows)?;
+        keep(tx, number, *seq, OutcomeCode::AccountGone, ACCOUNT_GONE, at, RowCleanup::Erase)?;
     }
     Ok(Some(free))
 }

@@ -10,7 +10,7 @@ use super::compact;
 use super::log_state::AccountNumber;
 use super::query::Query;
 use super::read::is_pending;
-use super::settle::RowCleanup;
+use super::settle::{RowCleanup, end};
 use super::write_tx::WriteTx;
 use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, Seq, Timestamp};
@@ -26,8 +26,8 @@ use crate::store::{
 use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 
-/// Keeps the pending event `seq` of the account as a dead letter; [`StoreError::NotPending`] if it is not pending. Its body stays where it
-/// is; a body that cannot be read counts as erased. Returns how its rows are cleaned up.
+/// Ends the pending event `seq` of the account as a dead letter; [`StoreError::NotPending`] if it is not pending. Its body stays where it
+/// is; a body that cannot be read counts as erased.
 pub fn keep(
     tx: &mut WriteTx<'_>,
     account: AccountNumber,
@@ -36,7 +36,7 @@ pub fn keep(
     reason: &str,
     at: Timestamp,
     rows: RowCleanup,
-) -> Result<RowCleanup, StoreError> {
+) -> Result<(), StoreError> {
     let (attempts, has_body, rows) = if let RowCleanup::Leave { has_body } = rows {
         ((0, None), has_body, rows)
     } else {
@@ -46,14 +46,14 @@ pub fn keep(
     let last = FailedAttempt { at, what: reason.to_owned() };
     let history = history::with(seq, attempts.1.as_deref(), &last);
     insert(tx, account, seq, (outcome, reason, at), (attempts.0, Some(history)), !has_body)?;
-    Ok(rows)
+    end(tx, account, seq, outcome, rows).map(drop)
 }
 
-/// Keeps a pending event whose user is erased as a dead letter without body and user keys; [`StoreError::NotPending`] if it is not pending.
-/// The caller erases its body.
+/// Ends a pending event whose user is erased as a dead letter without body and user keys; [`StoreError::NotPending`] if it is not pending.
 pub fn keep_erased(tx: &mut WriteTx<'_>, account: AccountNumber, seq: Seq, at: Timestamp) -> Result<(), StoreError> {
     let attempts = attempts::of_dead_letter(tx.connection, seq)?;
-    insert(tx, account, seq, (OutcomeCode::Erased, ERASED, at), attempts, true)
+    insert(tx, account, seq, (OutcomeCode::Erased, ERASED, at), attempts, true)?;
+    end(tx, account, seq, OutcomeCode::Erased, RowCleanup::Erase).map(drop)
 }
 
 fn insert(

@@ -31,11 +31,11 @@ pub struct LogState {
 
 /// An account's part of the log.
 #[derive(Debug)]
-struct Backlog {
+pub struct Backlog {
     name: AccountName,
     /// The number of pending events.
     pending: u64,
-    /// The seq that was appended last.
+    /// The seq that was appended last; at opening, that of the last pending event, or 0 if there is none.
     last: Seq,
     /// The user keys of recently appended events, perhaps including keys of a transaction that was rolled back.
     appended_users: AppendedUsers,
@@ -56,31 +56,20 @@ struct Uncommitted {
     ids_on_disk_up_to: Option<i64>,
 }
 
-/// The state of an account when the store is opened.
-#[derive(Debug)]
-pub struct StoredAccount {
-    /// Its number.
-    pub number: AccountNumber,
-    /// Its name.
-    pub name: AccountName,
-    /// The number of its pending events.
-    pub pending: u64,
-    /// The seq of its last pending event; 0 if there is none.
-    pub last: Seq,
+impl Backlog {
+    /// The backlog of an account with so many pending events, up to `last`, whose user keys are not in memory.
+    pub fn new(name: AccountName, pending: u64, last: Seq) -> Self {
+        let appended_users = if pending > 0 { AppendedUsers::after(last) } else { AppendedUsers::default() };
+        Self { name, pending, last, appended_users }
+    }
 }
 
 impl LogState {
     /// The state at opening, with `dead` dead letters. `next_seq` is the first seq that was not assigned.
-    pub fn new(ids: IdIndex, next_seq: i64, dead: u64, stored: Vec<StoredAccount>) -> Self {
-        let (mut accounts, mut backlogs, mut waiting) = (HashMap::new(), HashMap::new(), BTreeMap::new());
-        for StoredAccount { number, name, pending, last } in stored {
-            if pending > 0 {
-                waiting.insert(name.as_str().to_owned(), pending);
-            }
-            let appended_users = if pending > 0 { AppendedUsers::after(last) } else { AppendedUsers::default() };
-            accounts.insert(name.clone(), number);
-            backlogs.insert(number, Backlog { name, pending, last, appended_users });
-        }
+    pub fn new(ids: IdIndex, next_seq: i64, dead: u64, backlogs: HashMap<AccountNumber, Backlog>) -> Self {
+        let accounts = backlogs.iter().map(|(number, log)| (log.name.clone(), *number)).collect();
+        let pending = backlogs.values().filter(|log| log.pending > 0);
+        let waiting: BTreeMap<_, _> = pending.map(|log| (log.name.to_string(), log.pending)).collect();
         let status = StoreStatus { pending: waiting.values().sum(), dead, write_error: None };
         let deduplication = (ids.len() as u64, ids.memory() as u64);
         let published = Published::new(Counts { status, pending: waiting, last_seq: next_seq - 1, deduplication });
@@ -138,9 +127,7 @@ impl LogState {
     /// Adds an account with this number.
     pub fn add_account(&mut self, name: &AccountName, number: AccountNumber) {
         self.accounts.insert(name.clone(), number);
-        let backlog =
-            Backlog { name: name.clone(), pending: 0, last: Seq(0), appended_users: AppendedUsers::default() };
-        self.backlogs.insert(number, backlog);
+        self.backlogs.insert(number, Backlog::new(name.clone(), 0, Seq(0)));
         self.uncommitted.backlogs.insert(number, None);
     }
 
@@ -233,8 +220,8 @@ mod tests {
 
     /// Two events of account 1 are pending; the next seq is 5.
     fn opened() -> LogState {
-        let stored = |n: u8, pending, last| StoredAccount { number: n.into(), name: name(n), pending, last: Seq(last) };
-        LogState::new(IdIndex::new(1 << 20, 0), 5, 3, vec![stored(1, 2, 4), stored(2, 0, 0)])
+        let backlogs = HashMap::from([(1, Backlog::new(name(1), 2, Seq(4))), (2, Backlog::new(name(2), 0, Seq(0)))]);
+        LogState::new(IdIndex::new(1 << 20, 0), 5, 3, backlogs)
     }
 
     fn counts(state: &LogState) -> (u64, u64, i64) {

@@ -7,7 +7,7 @@
 use super::SqliteStore;
 use super::checkpoint::Checkpoints;
 use super::clean_shutdown;
-use super::log_state::{LogState, StoredAccount};
+use super::log_state::{AccountNumber, Backlog, LogState};
 use super::migrate_v5;
 use super::older_ids;
 use super::open_files::OpenFiles;
@@ -17,6 +17,7 @@ use super::writer::SqliteFile;
 use crate::domain::{AccountName, HashKey, Seq};
 use rand::Rng;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -169,8 +170,8 @@ pub fn lock(path: &Path) -> Result<File, SqliteOpenError> {
 
 /// Takes the lock on the database file itself, which must exist. Must be called before SQLite opens it.
 fn lock_itself(path: &Path) -> Result<OpenFiles, SqliteOpenError> {
-    let files = OpenFiles::hold(path).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
-    if files.lock() { Ok(files) } else { Err(SqliteOpenError::InUse(path.to_owned())) }
+    let files = OpenFiles::lock(path).map_err(|source| SqliteOpenError::Create(path.to_owned(), source))?;
+    files.ok_or_else(|| SqliteOpenError::InUse(path.to_owned()))
 }
 
 /// Makes the file readable for this user only: bodies are personal data. SQLite gives its other files the same mode.
@@ -237,23 +238,23 @@ fn read_state(connection: &Connection, deduplication_memory: usize) -> rusqlite:
     let ids = older_ids::load(connection, deduplication_memory)?;
     Ok(WriterState {
         hash: HashKey::new(&hash_key),
-        log: LogState::new(ids, next_seq, dead, read_accounts(connection)?),
+        log: LogState::new(ids, next_seq, dead, read_backlogs(connection)?),
         older_ids: older_ids::exist(connection)?,
         former_ids_below: schema::meta(connection, schema::FORMER_IDS_BELOW)?,
     })
 }
 
 /// The accounts and their backlogs, counted in the index of pending events.
-fn read_accounts(connection: &Connection) -> rusqlite::Result<Vec<StoredAccount>> {
+fn read_backlogs(connection: &Connection) -> rusqlite::Result<HashMap<AccountNumber, Backlog>> {
     let sql = "SELECT account, name, coalesce(pending, 0), coalesce(last, 0) FROM accounts LEFT JOIN
                    (SELECT account, count(*) AS pending, max(seq) AS last FROM log INDEXED BY log_waiting
                     WHERE outcome IS NULL GROUP BY account) USING (account)";
     let mut statement = connection.prepare(sql)?;
-    let accounts = statement.query_map([], |row| {
+    let backlogs = statement.query_map([], |row| {
         let (name, pending) = (AccountName::from(row.get::<_, String>(1)?), row.get::<_, i64>(2)?.unsigned_abs());
-        Ok(StoredAccount { number: row.get(0)?, name, pending, last: Seq(row.get(3)?) })
+        Ok((row.get(0)?, Backlog::new(name, pending, Seq(row.get(3)?))))
     })?;
-    accounts.collect()
+    backlogs.collect()
 }
 
 #[cfg(test)]

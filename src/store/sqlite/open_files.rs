@@ -15,28 +15,21 @@ use std::path::Path;
 pub struct OpenFiles(Vec<File>);
 
 impl OpenFiles {
-    /// Holds the file, which must exist. Must be called before SQLite opens it.
-    pub fn hold(path: &Path) -> std::io::Result<Self> {
-        Ok(Self(vec![File::open(path)?]))
-    }
-
-    /// Locks the database file until the end of the process. False: another process has it. The lock of [`super::open::lock`] is found by
-    /// its name, so it does not meet a process that opens the file by another name (a link), or after the lock's file was removed.
-    pub fn lock(&self) -> bool {
+    /// Holds the database file, which must exist, and locks it until the end of the process. `None`: another process has the lock. Must be
+    /// called before SQLite opens the file. The lock of [`super::open::lock`] is found by its name, so it does not meet a process that opens
+    /// the file by another name (a link), or after the lock's file was removed.
+    pub fn lock(path: &Path) -> std::io::Result<Option<Self>> {
+        let file = File::open(path)?;
         // Elsewhere this kind of lock and SQLite's own locks on the file are not independent of each other.
         if cfg!(target_os = "linux") {
-            for file in &self.0 {
-                match file.try_lock() {
-                    Ok(()) => {}
-                    Err(TryLockError::WouldBlock) => return false,
-                    // A file system may refuse this lock, such as NFS for a file that is open for reading. The lock file still holds.
-                    Err(TryLockError::Error(error)) => {
-                        tracing::debug!(%error, "cannot lock the file of the store itself");
-                    }
-                }
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                // A file system may refuse this lock, such as NFS for a file that is open for reading. The lock file still holds.
+                Err(TryLockError::Error(error)) => tracing::debug!(%error, "cannot lock the file of the store itself"),
             }
         }
-        true
+        Ok(Some(Self(vec![file])))
     }
 
     /// Holds the write-ahead log, too.

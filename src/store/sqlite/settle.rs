@@ -64,8 +64,7 @@ pub fn settle(
             }
         }
         Settlement::Dead { outcome, reason, at } => {
-            let rows = dead_letters::keep(tx, number, head, *outcome, reason, *at, rows)?;
-            end(tx, number, head, *outcome, rows)?;
+            dead_letters::keep(tx, number, head, *outcome, reason, *at, rows)?;
         }
         Settlement::Retry { .. } | Settlement::HandBack { .. } => {
             attempts::change(tx.connection, number, head, |record| record.settled(head, settlement))?;

@@ -21,7 +21,8 @@ pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     for code in codes(connection)? {
         let sql = "INSERT INTO log (seq, account, id, keys, received_at, outcome)
                    SELECT seq, account, id, coalesce(keys, x''), received_at, ?2 FROM dead_letters WHERE code = ?1";
-        connection.execute(sql, params![code, outcome(&code).number()])?;
+        let outcome = OutcomeCode::parse(&code).unwrap_or(OutcomeCode::Rejected);
+        connection.execute(sql, params![code, outcome.number()])?;
     }
     Ok(())
 }
@@ -29,8 +30,4 @@ pub fn migrate(connection: &Connection) -> rusqlite::Result<()> {
 fn codes(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare("SELECT DISTINCT code FROM v5_dead_letters")?;
     statement.query_map([], |row| row.get(0))?.collect()
-}
-
-fn outcome(code: &str) -> OutcomeCode {
-    OutcomeCode::ALL.iter().copied().find(|known| known.as_str() == code).unwrap_or(OutcomeCode::Rejected)
 }
