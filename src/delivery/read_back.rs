@@ -7,10 +7,12 @@ use super::{Affiliate, PlanInput, status};
 use crate::domain::{Attribute, Email, Fact, Field, FieldFormat, Profile, SentAttributes, Timestamp};
 use crate::mapping::Identify;
 
-/// The record of an affiliate that a search has found by `email`: it has this e-mail.
+/// The record of an affiliate that a search has found by `email`: it has this e-mail. An e-mail that only names the user, as that of an
+/// Engage event does, counts as older than any fact, as in the record of a created affiliate.
 pub(super) fn email(input: &PlanInput<'_>, wanted: &Identify, email: &Email) -> SentAttributes {
-    let mut sent = SentAttributes::default();
-    sent.record(input.hash, &Field::Email.into(), email.as_str(), wanted.time.at());
+    let (mut sent, attribute) = (SentAttributes::default(), Field::Email.into());
+    let stated = wanted.facts.get(&attribute).filter(|fact| fact.value == email.as_str());
+    sent.record(input.hash, &attribute, email.as_str(), stated.map_or(Timestamp::OLDEST, |fact| fact.time.at()));
     sent
 }
 

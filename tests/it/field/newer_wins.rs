@@ -1,7 +1,8 @@
 //! Newer facts win, whatever the order in which events arrive: per attribute, by the event's `timestamp`.
 
-use super::{delete, deliver, hold, identify, identify_at, send_all, shown, words};
+use super::{WAIT, delete, deliver, engage, hold, identify, identify_at, send_all, shown, words};
 use crate::support::service::Service;
+use refersion_destination::domain::{AffiliateStatus, Field};
 use serde_json::{Value, json};
 
 const EARLY: &str = "2020-01-01T00:00:00Z";
@@ -56,6 +57,34 @@ async fn an_older_fact_does_not_overwrite_a_newer_one() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn an_email_that_only_finds_the_user_is_older_than_any_that_an_identify_states() {
+    let traits = json!({"email": "ann@example.com", "name": "Ann Lee", "city": "Rome"});
+    let mut by_engage = engage("u1", traits.clone());
+    by_engage["timestamp"] = json!(LATE);
+    let mut beside_traits = identify_at(LATE, "u1", json!({"city": "Rome"}));
+    beside_traits["context"] = json!({"traits": {"email": "ann@example.com"}});
+    let stated = identify_at(LATE, "u1", traits);
+    for (first, email, last) in [
+        (by_engage, "new@example.com", "updated"),
+        (beside_traits, "new@example.com", "updated"),
+        (stated, "ann@example.com", "ignored"),
+    ] {
+        for existed in [false, true] {
+            let service = Service::start(&[WAIT]).await;
+            if existed {
+                let ann = [(Field::Email, "ann@example.com")].into_iter().collect();
+                service.refersion.sandbox.add(AffiliateStatus::Active, &ann).expect("added");
+            }
+            let second = identify_at(EARLY, "u1", json!({"email": "new@example.com", "city": "Oslo"}));
+            let answers = send_all(&service, vec![first.clone(), second]).await;
+            let created = if existed { "updated" } else { "created" };
+            let seen = (words(&answers), shown(&service, "email city"));
+            assert_eq!(seen, (format!("{created} {last}"), vec![format!("{email} Rome")]), "{existed}: {first}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -114,7 +143,7 @@ async fn a_deleted_user_stays_deleted_after_a_restart() {
     let (service, answers) = deliver(&[], vec![city(EARLY, "Rome"), delete("u1", json!({}))]).await;
     assert_eq!(words(&answers), "created disabled");
     let (refersion, folder) = service.stop().await;
-    let service = Service::resume(refersion, folder, &[super::WAIT]).await;
+    let service = Service::resume(refersion, folder, &[WAIT]).await;
     let late = identify_at(LATE, "u1", json!({"email": "new@example.com"}));
     assert_eq!(words(&send_all(&service, vec![late]).await), "ignored");
     assert_eq!(shown(&service, "email status"), ["ann@example.com DISABLED"]);
