@@ -29,7 +29,7 @@ pub(super) struct ImportArgs {
     #[command(flatten)]
     file: FileArgs,
     /// The webhook URL of the service. If not given, that of the service of this configuration on this machine
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
     url: Option<Url>,
     /// The account whose API key is presented. If not given: the first configured account, which is `main` if there is one
     #[arg(long, value_name = "NAME")]
@@ -79,6 +79,12 @@ async fn import(args: &ImportArgs, config: &Config) -> Result<ImportReport, Stri
         tokio::time::sleep_until(start + Duration::from_secs(1) * sent / args.rate.get()).await;
     }
     saved.finish()
+}
+
+/// Any other scheme is a mistake, such as a host and a port without a scheme. Waiting for an answer would not help.
+fn parse_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+    url.ok_or_else(|| "expected an http:// or https:// URL, such as http://localhost:8080/segment".to_owned())
 }
 
 fn with_path(args: &ImportArgs, error: &std::io::Error) -> String {

@@ -6,6 +6,7 @@ use super::run;
 async fn an_option_without_a_use_is_named_as_it_was_typed() {
     let blank = "expected a text that is not blank";
     let stream = "name a file; a stream does not do here";
+    let http = "expected an http:// or https:// URL";
     for (arguments, option, why) in [
         (&["lookup", "--message-id", ""][..], "--message-id <ID>", blank),
         (&["lookup", "--code", " "], "--code <CODE>", blank),
@@ -17,6 +18,9 @@ async fn an_option_without_a_use_is_named_as_it_was_typed() {
         (&["backup", "-"], "[FILE]", stream),
         (&["restore", "-"], "<FILE>", stream),
         (&["connect", "--secret-file", "-"], "--secret-file <FILE>", stream),
+        (&["import", "--url", "localhost:8080/segment"], "--url <URL>", http),
+        (&["import", "--url", "/segment"], "--url <URL>", http),
+        (&["import", "--url", "https://"], "--url <URL>", http),
     ] {
         let ran = run(arguments, &[], "").await;
         assert_eq!(ran.code, Some(2), "{arguments:?}: {}{}", ran.out, ran.err);
