@@ -43,10 +43,6 @@ pub fn explain(text: &str, rules: &Rules, policy: Policy, now: Timestamp, detail
         Detail::WithValues => vec![format!("{kind} ({message_id})")],
         Detail::WithoutValues => vec![kind.to_owned()],
     };
-    if matches!(event.kind, segment::EventKind::Unsupported(_)) {
-        lines.push(format!("  refused: unsupported event type {kind}: this destination supports identify and delete"));
-        return (lines, true);
-    }
     let Mapped { intent, notes } = mapping::map(&event, rules, now);
     let refused = match intent {
         Ok(Intent::Nothing(reason)) => {

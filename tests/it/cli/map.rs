@@ -64,7 +64,7 @@ async fn each_event_is_shown_and_one_refused_event_means_exit_code_1() {
     assert_eq!(ran.code, Some(1));
     assert_snapshot!(ran.out, @r#"
     track (m1)
-      refused: unsupported event type track: this destination supports identify and delete
+      no call: events of type `track` say nothing of affiliates
 
     identify (m2)
       if the user is not an affiliate yet:
@@ -84,6 +84,14 @@ async fn each_event_is_shown_and_one_refused_event_means_exit_code_1() {
 
     refused: Invalid event: an event must be a JSON object
     "#);
+}
+
+#[tokio::test]
+async fn an_event_of_another_type_is_no_refusal() {
+    for arguments in [&["map"][..], &["map", "--summary", "--fail"]] {
+        let ran = run(arguments, &[], r#"{"type": "track", "messageId": "m1"}"#).await;
+        assert_eq!(ran.code, Some(0), "{arguments:?}: {}{}", ran.out, ran.err);
+    }
 }
 
 #[tokio::test]
