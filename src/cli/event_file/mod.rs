@@ -110,9 +110,13 @@ fn by_name(file: &Path) -> Option<FileFormat> {
     }
 }
 
-/// NDJSON if the first line is an object by itself.
+/// CSV if the first line has several cells and does not begin as JSON; NDJSON if it is an object by itself.
 fn by_content(head: &[u8]) -> FileFormat {
-    let is_object = head.trim_ascii_start().first() == Some(&b'{');
+    let begin = head.trim_ascii_start().first();
+    if !matches!(begin, Some(b'{' | b'[')) && head.iter().any(|byte| b",;\t".contains(byte)) {
+        return FileFormat::Csv;
+    }
+    let is_object = begin == Some(&b'{');
     let is_complete = serde_json::from_slice::<&serde_json::value::RawValue>(head).is_ok();
     if is_object && is_complete { FileFormat::Ndjson } else { FileFormat::Json }
 }

@@ -190,7 +190,13 @@ async fn each_row_of_a_table_is_an_identify_whose_traits_are_the_columns() {
         rows.map(|cells| cells.join(separator)).join("\r\n")
     };
     let audiences = ("MAPPING_AUDIENCES", r#"[{ trait = "vip", on_true = { offer = "99" } }]"#);
-    for (name, table) in [("users.csv", table(",")), ("users.CSV", table(";")), ("users.tsv", table("\t"))] {
+    for (name, table) in [
+        ("users.csv", table(",")),
+        ("users.CSV", table(";")),
+        ("users.tsv", table("\t")),
+        ("users", table(",")),
+        ("users.txt", table("\t")),
+    ] {
         let (_folder, path) = file(name, &table);
         let ran = run(&["map", &path], &[audiences], "").await;
         assert_eq!((ran.code, &*ran.err), (Some(0), ""), "{name}: {}", ran.out);
