@@ -1,7 +1,7 @@
 //! The operator's mapping rules, as [`crate::config`] has checked them.
 
 use crate::domain::{AffiliateStatus, UserId};
-use crate::segment::{RawJson, normalize_name};
+use crate::segment::{RawJson, clean_text, normalize_name};
 use std::time::Duration;
 
 /// All rules of one account.
@@ -17,7 +17,8 @@ pub struct Rules {
     pub missing_name: String,
     /// The projects of Segment that are trusted; an empty list trusts all. Events of other projects may only create affiliates.
     pub trusted_projects: Vec<String>,
-    /// Placeholders that are no `userId`, compared without case. Ids of zeros and dashes alone are placeholders in any case.
+    /// Placeholders that are no `userId`, compared without case. Ids of zeros and dashes alone, or of invisible
+    /// characters alone, are placeholders in any case.
     pub ignored_user_ids: Vec<String>,
     /// Whether the trait `paypalEmail` sets the address that commissions are paid to.
     pub paypal_email: bool,
@@ -95,6 +96,7 @@ impl Rules {
             || self.ignored_user_ids.iter().any(|ignored| {
                 ignored.eq_ignore_ascii_case(id) || (!id.is_ascii() && ignored.to_lowercase() == id.to_lowercase())
             })
+            || (!id.is_ascii() && clean_text(id).is_empty())
     }
 
     /// The usual spellings of the placeholders. An earlier release or other settings may have linked affiliates by them.
@@ -175,6 +177,9 @@ mod tests {
             ("0000", true),
             ("--", true),
             ("-", true),
+            ("\u{200b}\u{feff}", true),
+            ("\u{fffd}", true),
+            ("\u{200b}1", false),
             ("1", false),
             ("-2", false),
             ("0-1", false),
