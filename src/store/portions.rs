@@ -2,13 +2,12 @@
 //!
 //! Deliberately absent: the SQL statements, which an engine has.
 
-use super::{LookupQuery, Retention};
-use crate::domain::Timestamp;
+use super::LookupQuery;
 
 /// The rows of a portion of the log that compaction examines.
 pub const EXAMINED: i64 = 2_000;
 
-/// The most portions of the log without anything to remove in one compaction. The next compaction continues there.
+/// The most portions of the log without anything to remove in one compaction.
 pub const MAX_EMPTY_PORTIONS: u32 = 40;
 
 /// Rows of the log, from the first seq to the last.
@@ -20,9 +19,29 @@ pub struct SeqRange {
     pub last: i64,
 }
 
+/// What was done in a portion.
+#[derive(Clone, Copy, Debug)]
+pub struct Portion<P> {
+    /// Whether there was nothing to do.
+    pub was_empty: bool,
+    /// Whether a run that ends after this portion is continued there by the next one. Otherwise that one begins at the start, because
+    /// there will be something to do before there is here.
+    pub is_resumed: bool,
+    /// The next position; none at the end.
+    pub next: Option<P>,
+}
+
+impl Portion<i64> {
+    /// A portion of the log, of which the last row has this seq and may be within the window; none at the end.
+    pub fn new(was_empty: bool, last: Option<(i64, bool)>) -> Self {
+        let is_resumed = last.is_some_and(|(_, is_in_window)| !is_in_window);
+        Self { was_empty, is_resumed, next: last.map(|(seq, _)| seq) }
+    }
+}
+
 /// Runs `portion` again and again, each time from the position that it has returned: until the end, after which the next run begins at
-/// `start`, or until `most_empty` portions had nothing to do. `portion` returns whether it had nothing to do, and the next position
-/// (`None`: the end); or `Ok(None)` if it could not run now, and then the next run continues at the same position.
+/// `start`, or until `most_empty` portions had nothing to do. If `portion` returns `Ok(None)`, it could not run now, and the next run
+/// continues at the same position.
 pub async fn advance<P: Copy, F, E>(
     position: &mut P,
     start: P,
@@ -30,25 +49,18 @@ pub async fn advance<P: Copy, F, E>(
     portion: impl Fn(P) -> F,
 ) -> Result<(), E>
 where
-    F: Future<Output = Result<Option<(bool, Option<P>)>, E>>,
+    F: Future<Output = Result<Option<Portion<P>>, E>>,
 {
     let mut empty = 0;
-    while empty < most_empty {
-        let Some((was_empty, next)) = portion(*position).await? else { return Ok(()) };
-        empty += u32::from(was_empty);
-        *position = next.unwrap_or(start);
-        if next.is_none() {
+    while let Some(done) = portion(*position).await? {
+        empty += u32::from(done.was_empty);
+        let is_last = empty >= most_empty;
+        *position = done.next.filter(|_| !is_last || done.is_resumed).unwrap_or(start);
+        if is_last || done.next.is_none() {
             break;
         }
     }
     Ok(())
-}
-
-/// The position after a portion of the log whose last row has this seq and was received at this moment; none at the end (`last` is none),
-/// and where later rows were received too late to be removed. A row that was received in the future tells nothing of later ones: the clock
-/// was wrong.
-pub fn next(last: Option<(i64, Timestamp)>, before: Retention) -> Option<i64> {
-    last.filter(|(_, received_at)| !(before.events..=before.now).contains(received_at)).map(|(seq, _)| seq)
 }
 
 /// The seqs that a lookup finds in these ranges, the newest first: one more than its limit, if there are so many. `ranges` go from the

@@ -9,7 +9,8 @@ use super::key_blocks;
 use super::migrate::set_meta;
 use super::session::Session;
 use crate::domain::Timestamp;
-use crate::store::{Retention, portions};
+use crate::store::Retention;
+use crate::store::portions::{EXAMINED, Portion};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
@@ -21,7 +22,7 @@ const LOCK_ROW: &str = "INSERT INTO meta (name, value) VALUES ('compaction', '')
 pub async fn forget_ids(session: &Session, before: Timestamp) -> Result<bool, Error> {
     let after = ids_forgotten_up_to(session).await?;
     let sql = "SELECT seq, received_at < $2 FROM log WHERE seq > $1 ORDER BY seq LIMIT $3";
-    let rows = session.query(sql, &[&after, &before.0, &portions::EXAMINED]).await?;
+    let rows = session.query(sql, &[&after, &before.0, &EXAMINED]).await?;
     let past: Vec<i64> = rows.iter().take_while(|row| row.get(1)).map(|row| row.get(0)).collect();
     if let Some(last) = past.last() {
         let sql = "DELETE FROM ids USING log WHERE log.seq = ANY ($1) AND ids.id = log.id AND ids.seq = log.seq
@@ -30,7 +31,7 @@ pub async fn forget_ids(session: &Session, before: Timestamp) -> Result<bool, Er
         session.execute(sql, &[&past]).await?;
         set_ids_forgotten_up_to(session, *last).await?;
     }
-    Ok(i64::try_from(past.len()) == Ok(portions::EXAMINED))
+    Ok(i64::try_from(past.len()) == Ok(EXAMINED))
 }
 
 /// Forgets the ids of events that are no longer dead letters, if their window has passed.
@@ -50,12 +51,12 @@ pub async fn set_ids_forgotten_up_to(session: &Session, seq: i64) -> Result<(), 
     set_meta(session, "ids_forgotten_up_to", &seq.to_be_bytes()).await
 }
 
-/// Removes old settled events from the portion of the log after the seq `after`. Returns whether there were none, and the seq after which
-/// the next portion begins; none where events follow that were received too late to be removed.
-pub async fn remove_portion(session: &Session, after: i64, before: Retention) -> Result<(bool, Option<i64>), Error> {
-    let sql = "SELECT seq, received_at FROM log WHERE seq > $1 ORDER BY seq LIMIT 1 OFFSET $2";
-    let last = session.query_opt(sql, &[&after, &(portions::EXAMINED - 1)]).await?;
-    let last = last.map(|row| (row.get(0), Timestamp(row.get(1))));
+/// Removes old settled events from the portion of the log after the seq `after`. The next run does not continue after a portion that ends
+/// within the window, but it does after one that was received in the future (a clock was wrong).
+pub async fn remove_portion(session: &Session, after: i64, before: Retention) -> Result<Portion<i64>, Error> {
+    let sql = "SELECT seq, received_at BETWEEN $3 AND $4 FROM log WHERE seq > $1 ORDER BY seq LIMIT 1 OFFSET $2";
+    let last = session.query_opt(sql, &[&after, &(EXAMINED - 1), &before.events.0, &before.now.0]).await?;
+    let last: Option<(i64, bool)> = last.map(|row| (row.get(0), row.get(1)));
     let sql = "SELECT seq FROM log WHERE seq > $1 AND seq <= $2 AND outcome IS NOT NULL AND received_at < $3
                AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.seq = log.seq) ORDER BY seq";
     let until = last.map_or(i64::MAX, |(seq, _)| seq);
@@ -68,7 +69,7 @@ pub async fn remove_portion(session: &Session, after: i64, before: Retention) ->
         session.execute("DELETE FROM log WHERE seq = ANY ($1)", &[&removable]).await?;
         key_blocks::remove_empty(session, &removable).await?;
     }
-    Ok((removable.is_empty(), portions::next(last, before)))
+    Ok(Portion::new(removable.is_empty(), last))
 }
 
 /// Waits until no process compacts, and prevents compaction until the transaction ends. Rows of accounts must be locked before, rows of the

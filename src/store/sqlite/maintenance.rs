@@ -5,7 +5,7 @@ use super::query::Query;
 use super::write_tx::WriteTx;
 use super::{SqliteStore, affiliates, bodies, checkpoint, compact, erase, key_blocks, older_ids, remembered};
 use crate::domain::{AccountName, UserKey};
-use crate::store::portions::{self, MAX_EMPTY_PORTIONS};
+use crate::store::portions::{self, MAX_EMPTY_PORTIONS, Portion};
 use crate::store::{
     EmailConflict, Ledger as _, Maintenance, Measured, OnCommit, Ownership, Retention, StoreError, StoreStatus,
     user_keys,
@@ -114,12 +114,12 @@ impl SqliteStore {
     async fn remove_settled(&self, before: Retention) -> Result<(), StoreError> {
         let remove = |after| async move {
             let examine = move |connection: &_| compact::examine(connection, after, before);
-            let (removable, next) = self.readers.read(examine).await?;
+            let (removable, examined) = self.readers.read(examine).await?;
             for portion in removable.chunks(compact::PORTION) {
                 let portion = portion.to_vec();
                 self.writer.write(move |tx| compact::remove(tx, &portion, before.events)).await?;
             }
-            Ok(Some((removable.is_empty(), next)))
+            Ok(Some(examined))
         };
         portions::advance(&mut *self.examined_up_to.lock().await, 0, MAX_EMPTY_PORTIONS, remove).await
     }
@@ -130,7 +130,7 @@ impl SqliteStore {
             match self.compact_portion_of_bodies(cursor).await {
                 Err(StoreError::Corrupt(_)) => {
                     let skipped = Some(cursor.skip()).filter(|skipped| skipped.after < self.published.lock().last_seq);
-                    Ok(Some((false, skipped)))
+                    Ok(Some(Portion { was_empty: false, is_resumed: true, next: skipped }))
                 }
                 portion => portion.map(Some),
             }
@@ -138,8 +138,7 @@ impl SqliteStore {
         portions::advance(&mut *self.bodies_cursor.lock().await, Cursor::START, MAX_EMPTY_BODIES, compact).await
     }
 
-    /// Returns whether there was nothing to do, and the position of the next portion; none at the end of the table.
-    async fn compact_portion_of_bodies(&self, cursor: Cursor) -> Result<(bool, Option<Cursor>), StoreError> {
+    async fn compact_portion_of_bodies(&self, cursor: Cursor) -> Result<Portion<Cursor>, StoreError> {
         let plan = self.readers.read(move |connection| compact_bodies::examine(connection, cursor)).await?;
         let was_empty = plan.removed.is_empty();
         for places in plan.moved {
@@ -148,7 +147,7 @@ impl SqliteStore {
         for places in plan.removed {
             self.writer.write(move |tx| compact_bodies::remove(tx.connection, &places)).await?;
         }
-        Ok((was_empty, plan.next))
+        Ok(Portion { was_empty, is_resumed: true, next: plan.next })
     }
 
     /// Removes expired remembered traits, and those above the limits.

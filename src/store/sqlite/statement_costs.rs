@@ -201,8 +201,8 @@ fn compaction_and_lookup_look_at_portions_of_the_log() {
     let meter = StepMeter::default();
     meter.watch(&mut store);
     let all = Retention { events: Timestamp(i64::MAX), ..Retention::default() };
-    let (removable, next) = compact::examine(&store.connection, 0, all).expect("examined");
-    assert!(next.is_some_and(|next| next < BACKLOG.into()), "there are more");
+    let (removable, examined) = compact::examine(&store.connection, 0, all).expect("examined");
+    assert!(examined.next.is_some_and(|next| next < BACKLOG.into()), "there are more");
     assert!(!removable.is_empty());
     assert!(erase::remove_moments(&store.connection, Timestamp(i64::MAX)).expect("removed"), "there are more");
     transaction(&mut store, |tx| while key_blocks::build(tx).expect("built") {});
