@@ -1,6 +1,6 @@
 //! A connection: the handle of a task ([`ConnectionTask`]) that keeps a session open and runs jobs in it.
 //!
-//! In: requests, which are committed in groups (group commit), reads, and single jobs of any kind. Out: their results. Invariants: a job's
+//! In: requests, which are committed in groups (group commit), lone statements, and single jobs of any kind. Out: their results. Invariants: a job's
 //! result is sent after its commit; a job that was sent to a session that broke fails, and PostgreSQL may have committed it; no caller
 //! waits longer than [`Committer::answer_timeout`] for a silent server. Deliberately absent: the content of a request ([`Committer`]), and
 //! repeating a request.
@@ -49,14 +49,14 @@ impl<C: Committer> Connection<C> {
         })
     }
 
-    /// Runs `work` in the session, outside of any transaction, together with all reads that wait meanwhile. It must begin no transaction.
-    pub async fn read<T, E, W>(&self, work: W) -> Result<T, StoreError>
+    /// Runs `work`, which has only lone statements and begins no transaction, beside all other such work that waits meanwhile.
+    pub async fn pipelined<T, E, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         E: Into<JobError> + 'static,
         W: for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Result<T, E>> + Send + 'static,
     {
-        self.result_of(work, ConnectionMessage::Read).await
+        self.result_of(work, ConnectionMessage::Pipelined).await
     }
 
     /// Runs `work` in the session while nothing else runs there, outside of any transaction.

@@ -1,10 +1,10 @@
 //! The task of a connection: keeps a session open and runs jobs in it.
 //!
-//! In: messages. Out: results. By turns it runs all reads that wait, and the next of the other jobs. Reads are lone statements, so they need
-//! no order among themselves, and the statements of many of them are sent at once (pipelining): a thousand accounts wait for one round trip
-//! and not for a thousand. Requests that arrive while a group waits for its locks join it; requests that arrive while it is being committed
+//! In: messages. Out: results. By turns it runs all pipelined jobs that wait, and the next of the other jobs. Pipelined jobs have only lone
+//! statements, so they need no order among themselves, and the statements of many of them are sent at once (pipelining): a thousand accounts
+//! wait for one round trip and not for a thousand. Requests that arrive while a group waits for its locks join it; requests that arrive while it is being committed
 //! form the next group. If a group fails for good, each of its requests is committed in a separate transaction, so that a bad request fails
-//! alone. Invariants: no read runs while a transaction is open; other jobs run one after the other, in their order; no job waits for an
+//! alone. Invariants: no pipelined job runs while a transaction is open; other jobs run one after the other, in their order; no job waits for an
 //! unreachable server: after the first failed attempt to reconnect, jobs fail at once until an attempt succeeds. Deliberately absent: the
 //! callers ([`super::connection`]).
 
@@ -28,8 +28,8 @@ use tokio_postgres::error::SqlState;
 /// The waits between two attempts to connect: each is twice the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// The most reads that run at once: enough that the server does not wait for this process, and few enough that they end by the deadline.
-const READ_TOGETHER: usize = 64;
+/// The most pipelined jobs that run at once: enough that the server does not wait for this process, and few enough that they end by the deadline.
+const MAX_PIPELINED: usize = 64;
 
 /// Requests, and the receivers of their results.
 struct Group<C: Committer> {
@@ -46,8 +46,8 @@ pub type Job = Box<dyn for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Option<Error
 pub enum ConnectionMessage<C: Committer> {
     /// A request, which is committed together with others.
     Grouped(C::Request, ResultSender<C>),
-    /// Lone statements, which run beside those of other reads.
-    Read(Job),
+    /// A job of lone statements, which runs beside other such jobs.
+    Pipelined(Job),
     /// A job of any kind.
     Alone(Job),
     /// The end, after the jobs that were sent before.
@@ -60,8 +60,8 @@ pub struct ConnectionTask<C: Committer> {
     committer: Arc<C>,
     inbox: UnboundedReceiver<ConnectionMessage<C>>,
     health: Arc<ConnectionHealth>,
-    /// The reads that wait.
-    reads: Vec<Job>,
+    /// The pipelined jobs that wait.
+    pipelined: Vec<Job>,
     /// The other messages that wait, in their order.
     waiting: VecDeque<ConnectionMessage<C>>,
 }
@@ -84,7 +84,7 @@ impl<C: Committer> ConnectionTask<C> {
         inbox: UnboundedReceiver<ConnectionMessage<C>>,
         health: Arc<ConnectionHealth>,
     ) -> Self {
-        Self { connector, committer, inbox, health, reads: Vec::new(), waiting: VecDeque::new() }
+        Self { connector, committer, inbox, health, pipelined: Vec::new(), waiting: VecDeque::new() }
     }
 
     /// Runs the jobs that it receives, beginning in this session, until the connection is closed.
@@ -103,10 +103,10 @@ impl<C: Committer> ConnectionTask<C> {
         }
     }
 
-    /// Runs the reads that wait, and the next job or group; waits for a message if there is none.
+    /// Runs the pipelined jobs that wait, and the next job or group; waits for a message if there is none.
     async fn serve(&mut self, session: &Session) -> NextSession {
         self.receive();
-        if self.reads.is_empty() && self.waiting.is_empty() {
+        if self.pipelined.is_empty() && self.waiting.is_empty() {
             tokio::select! {
                 message = self.inbox.recv() => match message {
                     Some(message) => self.sort(message),
@@ -117,8 +117,8 @@ impl<C: Committer> ConnectionTask<C> {
             self.receive();
         }
         // If the session is known to have ended, the jobs wait for the next one.
-        while !session.has_ended() && !self.reads.is_empty() {
-            let failed = self.read_together(session).await;
+        while !session.has_ended() && !self.pipelined.is_empty() {
+            let failed = self.run_pipelined(session).await;
             if !self.may_continue(session, failed) {
                 return NextSession::Reconnect;
             }
@@ -130,7 +130,7 @@ impl<C: Committer> ConnectionTask<C> {
             None => return NextSession::Same,
             Some(ConnectionMessage::Close) => return NextSession::End,
             Some(message) if self.is_abandoned(&message) => return NextSession::Same,
-            Some(ConnectionMessage::Read(job) | ConnectionMessage::Alone(job)) => {
+            Some(ConnectionMessage::Pipelined(job) | ConnectionMessage::Alone(job)) => {
                 timeout(self.committer.deadline(), job(session)).await.map_err(|_| ())
             }
             Some(ConnectionMessage::Grouped(request, reply)) => self.commit_with_others(session, request, reply).await,
@@ -147,16 +147,16 @@ impl<C: Committer> ConnectionTask<C> {
 
     fn sort(&mut self, message: ConnectionMessage<C>) {
         match message {
-            ConnectionMessage::Read(job) => self.reads.push(job),
+            ConnectionMessage::Pipelined(job) => self.pipelined.push(job),
             other => self.waiting.push_back(other),
         }
     }
 
-    /// Runs the first of the waiting reads at once. Returns a failure, if there is one. Err: they took too long.
-    async fn read_together(&mut self, session: &Session) -> Result<Option<Error>, ()> {
-        let first = self.reads.len().min(READ_TOGETHER);
-        let reads = join_all(self.reads.drain(..first).map(|read| read(session)));
-        let failed = timeout(self.committer.deadline(), reads).await.map_err(|_| ())?;
+    /// Runs the first of the waiting pipelined jobs at once. Returns a failure, if there is one. Err: they took too long.
+    async fn run_pipelined(&mut self, session: &Session) -> Result<Option<Error>, ()> {
+        let first = self.pipelined.len().min(MAX_PIPELINED);
+        let jobs = join_all(self.pipelined.drain(..first).map(|job| job(session)));
+        let failed = timeout(self.committer.deadline(), jobs).await.map_err(|_| ())?;
         Ok(failed.into_iter().flatten().max_by_key(breaks_session))
     }
 
@@ -296,7 +296,7 @@ impl<C: Committer> ConnectionTask<C> {
                 Err(error) => self.health.set(error.to_string()),
             }
             let is_closed = self.waiting.iter().any(|message| matches!(message, ConnectionMessage::Close));
-            (self.reads, self.waiting) = Default::default(); // they fail
+            (self.pipelined, self.waiting) = Default::default(); // they fail
             if is_closed {
                 return None;
             }

@@ -40,28 +40,31 @@ static RECORD: LazyLock<String> =
 impl Inspection for PostgresStore {
     async fn knows_account(&self, account: &AccountName) -> Result<bool, StoreError> {
         let (name, sql) = (text(account.as_str()), "SELECT 1 FROM accounts WHERE name = $1");
-        let known = self.owner.read(move |session| Box::pin(async move { session.query_opt(sql, &[&name]).await }));
+        let known =
+            self.owner.pipelined(move |session| Box::pin(async move { session.query_opt(sql, &[&name]).await }));
         Ok(known.await?.is_some())
     }
 
     async fn oldest_pending(&self, accounts: &[AccountName]) -> Result<Vec<Option<Timestamp>>, StoreError> {
         let (names, firsts) = self.first_pending(accounts);
-        let rows =
-            self.owner.read(move |session| Box::pin(async move { session.query(OLDEST, &[&names, &firsts]).await }));
+        let rows = self
+            .owner
+            .pipelined(move |session| Box::pin(async move { session.query(OLDEST, &[&names, &firsts]).await }));
         Ok(rows.await?.iter().map(|row| row.get::<_, Option<i64>>(1).map(Timestamp)).collect())
     }
 
     async fn backlog(&self, filter: &BacklogFilter, after: i64, limit: usize) -> Result<BacklogPage, StoreError> {
         let account = text(filter.account.as_str());
-        let rows =
-            self.owner.read(move |session| Box::pin(async move { session.query(&BACKLOG, &[&account, &after]).await }));
+        let rows = self
+            .owner
+            .pipelined(move |session| Box::pin(async move { session.query(&BACKLOG, &[&account, &after]).await }));
         let scan = PageScan::new(limit, EXAMINED);
         let (events, next) = scan.read(&rows.await?, |scan, row| examine_pending(scan, filter, row))?;
         Ok(BacklogPage { events, next })
     }
 
     async fn event_record(&self, seq: i64) -> Result<Option<EventRecord>, StoreError> {
-        self.owner.read(move |session| Box::pin(record(session, seq))).await
+        self.owner.pipelined(move |session| Box::pin(record(session, seq))).await
     }
 
     async fn events(&self, filter: &EventFilter, before: i64, limit: usize) -> Result<EventPage, StoreError> {

@@ -10,7 +10,7 @@ use crate::domain::{AccountName, Seq};
 use crate::scheduling::ReplicaId;
 use crate::store::{Lease, Term};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::{Notify, watch};
@@ -180,17 +180,17 @@ impl Leases {
         held.map(|(name, held)| (name.clone(), held.token.account, held.newest_reported)).collect()
     }
 
-    /// Reports a pending event. Returns the account if it was not reported before.
-    pub fn report(&self, number: AccountNumber, newest: Seq) -> Option<AccountName> {
+    /// Reports a pending event of the account with this number. Returns whether it was not reported before.
+    pub fn report(&self, account: &AccountName, number: AccountNumber, newest: Seq) -> bool {
         let mut state = self.state.lock();
-        let mut held = state.held.iter_mut().filter(|(_, held)| held.token.account == number && held.ending.is_none());
-        let (name, held) = held.find(|(_, held)| held.newest_reported < newest)?;
+        let held = state.held.get_mut(account).filter(|held| held.token.account == number && held.ending.is_none());
+        let Some(held) = held.filter(|held| held.newest_reported < newest) else { return false };
         held.newest_reported = newest;
-        Some(name.clone())
+        true
     }
 
     /// The names of the accounts of this list that have a lease.
-    pub fn names(&self, numbers: &[AccountNumber]) -> Vec<AccountName> {
+    pub fn names(&self, numbers: &BTreeSet<AccountNumber>) -> Vec<AccountName> {
         self.accounts(|held| held.ending.is_none() && numbers.contains(&held.token.account))
     }
 
@@ -273,12 +273,13 @@ mod tests {
         let leases = Leases::new();
         leases.hold(&main(), TOKEN);
         assert_eq!(leases.newest_reported(), [(main(), 7, Seq(0))]);
-        assert_eq!((leases.report(7, Seq(5)), leases.report(7, Seq(5))), (Some(main()), None));
-        assert_eq!((leases.report(7, Seq(6)), leases.report(8, Seq(9))), (Some(main()), None));
+        let report = |number, seq| leases.report(&main(), number, Seq(seq));
+        assert_eq!((report(7, 5), report(7, 5)), (true, false));
+        assert_eq!((report(7, 6), report(8, 9)), (true, false));
         leases.end(&main(), LeaseEnd::Again);
-        assert_eq!(leases.report(7, Seq(7)), None, "its scheduler ends");
+        assert!(!report(7, 7), "its scheduler ends");
         leases.remove(&main());
         leases.hold(&main(), TOKEN);
-        assert_eq!(leases.report(7, Seq(6)), Some(main()), "the next one begins at the beginning");
+        assert!(report(7, 6), "the next one begins at the beginning");
     }
 }

@@ -30,7 +30,7 @@ impl AffiliateIndex for PostgresStore {
         let account = account.clone();
         let read = self
             .owner
-            .read(move |session| Box::pin(async move { session.query_opt(PROGRESS, &[&account.as_str()]).await }));
+            .pipelined(move |session| Box::pin(async move { session.query_opt(PROGRESS, &[&account.as_str()]).await }));
         Ok(read.await?.map(|row| row.get(0)))
     }
 

@@ -82,14 +82,15 @@ impl Maintenance for PostgresStore {
 
     async fn health(&self, account: &AccountName) -> Result<Option<String>, StoreError> {
         let (account, sql) = (account.clone(), "SELECT health FROM accounts WHERE name = $1");
-        let read =
-            self.owner.read(move |session| Box::pin(async move { session.query_opt(sql, &[&account.as_str()]).await }));
+        let read = self
+            .owner
+            .pipelined(move |session| Box::pin(async move { session.query_opt(sql, &[&account.as_str()]).await }));
         Ok(read.await?.and_then(|row| row.get(0)))
     }
 
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError> {
         let (held, sql) = (self.token(account)?, "UPDATE accounts SET health = $3 WHERE account = $1 AND token = $2");
-        let save = self.owner.run(move |session| {
+        let save = self.owner.pipelined(move |session| {
             Box::pin(async move { session.execute(sql, &[&held.account, &held.token, &health]).await })
         });
         if save.await? > 0 { Ok(()) } else { Err(StoreError::NotOwner) }
@@ -97,7 +98,7 @@ impl Maintenance for PostgresStore {
 
     async fn unlink(&self, users: Vec<UserKey>) -> Result<(), StoreError> {
         let users: Vec<Vec<u8>> = users.iter().map(|key| user_keys::tagged(key).to_vec()).collect();
-        let unlink = self.owner.run(move |session| {
+        let unlink = self.owner.pipelined(move |session| {
             Box::pin(async move { session.execute("DELETE FROM links WHERE key = ANY ($1)", &[&users]).await })
         });
         unlink.await.map(drop)
@@ -110,7 +111,7 @@ impl Maintenance for PostgresStore {
         limit: usize,
     ) -> Result<Vec<EmailConflict>, StoreError> {
         let (account, limit) = (account.map(ToString::to_string), i64::try_from(limit).unwrap_or(i64::MAX));
-        let read = self.owner.read(move |session| {
+        let read = self.owner.pipelined(move |session| {
             Box::pin(async move { session.query(&EMAIL_CONFLICTS, &[&after, &account, &limit]).await })
         });
         Ok(read.await?.iter().map(email_conflict).collect::<Result<_, _>>()?)

@@ -143,7 +143,7 @@ impl EventLog for PostgresStore {
         let (token, name, shared) = (self.token(account)?, account.clone(), Arc::clone(&self.shared));
         // The read fails on any other server than that of the token, whose seqs may be those of other events.
         let after = after.max(Seq(self.shared.backlogs.first_on(token.server, account).0 - 1));
-        let read = self.owner.read(move |session| {
+        let read = self.owner.pipelined(move |session| {
             Box::pin(async move {
                 let entries = read::read(session, token, after, limit).await?;
                 if let Some(last) = entries.last() {
@@ -157,7 +157,7 @@ impl EventLog for PostgresStore {
 
     async fn begin(&self, account: &AccountName, units: &[Unit]) -> Result<Vec<Option<Begun>>, StoreError> {
         let (token, units, in_flight) = (self.token(account)?, units.to_vec(), Arc::clone(&self.shared.in_flight));
-        let begin = self.owner.read(move |session| {
+        let begin = self.owner.pipelined(move |session| {
             Box::pin(async move {
                 let begun = begin::begin(session, token, &units).await?;
                 // Erasures run on this connection, too, and alone, so none is running now.
@@ -177,7 +177,7 @@ impl EventLog for PostgresStore {
         keys: &[UserKey],
     ) -> Result<Option<RecalledAffiliate>, StoreError> {
         let (own, users) = (user_keys::affiliate_hash(&self.shared.hash, account, code), keys.to_vec());
-        self.owner.read(move |session| Box::pin(async move { memory::recall(session, &own, &users).await })).await
+        self.owner.pipelined(move |session| Box::pin(async move { memory::recall(session, &own, &users).await })).await
     }
 
     fn release(&self, seqs: &[Seq]) {

@@ -236,17 +236,23 @@ impl PostgresStore {
 
     /// The owned accounts with pending events that were not reported yet.
     async fn newest(&self) -> Result<Vec<AccountName>, StoreError> {
-        let reported = self.shared.leases.newest_reported().into_iter();
+        let reported = self.shared.leases.newest_reported();
         let first = |name: &AccountName| self.shared.backlogs.first(name).0;
         let (numbers, seen): (Vec<AccountNumber>, Vec<i64>) =
-            reported.map(|(name, number, seen)| (number, seen.0.max(first(&name) - 1))).unzip();
+            reported.iter().map(|(name, number, seen)| (*number, seen.0.max(first(name) - 1))).unzip();
+        let mut names: BTreeMap<AccountNumber, AccountName> =
+            reported.into_iter().map(|(name, number, _)| (number, name)).collect();
         if numbers.is_empty() {
             return Ok(Vec::new());
         }
         let newest =
             self.listen.run(move |session| Box::pin(async move { owners::newest(session, &numbers, &seen).await }));
         let newest = newest.await?.into_iter();
-        Ok(newest.filter_map(|(number, newest)| self.shared.leases.report(number, newest)).collect())
+        let newest = newest.filter_map(|(number, newest)| Some((names.remove(&number)?, number, newest)));
+        let is_new = |(name, number, newest): &(AccountName, AccountNumber, Seq)| {
+            self.shared.leases.report(name, *number, *newest)
+        };
+        Ok(newest.filter(is_new).map(|(name, ..)| name).collect())
     }
 }
 
@@ -304,7 +310,7 @@ impl Ownership for PostgresStore {
                 Some(HintMessage::Owners) => return Hint::Owners,
                 Some(HintMessage::ApiKeys) => return Hint::ApiKeys,
                 Some(HintMessage::Appended(numbers)) => {
-                    let accounts = self.shared.leases.names(&numbers);
+                    let accounts = self.shared.leases.names(&numbers.into_iter().collect());
                     if !accounts.is_empty() {
                         return Hint::Appended(accounts);
                     }
