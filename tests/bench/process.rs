@@ -3,6 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 
 /// A child that is killed when this is dropped.
@@ -21,10 +22,19 @@ impl Clock {
     /// The seconds of processor time used so far, of all threads, in user mode and in the system. `/proc` counts in
     /// hundredths of a second.
     pub fn seconds(self) -> f64 {
+        self.sum(11..13)
+    }
+
+    /// The same, with that of its children that have ended.
+    pub fn seconds_with_ended(self) -> f64 {
+        self.sum(11..15)
+    }
+
+    fn sum(self, places: Range<usize>) -> f64 {
         let stat = proc(self.0, "stat");
         // The name, in parentheses, may hold blanks: the state is the first field behind it, utime the 12th.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: u64 = [11, 12].iter().map(|place| fields[*place].parse::<u64>().expect("a number")).sum();
+        let ticks: u64 = fields[places].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
         ticks as f64 / 100.0
     }
 }

@@ -57,10 +57,7 @@ pub fn run(bench: &mut Bench) -> bool {
         Measured::new("append, calls of 500", "C", 0.2),
         Measured::new("append to one account by two replicas, 64 callers in all", "by one", 0.7),
         Measured::new("append to one account by four replicas, 64 callers in all", "by one", 0.7),
-        Measured::new("append to one account by two replicas, 64 callers each", "by one", 0.7),
-        Measured::new("append to one account by four replicas, 64 callers each", "by one", 0.7),
         Measured::new("append to two accounts by two replicas, 64 callers in all", "one to one", 1.4),
-        Measured::new("append to two accounts by two replicas, 64 callers each", "one to one", 1.4),
         Measured::new("begin and settle in hundreds, one owner", "S", 4.0),
         Measured::new("begin and settle in hundreds, two owners", "one", 1.4),
     ];
@@ -78,7 +75,7 @@ pub fn run(bench: &mut Bench) -> bool {
     true
 }
 
-async fn measure(time: Duration, url: &str, rows: &mut [Measured; 12]) {
+async fn measure(time: Duration, url: &str, rows: &mut [Measured; 9]) {
     let (single_rows, copied) = (bare::single_rows(url, time).await, bare::copy(url, time).await);
     let replicas = stores(url, 4).await;
     let (one, two) = (&replicas[..1], &replicas[..2]);
@@ -90,19 +87,14 @@ async fn measure(time: Duration, url: &str, rows: &mut [Measured; 12]) {
     }
     let alone = append(one, &[&first], 64, 1, time).await;
     let (single, both) = ([&first], [&first, &second]);
-    for (row, (replicas, accounts, callers)) in rows[4..].iter_mut().zip([
-        (two, &single[..], 64),
-        (&replicas[..], &single[..], 64),
-        (two, &single[..], 2 * 64),
-        (&replicas[..], &single[..], 4 * 64),
-        (two, &both[..], 64),
-        (two, &both[..], 2 * 64),
-    ]) {
+    for (row, (replicas, accounts, callers)) in
+        rows[4..].iter_mut().zip([(two, &single[..], 64), (&replicas[..], &single[..], 64), (two, &both[..], 64)])
+    {
         row.series.push(append(replicas, accounts, callers, 1, time).await, alone);
     }
     let settled = settle(one, &single, time).await;
-    rows[10].series.push(settled, single_rows);
-    rows[11].series.push(settle(two, &both, time).await, settled);
+    rows[7].series.push(settled, single_rows);
+    rows[8].series.push(settle(two, &both, time).await, settled);
     engine::close(replicas).await;
 }
 
