@@ -1,12 +1,12 @@
 //! The task of a connection: keeps a session open and runs jobs in it.
 //!
 //! In: messages. Out: results. By turns it runs all pipelined jobs that wait, and the next of the other jobs. Pipelined jobs have only lone
-//! statements, so they need no order among themselves, and the statements of many of them are sent at once (pipelining): a thousand accounts
-//! wait for one round trip and not for a thousand. Requests that arrive while a group waits for its locks join it; requests that arrive while it is being committed
-//! form the next group. If a group fails for good, each of its requests is committed in a separate transaction, so that a bad request fails
-//! alone. Invariants: no pipelined job runs while a transaction is open; other jobs run one after the other, in their order; no job waits for an
-//! unreachable server: after the first failed attempt to reconnect, jobs fail at once until an attempt succeeds. Deliberately absent: the
-//! callers ([`super::connection`]).
+//! statements, so they need no order among themselves, and the statements of many of them are sent at once (pipelining): a thousand
+//! accounts wait for one round trip and not for a thousand. Requests that arrive while a group waits for its locks join it; requests that
+//! arrive while it is being committed form the next group. If a group fails for good, each of its requests is committed in a separate
+//! transaction, so that a bad request fails alone. Invariants: no pipelined job runs while a transaction is open; other jobs run one after
+//! the other, in their order; no job waits for an unreachable server: after the first failed attempt to reconnect, jobs fail at once until
+//! an attempt succeeds. Deliberately absent: the callers ([`super::connection`]).
 
 use super::accounts::Locked;
 use super::committer::Committer;
