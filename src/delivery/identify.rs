@@ -14,7 +14,7 @@ use super::outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success};
 use super::rejection::is_optional;
 use super::{
     Affiliate, AffiliateAccess, AffiliateRecord, Call, Done, Identifier, OnExisting, OnStale, Origin, PlanInput,
-    PlanState, Rejection, Reply, Stage, TransientFailure,
+    PlanState, PresentStatus, Rejection, Reply, Stage, TransientFailure,
 };
 use super::{existing, read_back, rejection, status};
 use crate::domain::{Attribute, Fact, FactTime, Facts, Field, NewAffiliate, SentAttributes, Timestamp};
@@ -161,6 +161,7 @@ pub(super) fn on_reply(
             let sent = sent_with_new(input, wanted, new);
             state.record_affiliate(AffiliateRecord { code, id, origin: Origin::Created, sent });
             state.progress.done = Done::Created;
+            state.progress.present_status = PresentStatus::Open; // the merchant has decided nothing yet
             let is_sent = |fact: &Fact| new.profile.get(fact.attribute.clone()).unwrap_or_default() == fact.value;
             state.has_sent_all = !state.progress.rejected_values.required_only && wanted.facts.iter().all(is_sent);
             None

@@ -15,8 +15,10 @@ use crate::mapping::Intent;
 
 /// Decides the next step. `last_reply` is the reply to the call of the last step, if there was one.
 pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&Call, Reply)>) -> Step {
-    if let Some((Call::New(new), reply)) = &last_reply {
-        on_new_reply(input, state, new, reply);
+    match &last_reply {
+        Some((Call::New(new), reply)) => on_new_reply(input, state, new, reply),
+        Some((call, Reply::Unauthorized | Reply::RateLimited { .. })) => on_no_effect(state, call),
+        _ => {}
     }
     let end = last_reply.and_then(|(call, reply)| match on_common_reply(reply) {
         Ok(step) => Some(step),
@@ -46,6 +48,22 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
 pub fn on_recalled(input: &PlanInput<'_>, state: &mut PlanState, recalled: Option<RecalledAffiliate>) {
     if let Intent::Identify(wanted) = input.intent {
         existing::on_recalled(input, wanted, state, recalled);
+    }
+}
+
+/// Ends the attempt if `call`, which [`step`] asked for, cannot be sent now.
+pub fn on_not_sent(state: &mut PlanState, call: &Call) -> Step {
+    on_no_effect(state, call);
+    state.progress.present_status = PresentStatus::Unread;
+    Step::HandBack
+}
+
+/// The call certainly had no effect, so nothing that is seen at Refersion later counts as its effect.
+fn on_no_effect(state: &mut PlanState, call: &Call) {
+    match call {
+        Call::New(_) => state.progress.new_in_flight = None,
+        Call::SetStatus { .. } => state.progress.status_in_flight = state.unanswered_status.take(),
+        Call::Search { .. } | Call::Get(_) | Call::Edit { .. } => {}
     }
 }
 

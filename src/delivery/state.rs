@@ -4,7 +4,7 @@
 //! created or found is marked in its progress, and the event never forgets it.
 
 use super::{AffiliateRecord, Memory, OnOtherUser, OnStale, Policy, PresentStatus, Progress, Stage, UnansweredNew};
-use crate::domain::{AffiliateCode, Fact, Facts, Fingerprint, HashKey, Profile, Timestamp};
+use crate::domain::{AffiliateCode, AffiliateStatus, Fact, Facts, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
 
 /// The input of a plan, which does not change during a delivery.
@@ -41,6 +41,8 @@ pub struct PlanState {
     pub other_affiliate: Option<AffiliateCode>,
     /// The `new` that has just created the affiliate said all that the event states: nothing of it is left to send.
     pub(super) has_sent_all: bool,
+    /// [`Progress::status_in_flight`] before the present call.
+    pub(super) unanswered_status: Option<AffiliateStatus>,
     /// The values of the head that a follower replaces; see [`Coalesced::superseded`](super::Coalesced::superseded).
     superseded: Facts,
     /// The progress of the delivery.
@@ -112,6 +114,7 @@ impl PlanState {
             deleted_since,
             other_affiliate,
             has_sent_all: false,
+            unanswered_status: None,
             superseded: Facts::default(),
             progress,
             forgotten: Vec::new(),

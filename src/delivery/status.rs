@@ -5,9 +5,7 @@
 //! since: then the merchant set it anew. A change between the two that no call has shown cannot be distinguished from none.
 
 use super::outcome::{Ignored, Step};
-use super::{
-    AffiliateRecord, Call, Done, Identifier, OnStale, PlanInput, PlanState, PresentStatus, Stage, TransientFailure,
-};
+use super::{AffiliateRecord, Call, Identifier, OnStale, PlanInput, PlanState, PresentStatus, Stage, TransientFailure};
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus};
 use crate::mapping::Identify;
 
@@ -37,10 +35,10 @@ pub(super) fn to_set(
     (is_newer && differs && state.progress.present_status.kept().is_none()).then_some(fact.status)
 }
 
-/// The call that sets the status. The present one is read first, unless this event has created the affiliate.
+/// The call that sets the status. The present one is read first, unless this attempt has created the affiliate.
 pub(super) fn set(state: &mut PlanState, id: AffiliateId, status: AffiliateStatus) -> Step {
-    if state.progress.present_status != PresentStatus::Unread || state.progress.done == Done::Created {
-        state.progress.status_in_flight = Some(status);
+    if state.progress.present_status != PresentStatus::Unread {
+        state.unanswered_status = state.progress.status_in_flight.replace(status);
         return Step::Next(Call::SetStatus { id, status });
     }
     state.progress.stage = Stage::ReadStatus;

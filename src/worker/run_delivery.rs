@@ -241,8 +241,7 @@ async fn run_plan(
         let replied_in = worker.call(Arc::clone(&call), *seq, *failures > 0, announced.take()).await;
         end_call_span(span, replied_in.as_ref().map(|(reply, _)| reply));
         let Some((reply, took)) = replied_in else {
-            state.progress.new_in_flight = None; // a `new` that was not sent had no effect
-            return Ok(Step::HandBack);
+            return Ok(delivery::on_not_sent(state, &call));
         };
         run.in_flight_for += took;
         first = false;

@@ -167,6 +167,41 @@ async fn a_creation_that_was_never_sent_does_not_count_as_sent_however_often_it_
     assert_eq!(refersion.operations()[3..], ["new", "search"]);
 }
 
+#[tokio::test]
+async fn a_status_that_was_not_set_before_the_stop_is_the_merchants_decision_afterwards() {
+    let rules = r#"[{ trait = "vip", on_true = { status = "ACTIVE" }, on_false = { status = "DISABLED" } }]"#;
+    let settings = [("SERVER_WAIT", "0s"), ("MAPPING_AUDIENCES", rules)];
+    for (vip, decided) in [(true, AffiliateStatus::Denied), (false, AffiliateStatus::Disabled)] {
+        let refersion = Refersion::start().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let event = |id: &str, traits: Value| identify(id, "u1", &traits);
+        let process = Process::start(&refersion.base_url, folder.path(), &settings);
+        within(process.send(&event("m1", Value::Null))).await.expect("answered");
+        drained(&process).await;
+        process.kill();
+        let process = Process::start(&refersion.base_url, folder.path(), &[&settings[..], &[SLOW]].concat());
+        within(process.send(&event("m2", json!({"vip": vip})))).await.expect("answered");
+        until_marked(folder.path(), 1).await;
+        process.terminate();
+        let (code, logged) = ended(process).await;
+        assert_eq!(code, Some(0), "{logged}");
+        assert_eq!(refersion.operations(), ["new", "get"], "the status is not set");
+
+        refersion.merchant_sets(&json!(decided)).await;
+        let process = Process::start(&refersion.base_url, folder.path(), &settings);
+        drained(&process).await;
+        within(process.send(&event("m3", json!({"vip": true})))).await.expect("answered");
+        drained(&process).await;
+        process.kill();
+        assert_eq!(
+            refersion.operations(),
+            ["new", "get", "status_change", "get", "get"],
+            "the merchant's, and two readings"
+        );
+        assert_eq!(refersion.sandbox.affiliate("u1@example.com").map(|one| one.status), Some(decided));
+    }
+}
+
 /// How many events are marked in the store: what they ask for next may have had its effect, should the process die.
 fn marked(folder: &Path) -> u32 {
     let store = rusqlite::Connection::open(folder.join("store.db")).expect("the file opens");

@@ -75,6 +75,17 @@ fn a_status_that_a_call_without_an_answer_has_set_is_this_services_own() {
 }
 
 #[test]
+fn a_status_that_a_call_without_effect_was_to_set_is_the_merchants() {
+    for (refused, end) in [("429", "handed back"), ("401", "halt")] {
+        let disabling = identify("").demanding(AffiliateStatus::Disabled).knowing("created a3y7/7", "status=ACTIVE");
+        let first = run_script(&disabling, &format!("affiliate 7 ACTIVE, {refused}"), Restarts::Never);
+        assert_eq!(first.to_string(), format!("get 7, status 7 DISABLED → {end} | created a3y7/7"));
+        let second = run_script(&later(&disabling, &first, false), "affiliate 7 DISABLED", Restarts::Never);
+        assert_eq!(second.to_string(), "get 7 → left alone a3y7 DISABLED | created a3y7/7");
+    }
+}
+
+#[test]
 fn a_status_that_the_merchant_was_seen_to_change_and_then_set_again_is_theirs() {
     let activating = identify("").demanding(AffiliateStatus::Active);
     let of_ours = |scenario: Scenario| scenario.knowing("created a3y7/7", "status=DENIED");

@@ -12,8 +12,8 @@ mod owners;
 mod placeholder_ids;
 mod rejected_values;
 
-use crate::support::service::{Refersion, Service};
-use crate::support::{API_KEY, Answer, http};
+use crate::support::Answer;
+use crate::support::service::Service;
 use refersion_destination::domain::AffiliateStatus;
 use refersion_destination::sandbox::SandboxAffiliate;
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ async fn send_all(service: &Service, events: Vec<Value>) -> Vec<Answer> {
     let mut answers = Vec::new();
     for mut event in events {
         if let Some(status) = event.get("merchant_sets") {
-            set_status(&service.refersion, status).await;
+            service.refersion.merchant_sets(status).await;
             continue;
         }
         let number = service.refersion.sandbox.calls_total();
@@ -60,19 +60,6 @@ async fn send_all(service: &Service, events: Vec<Value>) -> Vec<Answer> {
     }
     service.until_drained().await;
     answers
-}
-
-async fn set_status(refersion: &Refersion, status: &Value) {
-    let (public, secret) = API_KEY.split_once('.').expect("two halves");
-    let ids: Vec<u64> = refersion.sandbox.affiliates().iter().map(|affiliate| affiliate.id.0).collect();
-    let request = http()
-        .post(format!("{}/affiliate/status_change", refersion.base_url))
-        .header("Refersion-Public-Key", public)
-        .header("Refersion-Secret-Key", secret)
-        .header("Content-Type", "application/json")
-        .body(json!({"ids": ids, "status": status}).to_string());
-    let answer = Answer::to(request).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
 /// How each event ended: its action, else its status.

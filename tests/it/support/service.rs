@@ -5,7 +5,7 @@ use refersion_destination::app::{self, Addresses, Reloading};
 use refersion_destination::config::{Config, Mode};
 use refersion_destination::domain::ApiKey;
 use refersion_destination::sandbox::{Sandbox, SandboxSettings};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -51,6 +51,20 @@ impl Refersion {
     /// Waits until `holds` is true of the simulated Refersion.
     pub async fn until(&self, holds: impl FnMut(&Sandbox) -> bool) {
         within(self.sandbox.until(holds)).await;
+    }
+
+    /// The merchant gives every affiliate this status. It is a further call of `status_change`.
+    pub async fn merchant_sets(&self, status: &Value) {
+        let (public, secret) = API_KEY.split_once('.').expect("two halves");
+        let ids: Vec<u64> = self.sandbox.affiliates().iter().map(|affiliate| affiliate.id.0).collect();
+        let request = http()
+            .post(format!("{}/affiliate/status_change", self.base_url))
+            .header("Refersion-Public-Key", public)
+            .header("Refersion-Secret-Key", secret)
+            .header("Content-Type", "application/json")
+            .body(json!({"ids": ids, "status": status}).to_string());
+        let answer = Answer::to(request).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
     }
 
     /// The operations called so far, in order.
