@@ -1,8 +1,10 @@
 //! The task that counts the tables at intervals, so that this process knows the events that others append and end.
 //!
 //! In: the connection on which events are ended. Out: the counts ([`Backlogs::counted`](super::backlogs::Backlogs::counted)). Larger tables
-//! are counted less often, so counting takes at most a fiftieth of the connection's time. Events that were settled before the first pending
-//! event are not examined. The task also notices that a newer release has migrated the tables so far that this one cannot continue.
+//! are counted less often, so counting takes at most a fiftieth of the connection's time: only the time on the server counts, and only if
+//! two counts in a row took it, so that a slow network, a lock or a broken connection does not make the counts old. Events that were settled
+//! before the first pending event are not examined. The task also notices that a newer release has migrated the tables so far that this one
+//! cannot continue.
 
 use super::Owner;
 use super::accounts::AccountNumber;
@@ -24,10 +26,20 @@ use tokio_postgres::{Error, Row};
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMES_AS_LONG: u32 = 50;
 
-/// Counts in one statement, so the counts are of one moment. Each account is counted from its bound on, by the index of pending events: see
+/// A count that has ended.
+pub struct Counted {
+    /// How long the server took.
+    took: Duration,
+    /// Whether this release is too old for the tables.
+    is_too_old: bool,
+}
+
+/// Counts in one statement, so the counts are of one moment. The time that the server took so far is the last value of a row, so it is
+/// computed last. Each account is counted from its bound on, by the index of pending events: see
 /// [`super::read`]. In: numbers of accounts in rising order, and their bounds; other accounts are counted as a whole.
 const COUNT: &str = "SELECT pg_postmaster_start_time(), sums.last, sums.dead,
-        pending.name, pending.account, pending.events, pending.first, pending.newest
+        pending.name, pending.account, pending.events, pending.first, pending.newest,
+        extract(epoch FROM clock_timestamp() - statement_timestamp())::float8
     FROM (SELECT coalesce((SELECT max(seq) FROM log), 0) AS last, (SELECT count(*) FROM dead_letters) AS dead) AS sums
         LEFT JOIN (
             SELECT accounts.name, accounts.account, counted.* FROM accounts CROSS JOIN LATERAL (
@@ -40,35 +52,42 @@ const COUNT: &str = "SELECT pg_postmaster_start_time(), sums.last, sums.dead,
 
 /// Counts while the store is open, beginning after the first interval.
 pub async fn keep_counting(shared: Arc<Shared>, owner: Weak<Owner>) {
-    let mut wait = INTERVAL;
+    let (mut wait, mut last_took) = (INTERVAL, Duration::ZERO);
     loop {
         sleep(wait).await;
         let Some(owner) = owner.upgrade() else { return };
-        let began = Instant::now();
         let counted = count(&shared, &owner).await;
-        wait = INTERVAL.max(began.elapsed() * TIMES_AS_LONG);
+        let took = counted.as_ref().map_or(Duration::ZERO, |counted| counted.took);
+        wait = wait_after(took, last_took);
+        last_took = took;
         match counted {
-            Ok(false) | Err(StoreError::Transient(_)) => {} // the connection has logged it
-            Ok(true) => {
+            Ok(Counted { is_too_old: true, .. }) => {
                 tracing::error!("a newer release has migrated the tables of the store; this one ends");
                 return shared.too_old.cancel();
             }
+            Ok(_) | Err(StoreError::Transient(_)) => {} // the connection has logged it
             Err(StoreError::Closed) => return,
             Err(error) => tracing::warn!(%error, "cannot count pending events"),
         }
     }
 }
 
-/// Counts once; returns whether this release is too old for the tables.
-pub async fn count(shared: &Arc<Shared>, owner: &Owner) -> Result<bool, StoreError> {
+/// The wait after a count that took `took`, and one before it that took `before`.
+fn wait_after(took: Duration, before: Duration) -> Duration {
+    INTERVAL.max(took.min(before) * TIMES_AS_LONG)
+}
+
+/// Counts once.
+pub async fn count(shared: &Arc<Shared>, owner: &Owner) -> Result<Counted, StoreError> {
     let shared = Arc::clone(shared);
     let count = owner.run(move |session| {
         Box::pin(async move {
+            let began = Instant::now();
             match count_in(&shared, session).await {
                 // There are millions of outdated rows, which cannot be removed while an old transaction lasts, for instance a dump.
                 Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
                     tracing::warn!("counting pending events took too long; they are counted again later");
-                    Ok(false)
+                    Ok(Counted { took: began.elapsed(), is_too_old: false })
                 }
                 counted => Ok::<_, JobError>(counted?),
             }
@@ -77,7 +96,7 @@ pub async fn count(shared: &Arc<Shared>, owner: &Owner) -> Result<bool, StoreErr
     count.await
 }
 
-async fn count_in(shared: &Shared, session: &Session) -> Result<bool, Error> {
+async fn count_in(shared: &Shared, session: &Session) -> Result<Counted, Error> {
     let bounds = shared.backlogs.bounds();
     let known = bounds.accounts.values().filter_map(|bound| Some((bound.account?, bound.first.0)));
     let known: BTreeMap<AccountNumber, i64> = known.collect();
@@ -93,5 +112,21 @@ async fn count_in(shared: &Shared, session: &Session) -> Result<bool, Error> {
         let sums = Sums { server: row.get(0), last: Seq(row.get(1)), dead: row.get::<_, i64>(2).unsigned_abs() };
         shared.backlogs.counted(&bounds, &counts, sums);
     }
-    is_too_old(session).await
+    let took = rows.last().and_then(|row| Duration::try_from_secs_f64(row.get(8)).ok()).unwrap_or_default();
+    Ok(Counted { took, is_too_old: is_too_old(session).await? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_rarer_only_if_two_in_a_row_took_long() {
+        let millis = Duration::from_millis;
+        for (took, before, wait) in
+            [(2, 0, 1_000), (3_000, 2, 1_000), (2, 3_000, 1_000), (40, 50, 2_000), (90, 60, 3_000)]
+        {
+            assert_eq!(wait_after(millis(took), millis(before)), millis(wait), "{took} ms after {before} ms");
+        }
+    }
 }

@@ -16,6 +16,7 @@ use refersion_destination::store::{
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tokio_postgres::NoTls;
 
 const UNLIMITED: u64 = 1_000_000;
 
@@ -94,6 +95,27 @@ async fn each_process_keeps_to_the_limit_of_the_backlog_and_soon_counts_the_even
         number += 1;
     }
     assert!(number <= 10 && one.names().await.len() == 10 + number);
+}
+
+#[tokio::test]
+async fn a_count_that_has_to_wait_for_a_lock_does_not_make_the_following_ones_rare() {
+    let Some(schema) = Postgres::new() else { return };
+    let one = TestStore::start(Box::new(schema.clone()), UNLIMITED).await;
+    let other = schema.open(UNLIMITED).await;
+    let (administrator, connection) = within(tokio_postgres::connect(schema.url(), NoTls)).await.expect("connected");
+    tokio::spawn(connection);
+    administrator.batch_execute("BEGIN; LOCK TABLE dead_letters").await.expect("locked");
+    let waiting = async || -> i64 {
+        // In a transaction, what other sessions do is read once, unless it is cleared.
+        administrator.batch_execute("SELECT pg_stat_clear_snapshot()").await.expect("cleared");
+        let counts = "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))
+            AND query LIKE '%FROM dead_letters%' AND clock_timestamp() - query_start > interval '1.3 seconds'";
+        administrator.query_one(counts, &[]).await.expect("read").get(0)
+    };
+    within(poll_until(waiting, |counts| *counts == 2)).await;
+    administrator.batch_execute("COMMIT").await.expect("unlocked");
+    one.append("a", &["u1"]).await;
+    within(poll_until(|| async { other.status().pending }, |pending| *pending == 1)).await;
 }
 
 #[tokio::test]
