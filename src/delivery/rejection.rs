@@ -124,9 +124,11 @@ fn attributes_at_fault(sent: &Profile, words: &str) -> AtFault {
     guess(longest.map(|(attribute, _)| (*attribute).clone()).into_iter().collect())
 }
 
-/// Whether `words` name the attribute.
+/// Whether `words` name the attribute, in any case: "Offer does not exists on the database."
 fn is_named(attribute: &Attribute, words: &str) -> bool {
-    words.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == wire_name(attribute))
+    words
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .any(|word| word.eq_ignore_ascii_case(wire_name(attribute)))
 }
 
 /// Whether an affiliate can be created without it.
@@ -159,6 +161,7 @@ mod tests {
             ("Value exceed the char limit", "first_name=Ann email=a@x.io", ""),
             ("Your account plan does not support this feature (error 1).", "first_name=Ann company=Acme", ""),
             ("estate", "state=CA zip=94103", "zip"),
+            ("Bad request, no body; Offer does not exists on the database.", "offer=9 company=Acme", "offer"),
         ] {
             let mut profile = Profile::default();
             for (name, value) in sent.split(' ').filter_map(|pair| pair.split_once('=')) {
