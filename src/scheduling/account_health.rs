@@ -269,7 +269,7 @@ impl AccountHealth {
 
     /// Requests have another API key from now on, which Refersion accepts.
     pub fn on_new_api_key(&mut self, now: Timestamp) -> Option<Transition> {
-        self.breaker.on_api_key_accepted(now)
+        self.breaker.on_new_api_key(now)
     }
 
     /// The operator has changed the limits. An open or halted state and requests in flight stay.

@@ -7,9 +7,10 @@
 //! cooldown (its open duration, or reset timeout), an exponential backoff between `DELIVERY_RETRY_MIN` and `DELIVERY_RETRY_MAX` that is
 //! never shorter than `Retry-After`. Then one trial request goes first (half-open): a success closes the breaker, a 429 or a further outage
 //! opens it again, and after any other failure another trial request goes first. A 401 halts the account until a probe succeeds or a new
-//! API key arrives. Invariants: there is one state, so the account is never open and halted at once; no request begins before a
-//! `Retry-After` is over, whatever the replies meanwhile; the success or failure of a request that began before the last change of the
-//! breaker does not change it. Every 429 that is passed on trips it, also one of an older request, because a 429 is about the present.
+//! API key arrives; if calls are answered 401 after an accepted probe, too, the wait before the next probe grows. Invariants: there is one
+//! state, so the account is never open and halted at once; no request begins before a `Retry-After` is over, whatever the replies meanwhile;
+//! the success or failure of a request that began before the last change of the breaker does not change it. Every 429 that is passed on
+//! trips it, also one of an older request, because a 429 is about the present.
 //! Deliberately absent: the number of requests and their rate ([`super::ConcurrencyLimit`], `RateLimit`).
 
 use super::{Backoff, RetryWait};
@@ -141,6 +142,8 @@ pub(super) struct CircuitBreaker {
     state: BreakerState,
     cause: Option<Cause>,
     trips: u32,
+    /// The halts since Refersion accepted a call: the probe may be accepted although every other call is not.
+    halts: u32,
     /// The end of the longest `Retry-After`.
     not_before: Timestamp,
     /// The events whose calls failed since the last success.
@@ -163,7 +166,8 @@ impl CircuitBreaker {
         let generation = Generation(0);
         let (state, not_before) = (BreakerState::Closed, Timestamp(i64::MIN));
         let (cause, failing) = (None, Vec::new());
-        Self { cooldown, state, cause, trips: 0, not_before, failing, trial: false, generation, key_since: generation }
+        let (trips, halts, key_since) = (0, 0, generation);
+        Self { cooldown, state, cause, trips, halts, not_before, failing, trial: false, generation, key_since }
     }
 
     /// Sets the bounds of later cooldowns. The present one does not change.
@@ -236,6 +240,7 @@ impl CircuitBreaker {
             return None;
         }
         self.failing.clear();
+        self.halts = 0;
         (self.state == BreakerState::HalfOpen).then(|| {
             self.close();
             Transition::Closed
@@ -285,7 +290,8 @@ impl CircuitBreaker {
         if generation < self.key_since || matches!(self.state, BreakerState::Halted { .. }) {
             return None;
         }
-        self.trips = 1;
+        self.halts = self.halts.saturating_add(1);
+        self.trips = self.halts;
         self.cause = Some(Cause::Unauthorized);
         self.next_generation();
         Some(Transition::Halted { wait: self.probe_later(now, None, chance) })
@@ -302,6 +308,12 @@ impl CircuitBreaker {
         let wait = self.cooldown.wait(self.trips, chance, retry_after);
         self.state = BreakerState::Halted { probe_at: now.after(wait) };
         wait
+    }
+
+    /// Another API key is used from now on, which Refersion accepts.
+    pub(super) fn on_new_api_key(&mut self, now: Timestamp) -> Option<Transition> {
+        self.halts = 0;
+        self.on_api_key_accepted(now)
     }
 
     /// Refersion accepts the API key, or another one is used from now on.

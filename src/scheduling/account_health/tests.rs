@@ -144,6 +144,21 @@ fn a_rejected_key_halts_once_until_a_probe_or_another_key_is_accepted() {
 }
 
 #[test]
+fn a_key_that_the_probe_alone_finds_accepted_is_probed_more_rarely_until_a_call_succeeds() {
+    let mut health = health();
+    let halted = |wait| Some(Transition::Halted { wait: secs(wait) });
+    for (second, wait) in [(0, 2), (2, 4), (6, 8)] {
+        assert_eq!(reply(&mut health, "401", second), halted(wait), "at {second} s");
+        let probed = health.on_probe(&ApiKeyVerification::Accepted, at(second + wait), 1.0);
+        assert_eq!(probed, Ok(Some(Transition::Resumed)));
+    }
+    reply(&mut health, "ok", 14);
+    assert_eq!(reply(&mut health, "401", 15), halted(2), "the key worked meanwhile");
+    health.on_new_api_key(at(16));
+    assert_eq!(reply(&mut health, "401", 16), halted(2), "another key");
+}
+
+#[test]
 fn the_first_of_several_401s_halts_and_none_of_a_request_with_the_former_api_key() {
     let mut health = health();
     let (one, other) = (permit(&mut health, AT), permit(&mut health, AT));
