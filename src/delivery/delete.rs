@@ -89,7 +89,7 @@ pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call
             None
         }
         (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::rejected(call, words)),
-        (Call::Search { .. }, reply) => on_search(input, state, reply, call),
+        (Call::Search { .. }, reply) => on_search(state, reply, call),
         (Call::Get(Identifier::Code(_)), Reply::Affiliate(affiliate)) if is_of_another(input, state, &affiliate) => {
             state.progress.target = None;
             state.forget();
@@ -152,23 +152,15 @@ fn on_not_found(state: &mut PlanState) -> Option<Step> {
     Some(not_found(state))
 }
 
-fn on_search(input: &PlanInput<'_>, state: &mut PlanState, reply: Reply, call: &Call) -> Option<Step> {
+fn on_search(state: &mut PlanState, reply: Reply, call: &Call) -> Option<Step> {
     match search::on_reply(state, call, reply) {
-        Search::Found(SearchResult { code, status, .. }) => {
-            if status == Some(AffiliateStatus::Disabled) && input.policy.on_delete == OnDelete::Disable {
-                return Some(already_disabled(state, code));
-            }
+        Search::Found(SearchResult { code, .. }) => {
             state.progress.stage = Stage::Found(code);
             None
         }
         Search::NotFound => Some(not_found(state)),
         Search::Unfinished(step) => step,
     }
-}
-
-fn already_disabled(state: &mut PlanState, code: AffiliateCode) -> Step {
-    state.forgotten.push(code.clone());
-    deleted(state, Action::Disabled, Some(code), None)
 }
 
 /// Handles the read-back after "not changed", which may mean that the affiliate had the wanted values already. The e-mail shows whether it

@@ -124,12 +124,13 @@ impl Lanes {
     }
 
     /// Assigns `name` to the lane of the unit in flight of `head`, and merges the lane with the one that had the name. Returns whether this
-    /// unit is the only one in flight in the lane.
+    /// unit is the only one in flight in the lane, and no event waits before it.
     pub fn assign_in_flight(&mut self, head: Seq, name: LaneName) -> bool {
         let Some(own) = self.in_flight.get(&head).copied() else { return true };
         let lane = self.find(&name).map_or(own, |other| self.merge(own, other));
         self.assign(name, lane, head);
-        self.by_id[lane].in_flight.len() == 1
+        let lane = &self.by_id[lane];
+        lane.in_flight.len() == 1 && lane.first() == Some(head)
     }
 
     fn merge_all(&mut self, names: &[LaneName]) -> Option<LaneId> {

@@ -15,7 +15,7 @@ use super::settlement::{
     DeliveryRun, Verdict, dead_letter, give_up_expired, panicked, retry_coalesced_rejection, verdict,
 };
 use crate::delivery::{
-    self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, RejectedValues, Reply, Stage, Step,
+    self, Call, Coalesced, DeleteTarget, PermanentFailure, PlanInput, PlanState, RejectedValues, Reply, Stage, Step,
 };
 use crate::domain::{AffiliateKey, Seq, Timestamp, UserKey};
 use crate::failpoint;
@@ -218,7 +218,8 @@ async fn run_plan(
             None => delivery::step(&run.input, state, None),
         };
         let call = match step {
-            Step::Next(_) | Step::Recall(_) if !may_proceed(worker, run.begun.seq, state) => {
+            Step::Next(_) | Step::Recall(_) if !may_proceed(worker, run.begun.seq, state, first) => {
+                forget_found(state);
                 return Ok(Step::HandBack);
             }
             Step::Next(call) => Arc::new(call),
@@ -250,10 +251,22 @@ async fn run_plan(
 }
 
 /// Whether the affiliate that a search has found, if there is one, may be read from the store and changed: no other delivery that is about
-/// it is in flight. If one is, this event is handed back and runs after it, so that each begins with what the other has stored.
-fn may_proceed(worker: &Worker, head: Seq, state: &PlanState) -> bool {
-    let Stage::Found(code) = &state.progress.stage else { return true };
+/// it is in flight, and no earlier event about it is pending. If not, this event is handed back and runs after these, so that each begins
+/// with what the others have stored. The scheduler does not know what an earlier attempt has found, so the first step asks for that, too.
+fn may_proceed(worker: &Worker, head: Seq, state: &PlanState, first: bool) -> bool {
+    let code = match (&state.progress.stage, &state.progress.target) {
+        (Stage::Found(code), _) => code,
+        (Stage::FoundUnknown(code), _) | (_, Some(DeleteTarget { code, .. })) if first => code,
+        _ => return true,
+    };
     worker.0.signals.scheduler().found(head, worker.affiliate_key(code))
+}
+
+/// The event is handed back: until it runs again, the affiliate that was found may get another e-mail, so it is searched for again.
+fn forget_found(state: &mut PlanState) {
+    if matches!(state.progress.stage, Stage::Found(_) | Stage::FoundUnknown(_)) {
+        state.progress.stage = Stage::Start;
+    }
 }
 
 /// Ends the span of a call, which includes the wait for a permit.

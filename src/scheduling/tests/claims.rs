@@ -127,6 +127,20 @@ fn a_unit_that_finds_the_affiliate_of_another_one_in_flight_runs_again_after_it(
 }
 
 #[test]
+fn a_unit_that_finds_the_affiliate_of_an_earlier_event_runs_again_after_it_also_while_that_one_waits_for_its_retry() {
+    let mut scheduler = fed([entry(1, &["u1", "+c"]), entry(2, &["u2"])]);
+    assert_eq!(take_with(&mut scheduler, 0, 0), ["1", "2"]);
+    retry(&mut scheduler, 1, 9, &[]);
+    assert!(!scheduler.found(Seq(2), affiliate("c")), "1 was first");
+    hand_back(&mut scheduler, 2, &[]);
+    assert_eq!(take_with(&mut scheduler, 8, 0), [""; 0]);
+    assert_eq!(take_with(&mut scheduler, 9, 0), ["1"]);
+    settle(&mut scheduler, 1, &[]);
+    assert_eq!(take_with(&mut scheduler, 9, 0), ["2"]);
+    assert!(scheduler.found(Seq(2), affiliate("c")));
+}
+
+#[test]
 fn a_key_leads_to_its_lane_until_its_last_event_has_left() {
     let mut scheduler = fed([entry(1, &["u1"]), entry(2, &["u1", "a@x"]), entry(3, &["u1"])]);
     take_with(&mut scheduler, 0, 1);

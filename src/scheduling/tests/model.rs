@@ -118,7 +118,7 @@ impl Model {
         self.refresh(None);
     }
 
-    /// The unit in flight of `head` is about this affiliate. Whether it is the only unit in flight of its user.
+    /// The unit in flight of `head` is about this affiliate. Whether it is the only unit in flight of its user, and no event is before it.
     pub fn found(&mut self, head: Seq, affiliate: AffiliateKey) -> bool {
         let affiliate = LaneKey::Affiliate(affiliate);
         let last = self.leads_to(affiliate).map_or(head, |_| self.keys[&affiliate].1.max(head));
@@ -126,7 +126,8 @@ impl Model {
         let user = self.unite(&users);
         self.keys.insert(affiliate, (user, last));
         self.refresh(None);
-        self.units.keys().filter(|head| self.events[head].user == user).count() == 1
+        let is_first = self.events.iter().all(|(seq, event)| event.user != user || *seq >= head);
+        is_first && self.units.keys().filter(|head| self.events[head].user == user).count() == 1
     }
 
     pub fn has_pending(&self, keys: &[UserKey]) -> bool {

@@ -89,10 +89,10 @@ fn disabled() -> Vec<Row> {
     let u1 = || delete("u1").by_user_id("created a3y7/7", "");
     vec![
         row(
-            "found DISABLED: done",
+            "found DISABLED: the same calls, so that it is alone with the affiliate",
             delete("peter@x.io"),
-            "found a3y7 DISABLED",
-            "search p1 → disabled a3y7 | forgot a3y7",
+            "found a3y7 DISABLED, affiliate 7 DISABLED, unchanged, affiliate 7 DISABLED",
+            "search p1, get a3y7, status 7 DISABLED, get 7 → disabled a3y7 | forgot a3y7",
         ),
         row(
             "found DENIED: disabled all the same",

@@ -5,14 +5,17 @@ use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, Answer, basic, http, identify, within};
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use refersion_destination::domain::ApiKey;
+use refersion_destination::domain::{AffiliateStatus, ApiKey};
 use refersion_destination::sandbox::{Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// A simulated Refersion whose replies to `edit` are held back, as long as `replies` has no permit.
-async fn holding_edits(replies: Arc<Semaphore>) -> Refersion {
+/// The header of a call that the merchant makes.
+const MERCHANT: &str = "x-merchant";
+
+/// A simulated Refersion whose replies to `operations` are held back from the service, as long as `replies` has no permit.
+pub async fn holding(operations: &'static [Operation], replies: Arc<Semaphore>) -> Refersion {
     let api_key = Some(ApiKey::parse(API_KEY).expect("a key"));
     let sandbox = Sandbox::new(SandboxSettings { api_key, ..SandboxSettings::default() });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -20,9 +23,10 @@ async fn holding_edits(replies: Arc<Semaphore>) -> Refersion {
     let router = sandbox.router().layer(from_fn(move |request: Request, next: Next| {
         let replies = Arc::clone(&replies);
         async move {
-            let is_edit = request.uri().path().ends_with("/edit");
+            let is = |operation: &Operation| request.uri().path().ends_with(&format!("/{}", operation.as_str()));
+            let is_held = operations.iter().any(is) && !request.headers().contains_key(MERCHANT);
             let reply = next.run(request).await;
-            if is_edit {
+            if is_held {
                 replies.acquire().await.expect("open").forget();
             }
             reply
@@ -32,14 +36,19 @@ async fn holding_edits(replies: Arc<Semaphore>) -> Refersion {
     Refersion { sandbox, base_url }
 }
 
+/// The merchant changes an affiliate at Refersion.
+pub async fn merchant_calls(refersion: &Refersion, operation: Operation, body: &Value) {
+    let (public, secret) = API_KEY.split_once('.').expect("two halves");
+    let request = http().post(format!("{}/affiliate/{}", refersion.base_url, operation.as_str()));
+    let request = request.header("Refersion-Public-Key", public).header("Refersion-Secret-Key", secret);
+    let request = request.header("Content-Type", "application/json").header(MERCHANT, "").body(body.to_string());
+    assert_eq!(Answer::to(request).await.status, 200);
+}
+
 /// The merchant gives the affiliate another e-mail.
 async fn change_email(refersion: &Refersion, email: &str) {
-    let (public, secret) = API_KEY.split_once('.').expect("two halves");
-    let id = refersion.sandbox.affiliates()[0].id;
-    let request = http().post(format!("{}/affiliate/edit", refersion.base_url));
-    let request = request.header("Refersion-Public-Key", public).header("Refersion-Secret-Key", secret);
-    let body = json!({"affiliates": [{"id": id, "email": email}]}).to_string();
-    assert_eq!(Answer::to(request.header("Content-Type", "application/json").body(body)).await.status, 200);
+    let body = json!({"affiliates": [{"id": refersion.sandbox.affiliates()[0].id, "email": email}]});
+    merchant_calls(refersion, Operation::Edit, &body).await;
 }
 
 fn edits(sandbox: &Sandbox) -> usize {
@@ -74,11 +83,10 @@ async fn an_affiliate_that_a_search_finds_is_not_changed_while_another_delivery_
     ] {
         let replies = Arc::new(Semaphore::new(0));
         let settings = [&[("SERVER_WAIT", "20s"), ("REFERSION_TIMEOUT", "1h")], settings].concat();
-        let service = Service::on(holding_edits(Arc::clone(&replies)).await, &settings).await;
+        let service = Service::on(holding(&[Operation::Edit], Arc::clone(&replies)).await, &settings).await;
         let (sandbox, old) =
             (&service.refersion.sandbox, |city: &str| json!({"email": "old@example.com", "city": city}));
         assert_eq!(service.send(&of("m1", owner, &old("Rome"))).await.json()["action"], "created", "{claim}");
-        replies.add_permits(1);
         change_email(&service.refersion, "new@example.com").await;
 
         let body = of("m2", owner, &old("Oslo")).to_string();
@@ -98,4 +106,27 @@ async fn an_affiliate_that_a_search_finds_is_not_changed_while_another_delivery_
         let again = service.send(&of("m4", owner, sent)).await;
         assert_eq!(again.json()["action"], "unchanged", "{claim}: it is known what Refersion has");
     }
+}
+
+/// The merchant may give its e-mail to another affiliate, or to none, until the event runs again.
+#[tokio::test]
+async fn an_affiliate_that_a_search_found_before_the_event_was_handed_back_is_searched_for_again() {
+    let replies = Arc::new(Semaphore::new(0));
+    let settings = [("SERVER_WAIT", "20s"), ("REFERSION_TIMEOUT", "1h")];
+    let service = Service::on(holding(&[Operation::Edit], Arc::clone(&replies)).await, &settings).await;
+    let old = |city: &str| json!({"email": "old@example.com", "city": city});
+    assert_eq!(service.send(&of("m1", "u1", &old("Rome"))).await.json()["action"], "created");
+    change_email(&service.refersion, "new@example.com").await;
+    let body = of("m2", "u1", &old("Oslo")).to_string();
+    let request = http().post(service.url("/segment")).header("Authorization", basic(API_KEY)).body(body);
+    let first = tokio::spawn(Answer::to(request));
+    service.refersion.until(|sandbox| edits(sandbox) == 2).await;
+    accepted(&service, &json!({"type": "delete", "messageId": "m3", "email": "new@example.com"})).await;
+    change_email(&service.refersion, "theirs@example.com").await;
+    replies.add_permits(100);
+    assert_eq!(within(first).await.expect("an answer").json()["action"], "updated");
+    service.until_drained().await;
+    let sandbox = &service.refersion.sandbox;
+    assert_eq!(sandbox.affiliates()[0].status, AffiliateStatus::Pending);
+    assert_eq!(sandbox.calls().last().map(|call| call.operation), Some(Operation::Search));
 }

@@ -4,6 +4,7 @@ mod account;
 mod dead_letters;
 mod faults;
 mod found;
+mod handed_back;
 mod lanes;
 mod sustained_429;
 
