@@ -9,8 +9,8 @@
 use super::outcome::{Action, PermanentFailure, Remark, Step, Success};
 use super::search::{self, Search};
 use super::{
-    Affiliate, Call, DeleteTarget, Done, Identifier, OnDelete, PlanInput, PlanState, Rejection, Reply, SearchResult,
-    Stage, TransientFailure, existing, rejection,
+    Affiliate, Call, DeleteTarget, Done, Identifier, OnDelete, PlanInput, PlanState, RejectedValues, Rejection, Reply,
+    SearchResult, Stage, TransientFailure, existing, read_back, rejection,
 };
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Personal, Profile, User};
 
@@ -142,6 +142,7 @@ fn on_not_found(state: &mut PlanState) -> Option<Step> {
         return Some(Step::Retry(TransientFailure::new("Refersion does not find an affiliate that its search named")));
     }
     state.progress.done = Done::Nothing;
+    state.progress.rejected_values = RejectedValues::default(); // they are of this affiliate
     let target = state.progress.target.take();
     if state.known.is_some() {
         state.forget();
@@ -163,13 +164,12 @@ fn on_search(state: &mut PlanState, reply: Reply, call: &Call) -> Option<Step> {
     }
 }
 
-/// Handles the read-back after "not changed", which may mean that the affiliate had the wanted values already. The e-mail shows whether it
-/// has the placeholders; without one for the e-mail, it is assumed to have them.
+/// Handles the read-back after "not changed", which may mean that the affiliate had the wanted values already. The fields that `get` returns
+/// show whether it has the placeholders.
 fn on_read_back(input: &PlanInput<'_>, state: &mut PlanState, id: AffiliateId, affiliate: &Affiliate) -> Option<Step> {
     let stage = std::mem::take(&mut state.progress.stage);
     let placeholders = placeholders(input, state, id);
-    let email = placeholders.get(Field::Email);
-    if stage == Stage::CheckEdit && (email.is_none() || email == affiliate.profile.get(Field::Email)) {
+    if stage == Stage::CheckEdit && read_back::differs(affiliate, &placeholders).is_empty() {
         state.progress.done = Done::Anonymized;
         return None;
     }

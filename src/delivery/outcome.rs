@@ -230,6 +230,12 @@ impl Success {
         Self::Delivered { action, code, remarks: Vec::new() }
     }
 
+    /// Whether an anonymizing delete overwrote nothing, because Refersion rejects every placeholder: the personal data is still there.
+    pub fn is_without_overwrite(&self) -> bool {
+        let left_out = |remarks: &[Remark]| remarks.iter().any(|remark| matches!(remark, Remark::LeftOut(_)));
+        matches!(self, Self::Delivered { action: Action::Disabled, remarks, .. } if left_out(remarks))
+    }
+
     /// A short word for counts.
     pub fn word(&self) -> &'static str {
         match self {

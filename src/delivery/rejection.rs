@@ -67,7 +67,8 @@ pub(super) fn on_email_taken(input: &PlanInput<'_>, state: &mut PlanState, chang
 }
 
 /// Refersion rejected placeholders of an anonymizing delete. They are sent again without those that `words` name, else without those of
-/// custom fields. After the last repeat none is sent, and the affiliate is disabled nevertheless.
+/// fields that may have a format, else without those of custom fields, else without the e-mail. After the last repeat none is sent, and the
+/// affiliate is disabled nevertheless.
 pub(super) fn on_placeholders(rejected: &mut RejectedValues, sent: &Profile, words: &str) {
     rejected.rejections += 1;
     let names = |is_at_fault: &dyn Fn(&Attribute) -> bool| -> Vec<String> {
@@ -75,9 +76,12 @@ pub(super) fn on_placeholders(rejected: &mut RejectedValues, sent: &Profile, wor
         at_fault.map(|(attribute, _)| attribute.to_string()).collect()
     };
     let by_name = names(&|attribute| is_named(attribute, words));
+    let formatted =
+        names(&|attribute| matches!(attribute, Attribute::Field(Field::PaypalEmail | Field::Zip | Field::Phone)));
     let custom = names(&|attribute| matches!(attribute, Attribute::Custom(_)));
+    let email = names(&|attribute| *attribute == Field::Email.into());
     let is_last = rejected.rejections > MAX_REPETITIONS;
-    let some = [by_name, custom].into_iter().find(|names| !names.is_empty() && !is_last);
+    let some = [by_name, formatted, custom, email].into_iter().find(|names| !names.is_empty() && !is_last);
     rejected.dropped.extend(some.unwrap_or_else(|| names(&|_| true)));
 }
 
@@ -171,6 +175,33 @@ mod tests {
             let names: Vec<_> =
                 attributes_at_fault(&profile, words).attributes.iter().map(ToString::to_string).collect();
             assert_eq!(names.join(" "), expected, "{words}: {sent}");
+        }
+    }
+
+    #[test]
+    fn the_named_placeholders_are_left_out_else_those_with_a_format_else_custom_fields_else_the_email() {
+        let sent = |custom: &[&str]| -> Profile {
+            let fields =
+                [Field::FirstName, Field::Email, Field::PaypalEmail, Field::Zip].map(|field| (field.into(), "-"));
+            fields.into_iter().chain(custom.iter().map(|id| (Attribute::Custom((*id).to_owned()), "-"))).collect()
+        };
+        for (words, custom, expected) in [
+            (["no", "no", "no"], &["77"][..], ["paypal_email zip", "custom field 77", "first_name email"]),
+            (["no", "no", "no"], &[], ["paypal_email zip", "email", "first_name"]),
+            (
+                ["field first_name", "no", "field email"],
+                &["77"],
+                ["first_name", "paypal_email zip", "email custom field 77"],
+            ),
+        ] {
+            let (mut rejected, mut left) = (RejectedValues::default(), sent(custom));
+            for (words, expected) in words.into_iter().zip(expected) {
+                let before = rejected.dropped.len();
+                on_placeholders(&mut rejected, &left, words);
+                assert_eq!(rejected.dropped[before..].join(" "), expected, "{words}: {custom:?}");
+                left = left.filtered(|attribute, _| !rejected.excludes(attribute));
+            }
+            assert!(left.is_empty(), "after the last repeat none is sent");
         }
     }
 }

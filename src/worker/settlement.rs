@@ -255,7 +255,11 @@ impl SettlementReport {
             Self::Done { outcome, followers, cancelled } => {
                 let instead = Success::Ignored(Ignored::Cancelled);
                 let of = |n: usize| if n < cancelled { &instead } else { &outcome };
-                tracing::info!(%account, %seq, event.id = %event, "{}", of(0));
+                if outcome.is_without_overwrite() {
+                    tracing::warn!(%account, %seq, event.id = %event, "no personal field was overwritten: {outcome}");
+                } else {
+                    tracing::info!(%account, %seq, event.id = %event, "{}", of(0));
+                }
                 for (n, follower) in (1..).zip(&followers) {
                     tracing::info!(%account, seq = %follower.seq, event.id = %follower.id, with = %seq, "{}", of(n));
                     signals.send(follower.id, WaitResult::Done(of(n).clone()));

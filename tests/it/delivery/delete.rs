@@ -1,16 +1,19 @@
 //! Delete: the affiliate that it is about, how that one is disabled or anonymized, and the read-back after the answer "not changed".
 
-use super::scenario::delete;
+use super::scenario::{Scenario, delete};
 use super::{Row, check, row};
 
 /// What `get` shows of an anonymized affiliate 7.
-const ANONYMOUS: &str = "unchanged, affiliate 7 ACTIVE first_name=- last_name=- email=deleted-7@example.com, changed";
+const ANONYMOUS: &str =
+    "unchanged, affiliate 7 ACTIVE first_name=- last_name=- email=deleted-7@example.com company=-, changed";
 const BLANKS: &str =
     "edit 7 {first_name, last_name, email, paypal_email, company, address1, address2, city, zip, phone, #77}";
 const NO_EMAIL: &str =
     "edit 7 {first_name, last_name, paypal_email, company, address1, address2, city, zip, phone, #77}";
-const NO_CUSTOM: &str =
-    "edit 7 {first_name, last_name, email, paypal_email, company, address1, address2, city, zip, phone}";
+const NO_CITY: &str =
+    "edit 7 {first_name, last_name, email, paypal_email, company, address1, address2, zip, phone, #77}";
+const NO_FORMATS: &str = "edit 7 {first_name, last_name, email, company, address1, address2, city, #77}";
+const NO_CUSTOM: &str = "edit 7 {first_name, last_name, email, company, address1, address2, city}";
 
 /// The scripts.
 pub fn rows() -> Vec<Row> {
@@ -18,6 +21,7 @@ pub fn rows() -> Vec<Row> {
     rows.extend(disabled());
     rows.extend(gone());
     rows.extend(anonymized());
+    rows.extend(left_out());
     rows
 }
 
@@ -163,34 +167,45 @@ fn gone() -> Vec<Row> {
     ]
 }
 
+fn anonymizing() -> Scenario {
+    delete("u1").by_user_id("created a3y7/7", "").anonymizing()
+}
+
+/// `BLANKS` and others stand for an edit.
+fn expected(calls: &str) -> &'static str {
+    let parts = [
+        ("BLANKS", BLANKS),
+        ("NO_EMAIL", NO_EMAIL),
+        ("NO_CITY", NO_CITY),
+        ("NO_FORMATS", NO_FORMATS),
+        ("NO_CUSTOM", NO_CUSTOM),
+    ];
+    parts.iter().fold(calls.to_owned(), |calls, (name, edit)| calls.replace(name, edit)).leak()
+}
+
 fn anonymized() -> Vec<Row> {
-    let u1 = || delete("u1").by_user_id("created a3y7/7", "").anonymizing();
-    let expected = |calls: &str| -> &'static str {
-        let parts = [("BLANKS", BLANKS), ("NO_EMAIL", NO_EMAIL), ("NO_CUSTOM", NO_CUSTOM)];
-        parts.iter().fold(calls.to_owned(), |calls, (name, edit)| calls.replace(name, edit)).leak()
-    };
     vec![
         row(
             "personal fields are overwritten, then it is disabled",
-            u1(),
+            anonymizing(),
             "changed, changed",
             expected("BLANKS, status 7 DISABLED → anonymized a3y7 | forgot a3y7"),
         ),
         row(
             "overwritten already",
-            u1(),
+            anonymizing(),
             ANONYMOUS,
             expected("BLANKS, get 7, status 7 DISABLED → anonymized a3y7 | forgot a3y7"),
         ),
         row(
             "overwritten and DISABLED already",
-            u1(),
+            anonymizing(),
             "changed, unchanged, affiliate 7 DISABLED",
             expected("BLANKS, status 7 DISABLED, get 7 → anonymized a3y7 | forgot a3y7"),
         ),
         row(
             "not overwritten: again",
-            u1(),
+            anonymizing(),
             "unchanged, affiliate 7 ACTIVE",
             expected("BLANKS, get 7 → retry | created a3y7/7 by userId"),
         ),
@@ -200,7 +215,7 @@ fn anonymized() -> Vec<Row> {
             "found a3y7 DISABLED, affiliate 7 DISABLED, changed, unchanged, affiliate 7 DISABLED",
             expected("search p1, get a3y7, BLANKS, status 7 DISABLED, get 7 → anonymized a3y7 | forgot a3y7"),
         ),
-        row("gone: nobody", u1(), "gone, gone", expected("BLANKS, get 7 → not_found | forgot a3y7")),
+        row("gone: nobody", anonymizing(), "gone, gone", expected("BLANKS, get 7 → not_found | forgot a3y7")),
         row(
             "gone once overwritten, and another has the address: overwritten, too",
             delete("u1 peter@x.io").by_email("created b2b2/7", "").anonymizing(),
@@ -210,9 +225,14 @@ fn anonymized() -> Vec<Row> {
                       → anonymized a3y7 | forgot b2b2, forgot a3y7",
             ),
         ),
+    ]
+}
+
+fn left_out() -> Vec<Row> {
+    vec![
         row(
             "a placeholder that is named is left out, also of a field that a creation requires",
-            u1(),
+            anonymizing(),
             "refused first_name, refused company, changed, changed",
             expected(
                 "BLANKS, edit 7 {last_name, email, paypal_email, company, address1, address2, city, zip, phone, #77}, \
@@ -222,34 +242,60 @@ fn anonymized() -> Vec<Row> {
         ),
         row(
             "a placeholder address that is taken is left out",
-            u1(),
+            anonymizing(),
             "taken, changed, changed",
             expected("BLANKS, NO_EMAIL, status 7 DISABLED → anonymized a3y7, left out email | forgot a3y7"),
         ),
         row(
-            "without the address, an unchanged affiliate counts as overwritten already",
-            u1(),
-            "taken, unchanged, affiliate 7 ACTIVE, changed",
+            "without the address, the other fields show whether it is overwritten already",
+            anonymizing(),
+            "taken, unchanged, affiliate 7 ACTIVE first_name=- last_name=- company=-, changed",
             expected("BLANKS, NO_EMAIL, get 7, status 7 DISABLED → anonymized a3y7, left out email | forgot a3y7"),
         ),
         row(
-            "if none is named, those of custom fields are left out",
-            u1(),
-            "refused, changed, changed",
-            expected("BLANKS, NO_CUSTOM, status 7 DISABLED → anonymized a3y7, left out custom field 77 | forgot a3y7"),
+            "without the address, not overwritten: again",
+            anonymizing(),
+            "taken, unchanged, affiliate 7 ACTIVE",
+            expected("BLANKS, NO_EMAIL, get 7 → retry | created a3y7/7 by userId"),
         ),
         row(
-            "if the others are rejected, too, it is disabled nevertheless",
-            u1(),
-            "refused, refused, changed",
+            "if none is named, those of fields that may have a format are left out",
+            anonymizing(),
+            "refused, changed, changed",
             expected(
-                "BLANKS, NO_CUSTOM, status 7 DISABLED → disabled a3y7, left out custom field 77 first_name last_name \
-                 email paypal_email company address1 address2 city zip phone | forgot a3y7",
+                "BLANKS, NO_FORMATS, status 7 DISABLED → anonymized a3y7, left out paypal_email zip phone | forgot a3y7",
+            ),
+        ),
+        row(
+            "if the others are rejected, too, those of custom fields are left out",
+            anonymizing(),
+            "refused, refused, changed, changed",
+            expected(
+                "BLANKS, NO_FORMATS, NO_CUSTOM, status 7 DISABLED \
+                 → anonymized a3y7, left out paypal_email zip phone custom field 77 | forgot a3y7",
+            ),
+        ),
+        row(
+            "if those are rejected, too, it is disabled nevertheless",
+            anonymizing(),
+            "refused, refused, refused, changed",
+            expected(
+                "BLANKS, NO_FORMATS, NO_CUSTOM, status 7 DISABLED → disabled a3y7, left out paypal_email zip phone \
+                 custom field 77 first_name last_name email company address1 address2 city | forgot a3y7",
+            ),
+        ),
+        row(
+            "what Refersion rejects of one affiliate is sent to the next",
+            delete("u1 peter@x.io").by_email("created b2b2/7", "").anonymizing(),
+            "refused city, changed, gone, gone, found a3y7, affiliate 7 ACTIVE, changed, changed",
+            expected(
+                "BLANKS, NO_CITY, status 7 DISABLED, get 7, search p1, get a3y7, BLANKS, status 7 DISABLED \
+                 → anonymized a3y7 | forgot b2b2, forgot a3y7",
             ),
         ),
         row(
             "after the second repeat nothing more is tried",
-            u1(),
+            anonymizing(),
             "refused city, refused zip, refused phone, changed",
             expected(
                 "BLANKS, edit 7 {first_name, last_name, email, paypal_email, company, address1, address2, zip, phone, #77}, \
@@ -279,4 +325,5 @@ fn an_affiliate_that_is_not_found_is_searched_by_the_users_other_key() {
 #[test]
 fn anonymize_overwrites_what_refersion_accepts_first_and_disables_then() {
     check(&anonymized());
+    check(&left_out());
 }

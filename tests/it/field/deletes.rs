@@ -1,6 +1,10 @@
 //! The affiliate that a delete is about, and repeated deletes.
 
 use super::{delete, deliver, hold, identify};
+use crate::support::process::Process;
+use crate::support::service::Refersion;
+use crate::support::within;
+use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
 fn two_users() -> Vec<Value> {
@@ -80,4 +84,23 @@ async fn the_deletes_of_two_users_with_one_message_id_are_two_events_and_of_one_
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_warning_is_logged_if_an_anonymizing_delete_overwrites_nothing() {
+    let refersion = Refersion::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = Process::start(&refersion.base_url, folder.path(), &[("DELIVERY_ON_DELETE", "anonymize")]);
+    for (messages, expected) in [(0, "anonymized"), (1, "anonymized"), (3, "disabled")] {
+        let user = format!("u{messages}");
+        let created = crate::support::identify(&user, &user, &json!({}));
+        within(process.send(&created)).await.expect("answered");
+        refersion.sandbox.script_for(Operation::Edit, (0..messages).map(|_| Fault::unprocessable("no")));
+        let answer = within(process.send(&delete(&user, json!({})))).await.expect("answered");
+        assert_eq!(answer.json()["action"], expected, "{messages}");
+    }
+    process.terminate();
+    let (_, logged) = process.ended().await;
+    let warnings: Vec<_> = logged.lines().filter(|line| line.contains("no personal field was overwritten")).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("WARN"), "{logged}");
 }
