@@ -62,6 +62,19 @@ pub enum AdmissionError {
     Draining,
 }
 
+/// The endpoint that a request is for.
+pub(super) struct SelectedEndpoint {
+    pub(super) endpoint: Arc<AccountEndpoint>,
+    /// The error of the request if its signature turns out to be wrong: then it is about its API key, and not for this endpoint.
+    pub(super) if_unauthenticated: Option<AdmissionError>,
+}
+
+impl From<Arc<AccountEndpoint>> for SelectedEndpoint {
+    fn from(endpoint: Arc<AccountEndpoint>) -> Self {
+        Self { endpoint, if_unauthenticated: None }
+    }
+}
+
 /// Endpoints. The endpoint of `main` is the first, if it exists.
 pub type Endpoints = Vec<Arc<AccountEndpoint>>;
 
@@ -170,15 +183,17 @@ impl AccountRegistry {
     }
 
     /// The endpoint that a request with these headers is for.
-    pub(super) async fn select(&self, headers: &HeaderMap) -> Result<Arc<AccountEndpoint>, ApiResponse> {
+    pub(super) async fn select(&self, headers: &HeaderMap) -> Result<SelectedEndpoint, ApiResponse> {
         if self.is_draining() {
             return Err(ApiResponse::Draining);
         }
         let configured = self.configured();
         let authenticators = configured.iter().map(|endpoint| &endpoint.authenticator);
         match segment::find_authenticator(authenticators, credentials(headers)) {
-            Ok(Some(index)) => configured.get(index).cloned().ok_or(ApiResponse::InternalError),
-            Ok(None) => self.main(AuthError::NoCredentials),
+            Ok(Some(index)) => {
+                configured.get(index).cloned().map(SelectedEndpoint::from).ok_or(ApiResponse::InternalError)
+            }
+            Ok(None) => self.main(AuthError::NoCredentials).map(SelectedEndpoint::from),
             Err(error) => self.select_by_other_credentials(headers, error).await,
         }
     }
@@ -188,17 +203,19 @@ impl AccountRegistry {
         &self,
         headers: &HeaderMap,
         error: AuthError,
-    ) -> Result<Arc<AccountEndpoint>, ApiResponse> {
-        let Some(key) = segment::presented_api_key(credentials(headers)) else { return self.main(error) };
+    ) -> Result<SelectedEndpoint, ApiResponse> {
+        let Some(key) = segment::presented_api_key(credentials(headers)) else {
+            return self.main(error).map(SelectedEndpoint::from);
+        };
         if let Some(same) = self.configured().iter().find(|endpoint| endpoint.authenticator.has_public_part_of(&key)) {
-            return Ok(Arc::clone(same));
+            return Ok(Arc::clone(same).into());
         }
-        match &self.merchants {
-            Some(merchants) => match merchants.admit(key).await {
-                Err(AdmissionError::KeyRejected) if let Some(main) = self.main_of_signed(headers) => Ok(main),
-                admission => admission.map_err(ApiResponse::from),
-            },
-            None => self.main(error),
+        let Some(merchants) = &self.merchants else { return self.main(error).map(SelectedEndpoint::from) };
+        match (merchants.admit(key).await, self.main_of_signed(headers)) {
+            (Err(error @ (AdmissionError::KeyRejected | AdmissionError::KeyUnverified)), Some(main)) => {
+                Ok(SelectedEndpoint { endpoint: main, if_unauthenticated: Some(error) })
+            }
+            (admission, _) => admission.map(SelectedEndpoint::from).map_err(ApiResponse::from),
         }
     }
 

@@ -11,7 +11,7 @@
 //! wait counts from the receipt, including the time for the verification of the API key and for storing the event, since Segment's own
 //! timeout counts from its sending. Deliberately absent: calls to Refersion.
 
-use super::account_registry::credentials;
+use super::account_registry::{SelectedEndpoint, credentials};
 use super::answered::{AnsweredRequest, log_auth_error};
 use super::append::{append, timeout_after};
 use super::body::{self, RawBody};
@@ -62,7 +62,7 @@ pub(super) async fn account_endpoint(State(registry): State<Arc<AccountRegistry>
         Some(_) if ![Method::POST, Method::PUT, Method::PATCH].contains(request.method()) => {
             refuse(request, ApiResponse::MethodNotAllowed(METHODS)).await.into_response()
         }
-        Some(endpoint) => respond(&registry, Ok(endpoint), request, received_at).await,
+        Some(endpoint) => respond(&registry, Ok(endpoint.into()), request, received_at).await,
     }
 }
 
@@ -75,19 +75,25 @@ struct Arrival {
 
 async fn respond(
     registry: &AccountRegistry,
-    endpoint: Result<Arc<AccountEndpoint>, ApiResponse>,
+    selected: Result<SelectedEndpoint, ApiResponse>,
     request: Request,
     received_at: Instant,
 ) -> Response {
     let append_timeout = timeout_after(received_at.elapsed());
     let (head, mut body) = request.into_parts();
-    let account = endpoint.as_ref().ok().map(Arc::clone);
+    let mut account = selected.as_ref().ok().map(|selected| Arc::clone(&selected.endpoint));
     let span = Span::of_request("receive", head.headers.get("traceparent").map(HeaderValue::as_bytes));
     let trace = span.as_ref().map(Span::context);
-    let received = match endpoint {
-        Ok(endpoint) => {
+    let received = match selected {
+        Ok(SelectedEndpoint { endpoint, if_unauthenticated }) => {
             let arrival = Arrival { at: received_at, trace, append_timeout };
-            receive(&endpoint, &head.headers, &mut body, arrival).await
+            match (receive(&endpoint, &head.headers, &mut body, arrival).await, if_unauthenticated) {
+                (Err(ApiResponse::Unauthenticated(_)), Some(error)) => {
+                    account = None;
+                    Err(error.into())
+                }
+                (received, _) => received,
+            }
         }
         Err(error) => Err(error),
     };

@@ -126,8 +126,7 @@ async fn neither_a_signature_nor_a_path_reaches_an_unconfigured_account() {
     partner.refersions.accept(ANN);
     let event = identify("m1", "u1", &Value::Null);
     assert_eq!(partner.send(ANN, &event).await.brief(), "200 delivered");
-    let mac = Hmac::<Sha1>::new_from_slice(b"of-main").expect("any length");
-    let signature = hex::encode(mac.chain_update(event.to_string()).finalize().into_bytes());
+    let signature = signed(&event, "of-main");
     let name = partner.kept()[0].0.clone();
     for (path, headers, expected) in [
         ("/segment", vec![("X-Signature", &*signature)], "401 unauthorized"),
@@ -140,20 +139,38 @@ async fn neither_a_signature_nor_a_path_reaches_an_unconfigured_account() {
     }
 }
 
+/// The signature of `event` with this shared secret.
+fn signed(event: &Value, secret: &str) -> String {
+    let mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).expect("any length");
+    hex::encode(mac.chain_update(event.to_string()).finalize().into_bytes())
+}
+
+#[tokio::test]
+async fn a_valid_signature_for_main_suffices_although_credentials_that_look_like_a_key_cannot_be_verified() {
+    let settings = [("REFERSION_API_KEY", API_KEY), ("SEGMENT_SHARED_SECRETS", "of-main"), ("SERVER_WAIT", "0s")];
+    let partner = Partner::start(&settings).await;
+    let main = partner.refersions.accept(API_KEY);
+    partner.refersions.answer_all(503);
+    let event = identify("m1", "u1", &Value::Null);
+    for (secret, expected) in [("other", "503 unavailable"), ("of-main", "202 accepted")] {
+        let headers = [("Authorization", &*basic("gateway.x")), ("X-Signature", &*signed(&event, secret))];
+        assert_eq!(partner.post("/segment", &headers, &event).await.brief(), expected, "{secret}");
+    }
+    partner.refersions.answer_all(0);
+    partner.service.until_drained().await;
+    assert_eq!(main.affiliates().len(), 1);
+}
+
 #[tokio::test]
 async fn beside_a_valid_signature_for_main_credentials_of_a_gateway_that_look_like_a_key_do_no_harm() {
     const GATEWAY: &str = "gateway.x";
     let partner = Partner::start(&[("REFERSION_API_KEY", API_KEY), ("SEGMENT_SHARED_SECRETS", "of-main")]).await;
     let main = partner.refersions.accept(API_KEY);
     let event = identify("m1", "u1", &Value::Null);
-    let sign = |secret: &[u8]| {
-        let mac = Hmac::<Sha1>::new_from_slice(secret).expect("any length");
-        hex::encode(mac.chain_update(event.to_string()).finalize().into_bytes())
-    };
     let refused = partner.send(GATEWAY, &event).await;
     assert!(refused.message().starts_with("Refersion rejects this API key"), "{}", refused.message());
     for (secret, status, affiliates) in [("other", "401 unauthorized", 0), ("of-main", "200 delivered", 1)] {
-        let headers = [("Authorization", &*basic(GATEWAY)), ("X-Signature", &*sign(secret.as_bytes()))];
+        let headers = [("Authorization", &*basic(GATEWAY)), ("X-Signature", &*signed(&event, secret))];
         assert_eq!(partner.post("/segment", &headers, &event).await.brief(), status, "{secret}");
         assert_eq!(main.affiliates().len(), affiliates, "{secret}");
     }
