@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 
 /// Answers come at once, so that a test decides for itself what to wait for.
 const AT_ONCE: (&str, &str) = ("SERVER_WAIT", "0s");
+/// No request is given up, however slow the machine is: its calls would be made again, each by itself, and tests count calls.
+const PATIENT: (&str, &str) = ("REFERSION_TIMEOUT", "1h");
 /// The most affiliates in one call.
 const FULL: usize = 50;
 
@@ -37,7 +39,7 @@ async fn send_all(service: &Service, events: Vec<Value>) {
 
 /// A service that has just started and knows `users` users, `u0` and on, and how many calls that took.
 async fn knowing(refersion: Refersion, users: usize, settings: &[(&str, &str)]) -> (Service, usize) {
-    let settings: Vec<_> = [AT_ONCE].iter().chain(settings).copied().collect();
+    let settings: Vec<_> = [AT_ONCE, PATIENT].iter().chain(settings).copied().collect();
     let service = Service::on(refersion, &settings).await;
     let before = service.refersion.sandbox.affiliates().len();
     send_all(&service, each_identify(users, "made", &Value::Null)).await;
