@@ -69,6 +69,10 @@ pub(super) async fn run(worker: Worker, lease: Lease) {
     }
     worker.save_health().await;
     worker.unpublish_health(&run_loop.lease);
+    // Its affiliates are stored under this lease, before the next run loop reads.
+    while let Some(read) = run_loop.list_page.join_next().await {
+        run_loop.on_page_end(read);
+    }
     drop(run_loop); // and its lease with it
     worker.set_idle(&mut worker.0.run.lock());
     worker.wake(); // if there is a new lease already, or the account is configured again by now

@@ -9,7 +9,7 @@ use refersion_destination::clock::Clock;
 use refersion_destination::domain::{EventId, Timestamp, User, UserId};
 use refersion_destination::sandbox::{Fault, Operation, SandboxSettings};
 use refersion_destination::scheduling::{AccountHealth, BreakerState, HealthLimits, LearnedLimits};
-use refersion_destination::store::{EventLog, Lease, Maintenance, NewEvent, Term};
+use refersion_destination::store::{AffiliateIndex, EventLog, Lease, Maintenance, NewEvent, Term};
 use refersion_destination::worker::DeliverySettings;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -112,6 +112,22 @@ async fn requests_in_flight_are_settled_and_the_rest_is_left_before_a_lease_ends
     tracker.close();
     within(tracker.wait()).await;
     assert_eq!((refersion.operations(), store.status().pending), (vec!["new"; 3], 0), "each once");
+}
+
+/// The next owner must not begin before: the affiliates of the page connect events of one user.
+#[tokio::test]
+async fn a_page_of_refersions_list_in_flight_is_stored_before_a_lease_ends() {
+    let slow = SandboxSettings { latency: Duration::from_millis(300), ..SandboxSettings::default() };
+    let (refersion, folder) = (Refersion::with(slow).await, tempfile::tempdir().expect("a folder"));
+    let store = counting_store(&folder);
+    let term = grant(&store, until_in_an_hour(1));
+    let settings = settings(&refersion);
+    let account = settings.account.clone();
+    let (_worker, _tracker, signals) = worker_with_signals(settings, &store);
+    signals.learning().expect("offered").start_learning().await.expect("begun");
+    refersion.until(|sandbox| sandbox.calls_total() == 1).await;
+    end(&store, &term).await;
+    assert!(store.list_progress(&account).await.expect("read").is_some());
 }
 
 /// Another process owned the account in between, and Refersion asked it to wait.
