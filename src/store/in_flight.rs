@@ -1,8 +1,9 @@
 //! The events in flight of a store: begun, and neither released nor settled.
 //!
-//! An event is in flight before its row is read, until its settlement has committed. An erasure takes only events that are not in flight. A
-//! worker that begins one of them waits until the erasure has committed or failed. Invariant: an event that is being erased is not in
-//! flight. Deliberately absent: any trace on disk. No event is in flight after a restart.
+//! An event is in flight from its begin until its settlement has committed. SQLite marks it before its row is read; PostgreSQL after that,
+//! on the connection where no erasure runs meanwhile. An erasure takes only events that are not in flight. A worker that begins one of them
+//! waits until the erasure has committed or failed. Invariant: an event that is being erased is not in flight. Deliberately absent: any
+//! trace on disk. No event is in flight after a restart.
 
 use crate::domain::Seq;
 use parking_lot::{Condvar, Mutex};

@@ -31,8 +31,9 @@ pub trait Committer: Send + Sync + 'static {
         None
     }
 
-    /// How long a transaction may wait for its locks, how long it may take then, and how long a single job may take. It must be longer than
-    /// the timeouts of the server, so that only a silent server is given up.
+    /// How long a transaction may wait for its locks, how long it may take then, how long a single job may take, and how long
+    /// pipelined jobs wait for the next answer to any of them. It must be longer than the timeouts of the server, so that only a silent
+    /// server is given up.
     fn deadline(&self) -> Duration {
         DEADLINE
     }

@@ -1,14 +1,15 @@
 //! A connection: the handle of a task ([`ConnectionTask`]) that keeps a session open and runs jobs in it.
 //!
-//! In: requests, which are committed in groups (group commit), lone statements, and single jobs of any kind. Out: their results. Invariants: a job's
-//! result is sent after its commit; a job that was sent to a session that broke fails, and PostgreSQL may have committed it; no caller
-//! waits longer than [`Committer::answer_timeout`] for a silent server. Deliberately absent: the content of a request ([`Committer`]), and
-//! repeating a request.
+//! In: requests, which are committed in groups (group commit), lone statements, and single jobs of any kind. Out: their results. Invariants:
+//! a job's result is sent after its commit; a job that was sent to a session that broke fails, and PostgreSQL may have committed it; no
+//! caller waits longer than [`Committer::answer_timeout`] for a silent server. Deliberately absent: the content of a request
+//! ([`Committer`]), and repeating a request.
 
 use super::committer::Committer;
 use super::connect::Connector;
 use super::connection_health::ConnectionHealth;
-use super::connection_task::{ConnectionMessage, ConnectionTask, Job};
+use super::connection_message::{ConnectionMessage, Job, OrderedMessage, PipelinedJob};
+use super::connection_task::ConnectionTask;
 use super::error::{JobError, store_error};
 use super::session::Session;
 use crate::store::StoreError;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_postgres::Error;
+use tokio_util::sync::CancellationToken;
 
 /// The handle of the task. When it is dropped, the task ends after the jobs that were sent.
 pub struct Connection<C: Committer> {
@@ -39,7 +41,7 @@ impl<C: Committer> Connection<C> {
     /// Commits a request.
     pub async fn commit(&self, request: C::Request) -> Result<C::Output, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(ConnectionMessage::Grouped(request, reply))?;
+        self.send(ConnectionMessage::Ordered(OrderedMessage::Grouped(request, reply)))?;
         let answer = async { answer.await.unwrap_or_else(|_| Err(self.lost())) };
         let Some(limit) = self.answer_timeout else { return answer.await };
         timeout(limit, answer).await.unwrap_or_else(|_| {
@@ -49,14 +51,17 @@ impl<C: Committer> Connection<C> {
         })
     }
 
-    /// Runs `work`, which has only lone statements and begins no transaction, beside all other such work that waits meanwhile.
+    /// Runs `work`, which has only lone statements and begins no transaction, beside all other such work that waits meanwhile, and
+    /// maybe before jobs that were sent earlier.
     pub async fn pipelined<T, E, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         E: Into<JobError> + 'static,
         W: for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Result<T, E>> + Send + 'static,
     {
-        self.result_of(work, ConnectionMessage::Pipelined).await
+        let abandoned = CancellationToken::new();
+        let _cancel_at_end = abandoned.clone().drop_guard();
+        self.result_of(work, |job| ConnectionMessage::Pipelined(PipelinedJob { job, abandoned })).await
     }
 
     /// Runs `work` in the session while nothing else runs there, outside of any transaction.
@@ -66,10 +71,14 @@ impl<C: Committer> Connection<C> {
         E: Into<JobError> + 'static,
         W: for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Result<T, E>> + Send + 'static,
     {
-        self.result_of(work, ConnectionMessage::Alone).await
+        self.result_of(work, |job| ConnectionMessage::Ordered(OrderedMessage::Alone(job))).await
     }
 
-    async fn result_of<T, E, W>(&self, work: W, message: fn(Job) -> ConnectionMessage<C>) -> Result<T, StoreError>
+    async fn result_of<T, E, W>(
+        &self,
+        work: W,
+        message: impl FnOnce(Job) -> ConnectionMessage<C> + Send,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         E: Into<JobError> + 'static,
@@ -111,9 +120,9 @@ impl<C: Committer> Connection<C> {
         self.messages.is_closed()
     }
 
-    /// Finishes all jobs that were sent and ends the task.
+    /// Finishes all jobs that were sent and ends the task; if the session has ended, they fail.
     pub async fn close(&self) {
-        let _ = self.send(ConnectionMessage::Close); // Err: it has ended already
+        let _ = self.send(ConnectionMessage::Ordered(OrderedMessage::Close)); // Err: it has ended already
         self.closed().await;
     }
 

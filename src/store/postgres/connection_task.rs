@@ -2,25 +2,28 @@
 //!
 //! In: messages. Out: results. By turns it runs all pipelined jobs that wait, and the next of the other jobs. Pipelined jobs have only lone
 //! statements, so they need no order among themselves, and the statements of many of them are sent at once (pipelining): a thousand
-//! accounts wait for one round trip and not for a thousand. Requests that arrive while a group waits for its locks join it; requests that
-//! arrive while it is being committed form the next group. If a group fails for good, each of its requests is committed in a separate
-//! transaction, so that a bad request fails alone. Invariants: no pipelined job runs while a transaction is open; other jobs run one after
-//! the other, in their order; no job waits for an unreachable server: after the first failed attempt to reconnect, jobs fail at once until
-//! an attempt succeeds. Deliberately absent: the callers ([`super::connection`]).
+//! accounts wait for a few round trips and not for thousands. A pipelined job may run before jobs that were sent earlier, so a caller that
+//! needs an order waits for each result. Requests that arrive while a group waits for its locks join it; requests that arrive while it is
+//! being committed form the next group. If a group fails for good, each of its requests is committed in a separate transaction, so that a
+//! bad request fails alone. Invariants: no pipelined job runs while a transaction is open; other jobs run one after the other, in their
+//! order; a server that answers statements, however slowly, is not given up for the number of pipelined jobs; no job waits for an
+//! unreachable server: after the first failed attempt to reconnect, jobs fail at once until an attempt succeeds. Deliberately absent: the
+//! callers ([`super::connection`]).
 
 use super::accounts::Locked;
 use super::committer::Committer;
 use super::connect::Connector;
 use super::connection_health::ConnectionHealth;
+use super::connection_message::{ConnectionMessage, OrderedMessage, PipelinedJob, ResultSender};
 use super::error::{breaks_session, store_error, text};
 use super::session::Session;
 use crate::store::{Commit, StoreError};
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
@@ -28,30 +31,14 @@ use tokio_postgres::error::SqlState;
 /// The waits between two attempts to connect: each is twice the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// The most pipelined jobs that run at once: enough that the server does not wait for this process, and few enough that they end by the deadline.
-const MAX_PIPELINED: usize = 64;
+/// The most pipelined jobs that run at once: enough that the server does not wait for this process, and few enough for the memory, since
+/// each may return ten mebibytes.
+const MAX_PIPELINED: usize = 16;
 
 /// Requests, and the receivers of their results.
 struct Group<C: Committer> {
     requests: Vec<C::Request>,
     replies: Vec<ResultSender<C>>,
-}
-
-/// Receives the result of a request.
-pub type ResultSender<C> = oneshot::Sender<Result<<C as Committer>::Output, StoreError>>;
-/// A job: returns PostgreSQL's error, if there was one.
-pub type Job = Box<dyn for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Option<Error>> + Send>;
-
-/// What the task is asked for.
-pub enum ConnectionMessage<C: Committer> {
-    /// A request, which is committed together with others.
-    Grouped(C::Request, ResultSender<C>),
-    /// A job of lone statements, which runs beside other such jobs.
-    Pipelined(Job),
-    /// A job of any kind.
-    Alone(Job),
-    /// The end, after the jobs that were sent before.
-    Close,
 }
 
 /// See the head of this file.
@@ -61,9 +48,9 @@ pub struct ConnectionTask<C: Committer> {
     inbox: UnboundedReceiver<ConnectionMessage<C>>,
     health: Arc<ConnectionHealth>,
     /// The pipelined jobs that wait.
-    pipelined: Vec<Job>,
+    pipelined: Vec<PipelinedJob>,
     /// The other messages that wait, in their order.
-    waiting: VecDeque<ConnectionMessage<C>>,
+    waiting: VecDeque<OrderedMessage<C>>,
 }
 
 /// How the task continues.
@@ -117,23 +104,21 @@ impl<C: Committer> ConnectionTask<C> {
             self.receive();
         }
         // If the session is known to have ended, the jobs wait for the next one.
-        while !session.has_ended() && !self.pipelined.is_empty() {
+        while !session.has_ended() && self.has_pipelined() {
             let failed = self.run_pipelined(session).await;
             if !self.may_continue(session, failed) {
                 return NextSession::Reconnect;
             }
         }
-        if session.has_ended() && !matches!(self.waiting.front(), Some(ConnectionMessage::Close)) {
+        if session.has_ended() && !matches!(self.waiting.front(), Some(OrderedMessage::Close)) {
             return NextSession::Reconnect;
         }
         let failed = match self.waiting.pop_front() {
             None => return NextSession::Same,
-            Some(ConnectionMessage::Close) => return NextSession::End,
+            Some(OrderedMessage::Close) => return NextSession::End,
             Some(message) if self.is_abandoned(&message) => return NextSession::Same,
-            Some(ConnectionMessage::Pipelined(job) | ConnectionMessage::Alone(job)) => {
-                timeout(self.committer.deadline(), job(session)).await.map_err(|_| ())
-            }
-            Some(ConnectionMessage::Grouped(request, reply)) => self.commit_with_others(session, request, reply).await,
+            Some(OrderedMessage::Alone(job)) => timeout(self.committer.deadline(), job(session)).await.map_err(|_| ()),
+            Some(OrderedMessage::Grouped(request, reply)) => self.commit_with_others(session, request, reply).await,
         };
         if self.may_continue(session, failed) { NextSession::Same } else { NextSession::Reconnect }
     }
@@ -148,16 +133,30 @@ impl<C: Committer> ConnectionTask<C> {
     fn sort(&mut self, message: ConnectionMessage<C>) {
         match message {
             ConnectionMessage::Pipelined(job) => self.pipelined.push(job),
-            other => self.waiting.push_back(other),
+            ConnectionMessage::Ordered(message) => self.waiting.push_back(message),
         }
     }
 
-    /// Runs the first of the waiting pipelined jobs at once. Returns a failure, if there is one. Err: they took too long.
+    /// Drops the pipelined jobs whose callers stopped waiting. Whether others wait.
+    fn has_pipelined(&mut self) -> bool {
+        self.pipelined.retain(|job| !job.abandoned.is_cancelled());
+        !self.pipelined.is_empty()
+    }
+
+    /// Runs the first of the waiting pipelined jobs at once. Returns a failure, if there is one. Err: the server was silent for too long.
     async fn run_pipelined(&mut self, session: &Session) -> Result<Option<Error>, ()> {
         let first = self.pipelined.len().min(MAX_PIPELINED);
-        let jobs = join_all(self.pipelined.drain(..first).map(|job| job(session)));
-        let failed = timeout(self.committer.deadline(), jobs).await.map_err(|_| ())?;
-        Ok(failed.into_iter().flatten().max_by_key(breaks_session))
+        let mut jobs: FuturesUnordered<_> = self.pipelined.drain(..first).map(|one| (one.job)(session)).collect();
+        let mut failed: Vec<Error> = Vec::new();
+        loop {
+            let answered = session.answered();
+            match timeout(self.committer.deadline(), jobs.next()).await {
+                Ok(Some(error)) => failed.extend(error),
+                Ok(None) => return Ok(failed.into_iter().max_by_key(breaks_session)),
+                Err(_) if session.answered() == answered => return Err(()),
+                Err(_) => {}
+            }
+        }
     }
 
     /// Publishes the result of a job, and returns whether the session can be used further.
@@ -182,9 +181,9 @@ impl<C: Committer> ConnectionTask<C> {
     }
 
     /// Whether its caller stopped waiting before it began. The caller got an error, so the message is dropped.
-    fn is_abandoned(&self, message: &ConnectionMessage<C>) -> bool {
+    fn is_abandoned(&self, message: &OrderedMessage<C>) -> bool {
         self.committer.answer_timeout().is_some()
-            && matches!(message, ConnectionMessage::Grouped(_, reply) if reply.is_closed())
+            && matches!(message, OrderedMessage::Grouped(_, reply) if reply.is_closed())
     }
 
     /// Commits a request together with waiting ones: those that arrived before the transaction began, then those that arrived while it
@@ -213,7 +212,7 @@ impl<C: Committer> ConnectionTask<C> {
         while let Some(message) = self.waiting.pop_front() {
             match message {
                 message if self.is_abandoned(&message) => {}
-                ConnectionMessage::Grouped(request, reply) if joins(&group.requests, &request) => {
+                OrderedMessage::Grouped(request, reply) if joins(&group.requests, &request) => {
                     group.requests.push(request);
                     group.replies.push(reply);
                 }
@@ -295,7 +294,7 @@ impl<C: Committer> ConnectionTask<C> {
                 }
                 Err(error) => self.health.set(error.to_string()),
             }
-            let is_closed = self.waiting.iter().any(|message| matches!(message, ConnectionMessage::Close));
+            let is_closed = self.waiting.iter().any(|message| matches!(message, OrderedMessage::Close));
             (self.pipelined, self.waiting) = Default::default(); // they fail
             if is_closed {
                 return None;
@@ -314,7 +313,7 @@ impl<C: Committer> ConnectionTask<C> {
                 biased;
                 done = &mut done => return Some(done),
                 message = self.inbox.recv() => match message {
-                    None | Some(ConnectionMessage::Close) => return None,
+                    None | Some(ConnectionMessage::Ordered(OrderedMessage::Close)) => return None,
                     Some(job) => drop(job),
                 },
             }

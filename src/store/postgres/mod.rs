@@ -22,6 +22,7 @@ mod connect;
 mod connect_error;
 mod connection;
 mod connection_health;
+mod connection_message;
 mod connection_task;
 mod count;
 mod database_state;

@@ -13,6 +13,7 @@ use futures_util::future::try_join;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::OnceCell;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
@@ -66,6 +67,7 @@ pub struct Session {
     client: Client,
     is_pooled: bool,
     statements: Mutex<HashMap<&'static str, Arc<OnceCell<Prepared>>>>,
+    answered: AtomicU64,
     /// Cancelled when the connection has ended.
     ended: CancellationToken,
 }
@@ -83,12 +85,23 @@ impl Session {
     /// A session on a connection that was just made. `ended` is cancelled when the connection has ended.
     pub async fn open(client: Client, is_pooled: bool, ended: CancellationToken) -> Result<Self, Error> {
         client.batch_execute(if is_pooled { CHECK_SETTINGS } else { SETTINGS }).await?;
-        Ok(Self { client, is_pooled, statements: Mutex::default(), ended })
+        Ok(Self { client, is_pooled, statements: Mutex::default(), answered: AtomicU64::new(0), ended })
     }
 
     /// Whether each transaction may be in another session of the server. Then no setting of the session is possible.
     pub fn is_pooled(&self) -> bool {
         self.is_pooled
+    }
+
+    /// The number of statements that the server has answered.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Counts the answer to a statement.
+    fn counted<T>(&self, answer: T) -> T {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        answer
     }
 
     /// Prepares statements that will be sent together.
@@ -102,8 +115,8 @@ impl Session {
     /// Runs a statement and returns its rows.
     pub async fn query(&self, sql: &'static str, values: Values<'_>) -> Result<Vec<Row>, Error> {
         match self.prepared(sql).await? {
-            Prepared::InSession(statement) => self.client.query(&statement, values).await,
-            Prepared::Types(types) => self.client.query_typed(sql, &with_types(values, types)).await,
+            Prepared::InSession(statement) => self.counted(self.client.query(&statement, values).await),
+            Prepared::Types(types) => self.counted(self.client.query_typed(sql, &with_types(values, types)).await),
         }
     }
 
@@ -115,22 +128,22 @@ impl Session {
     /// Runs a statement and returns its only row.
     pub async fn query_one(&self, sql: &'static str, values: Values<'_>) -> Result<Row, Error> {
         match self.prepared(sql).await? {
-            Prepared::InSession(statement) => self.client.query_one(&statement, values).await,
-            Prepared::Types(types) => self.client.query_typed_one(sql, &with_types(values, types)).await,
+            Prepared::InSession(statement) => self.counted(self.client.query_one(&statement, values).await),
+            Prepared::Types(types) => self.counted(self.client.query_typed_one(sql, &with_types(values, types)).await),
         }
     }
 
     /// Runs a statement and returns the number of rows that it changed.
     pub async fn execute(&self, sql: &'static str, values: Values<'_>) -> Result<u64, Error> {
         match self.prepared(sql).await? {
-            Prepared::InSession(statement) => self.client.execute(&statement, values).await,
-            Prepared::Types(types) => self.client.execute_typed(sql, &with_types(values, types)).await,
+            Prepared::InSession(statement) => self.counted(self.client.execute(&statement, values).await),
+            Prepared::Types(types) => self.counted(self.client.execute_typed(sql, &with_types(values, types)).await),
         }
     }
 
     /// Runs one or more statements without values and results. They are not prepared.
     pub async fn run_statements(&self, sql: &str) -> Result<(), Error> {
-        self.client.batch_execute(sql).await
+        self.counted(self.client.batch_execute(sql).await)
     }
 
     /// Runs `work` in a transaction: committed if it succeeds, rolled back if it fails. `work` uses this session, and must return every
@@ -186,9 +199,9 @@ impl Session {
         let prepared = Arc::clone(self.statements.lock().entry(sql).or_default());
         let prepare = async || {
             Ok(if self.is_pooled {
-                Prepared::Types(self.types(sql).await?)
+                Prepared::Types(self.counted(self.types(sql).await)?)
             } else {
-                Prepared::InSession(self.client.prepare(sql).await?)
+                Prepared::InSession(self.counted(self.client.prepare(sql).await)?)
             })
         };
         prepared.get_or_try_init(prepare).await.cloned()
