@@ -27,12 +27,16 @@ pub const INSERT: &str = "WITH appended AS MATERIALIZED (SELECT nextval('log_seq
     identified AS (INSERT INTO ids (id, seq) SELECT id, seq FROM appended)
     SELECT place, seq FROM appended";
 
-/// Begins a transaction with rows as a large group appends them. No event has these seqs, and no account this number.
+/// Begins a transaction with rows as a group of appends has them: enough for new pages in each table, and few, since the room is scarce. No
+/// event has these seqs, and no account this number. The keys are random, so that the trials of several processes do not wait for each
+/// other.
 const TRIAL: &str = "BEGIN;
     INSERT INTO log (seq, account, id, keys, received_at)
-        SELECT -n, 0, substr(sha256(n::text::bytea), 1, 16), repeat('k', 34)::bytea, 0 FROM generate_series(1, 1000) AS n;
-    INSERT INTO bodies (seq, body) SELECT -n, repeat('b', 500)::bytea FROM generate_series(1, 1000) AS n;
-    INSERT INTO ids (id, seq) SELECT substr(sha256(n::text::bytea), 1, 16), -n FROM generate_series(1, 1000) AS n";
+        SELECT -1 - (random() * 9e18)::bigint, 0, substr(sha256(random()::text::bytea), 1, 16), repeat('k', 34)::bytea, 0
+        FROM generate_series(1, 200);
+    INSERT INTO bodies (seq, body)
+        SELECT -1 - (random() * 9e18)::bigint, repeat('b', 500)::bytea FROM generate_series(1, 200);
+    INSERT INTO ids (id, seq) SELECT substr(sha256(random()::text::bytea), 1, 16), -1 FROM generate_series(1, 200)";
 
 /// The rows of a group to append.
 #[derive(Default)]
@@ -142,7 +146,7 @@ impl<'a> AppendedRows<'a> {
     }
 }
 
-/// Fails if a large group could not be appended, for instance because the disk is full. It leaves nothing behind except outdated rows.
+/// Fails if a group of events could not be appended, because the disk is full. It leaves nothing behind except outdated rows.
 pub async fn try_insert(session: &Session) -> Result<(), Error> {
     let inserted = session.run_statements(TRIAL).await;
     session.roll_back().await;

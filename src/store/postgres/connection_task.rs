@@ -15,7 +15,7 @@ use super::committer::Committer;
 use super::connect::Connector;
 use super::connection_health::ConnectionHealth;
 use super::connection_message::{ConnectionMessage, OrderedMessage, PipelinedJob, ResultSender};
-use super::error::{breaks_session, store_error, text};
+use super::error::{breaks_session, is_full_disk, store_error, text};
 use super::session::Session;
 use crate::store::{Commit, StoreError};
 use futures_util::StreamExt as _;
@@ -168,7 +168,9 @@ impl<C: Committer> ConnectionTask<C> {
             }
             Ok(Some(error)) => {
                 let broken = breaks_session(&error) || session.has_ended();
-                if broken || matches!(store_error(&error), StoreError::Transient(_)) {
+                if is_full_disk(&error) {
+                    self.health.set_full_disk(text(&error));
+                } else if broken || matches!(store_error(&error), StoreError::Transient(_)) {
                     self.health.set(text(&error));
                 }
                 !broken
@@ -288,7 +290,6 @@ impl<C: Committer> ConnectionTask<C> {
         loop {
             match connected {
                 Ok(session) => {
-                    self.health.clear();
                     self.health.another_session();
                     return Some(session);
                 }

@@ -75,6 +75,11 @@ pub fn breaks_session(error: &Error) -> bool {
     }
 }
 
+/// Whether the server has no room for what it was to write.
+pub fn is_full_disk(error: &Error) -> bool {
+    error.code() == Some(&SqlState::DISK_FULL)
+}
+
 /// The class of error by the class of the SQLSTATE, its first two characters.
 fn class(code: &SqlState) -> fn(String) -> StoreError {
     let may_pass = [

@@ -48,14 +48,20 @@ impl Maintenance for PostgresStore {
     }
 
     async fn probe(&self) -> Result<(), StoreError> {
-        let health = Arc::clone(self.append.health());
+        let healths = [self.append.health(), self.owner.health()].map(Arc::clone);
         let probe = self.append.run(move |session| {
             Box::pin(async move {
                 // A right to another table may be missing although this one can be written.
                 rights::check(session).await?;
                 set_meta(session, "probe", &[]).await?;
                 // On a full disk this change fits into a page that exists, and appends do not fit.
-                if health.failure().is_some() { append_rows::try_insert(session).await } else { Ok(()) }
+                if healths.iter().any(|health| health.has_full_disk()) {
+                    append_rows::try_insert(session).await?;
+                    for health in &healths {
+                        health.clear_full_disk();
+                    }
+                }
+                Ok::<_, Error>(())
             })
         });
         probe.await
