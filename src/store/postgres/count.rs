@@ -26,7 +26,7 @@ use tokio_postgres::{Error, Row};
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMES_AS_LONG: u32 = 50;
 
-/// A count that has ended.
+/// The end of a count: what it means for the following ones.
 pub struct Counted {
     /// How long the server took.
     took: Duration,
@@ -34,9 +34,9 @@ pub struct Counted {
     is_too_old: bool,
 }
 
-/// Counts in one statement, so the counts are of one moment. The time that the server took so far is the last value of a row, so it is
-/// computed last. Each account is counted from its bound on, by the index of pending events: see
-/// [`super::read`]. In: numbers of accounts in rising order, and their bounds; other accounts are counted as a whole.
+/// Counts in one statement, so the counts are of one moment. Each account is counted from its bound on, by the index of pending events: see
+/// [`super::read`]. In: numbers of accounts in rising order, and their bounds; other accounts are counted as a whole. The last value of a row
+/// is the time that the server has taken so far; the sort makes it count all rows before it is computed.
 const COUNT: &str = "SELECT pg_postmaster_start_time(), sums.last, sums.dead,
         pending.name, pending.account, pending.events, pending.first, pending.newest,
         extract(epoch FROM clock_timestamp() - statement_timestamp())::float8
@@ -48,7 +48,8 @@ const COUNT: &str = "SELECT pg_postmaster_start_time(), sums.last, sums.dead,
                     CASE WHEN ($1::int[])[width_bucket(accounts.account, $1::int[])] = accounts.account
                         THEN ($2::bigint[])[width_bucket(accounts.account, $1::int[])] ELSE 0 END)
             ) AS counted WHERE counted.events > 0
-        ) AS pending ON true";
+        ) AS pending ON true
+    ORDER BY pending.events";
 
 /// Counts while the store is open, beginning after the first interval.
 pub async fn keep_counting(shared: Arc<Shared>, owner: Weak<Owner>) {
@@ -65,7 +66,7 @@ pub async fn keep_counting(shared: Arc<Shared>, owner: Weak<Owner>) {
                 tracing::error!("a newer release has migrated the tables of the store; this one ends");
                 return shared.too_old.cancel();
             }
-            Ok(_) | Err(StoreError::Transient(_)) => {} // the connection has logged it
+            Ok(_) | Err(StoreError::Transient(_)) => {} // the connection has logged an error
             Err(StoreError::Closed) => return,
             Err(error) => tracing::warn!(%error, "cannot count pending events"),
         }
@@ -84,8 +85,11 @@ pub async fn count(shared: &Arc<Shared>, owner: &Owner) -> Result<Counted, Store
         Box::pin(async move {
             let began = Instant::now();
             match count_in(&shared, session).await {
-                // There are millions of outdated rows, which cannot be removed while an old transaction lasts, for instance a dump.
-                Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                // There are millions of outdated rows, which cannot be removed while an old transaction lasts, for instance a dump; or an
+                // administrator has locked a table.
+                Err(error)
+                    if matches!(error.code(), Some(&(SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE))) =>
+                {
                     tracing::warn!("counting pending events took too long; they are counted again later");
                     Ok(Counted { took: began.elapsed(), is_too_old: false })
                 }
