@@ -1,7 +1,7 @@
 //! The operator's mapping rules, as [`crate::config`] has checked them.
 
 use crate::domain::{AffiliateStatus, UserId};
-use crate::segment::{RawJson, clean_text, normalize_name};
+use crate::segment::{RawJson, is_invisible, normalize_name};
 use std::time::Duration;
 
 /// All rules of one account.
@@ -18,7 +18,7 @@ pub struct Rules {
     /// The projects of Segment that are trusted; an empty list trusts all. Events of other projects may only create affiliates.
     pub trusted_projects: Vec<String>,
     /// Placeholders that are no `userId`, compared without case. Ids of zeros and dashes alone, or of invisible
-    /// characters alone, are placeholders in any case.
+    /// characters and joiners alone, are placeholders in any case.
     pub ignored_user_ids: Vec<String>,
     /// Whether the trait `paypalEmail` sets the address that commissions are paid to.
     pub paypal_email: bool,
@@ -96,14 +96,16 @@ impl Rules {
             || self.ignored_user_ids.iter().any(|ignored| {
                 ignored.eq_ignore_ascii_case(id) || (!id.is_ascii() && ignored.to_lowercase() == id.to_lowercase())
             })
-            || (!id.is_ascii() && clean_text(id).is_empty())
+            || id.chars().all(|c| is_invisible(c) || matches!(c, '\u{200C}' | '\u{200D}'))
     }
 
     /// The usual spellings of the placeholders. An earlier release or other settings may have linked affiliates by them.
     pub fn placeholder_spellings(&self) -> Vec<UserId> {
         let spellings = |id: &String| [id.clone(), id.to_lowercase(), id.to_uppercase()];
         let zeros = ["0", "00", "000", "-", "--", "00000000-0000-0000-0000-000000000000"].map(str::to_owned);
-        let all = self.ignored_user_ids.iter().flat_map(spellings).chain(zeros);
+        let invisible =
+            ["\u{200b}", "\u{200b}\u{200b}", "\u{200c}", "\u{200d}", "\u{feff}", "\u{fffd}"].map(str::to_owned);
+        let all = self.ignored_user_ids.iter().flat_map(spellings).chain(zeros).chain(invisible);
         all.filter_map(|id| UserId::parse(&id)).collect()
     }
 
@@ -178,8 +180,11 @@ mod tests {
             ("--", true),
             ("-", true),
             ("\u{200b}\u{feff}", true),
+            ("\u{200d}", true),
+            ("\u{7f}\u{1}", true),
             ("\u{fffd}", true),
             ("\u{200b}1", false),
+            ("\u{200b}null", false),
             ("1", false),
             ("-2", false),
             ("0-1", false),

@@ -21,5 +21,5 @@ pub use authenticator::{
 pub use envelope::{Envelope, split_envelope};
 pub use event::{Event, EventKind, Malformed, RawEvent};
 pub use json::{JsonObject, RawJson};
-pub use text::{clean_text, split_lines, stands_for_absent};
+pub use text::{clean_text, is_invisible, split_lines, stands_for_absent};
 pub use traits::{Traits, normalize_name};

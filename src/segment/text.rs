@@ -45,7 +45,7 @@ pub fn split_lines(text: &str) -> Vec<String> {
 
 /// Whether `c` is a control character, or a mark that copying from web pages leaves behind. Joiners are visible in this sense: they are
 /// part of names in several scripts. U+FFFD is invisible, because it replaces half a surrogate pair.
-fn is_invisible(c: char) -> bool {
+pub fn is_invisible(c: char) -> bool {
     let mark =
         matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}' | '\u{FFFD}');
     let format = matches!(c, '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}');
