@@ -231,7 +231,7 @@ pub struct EmailConflict {
     pub id: Option<AffiliateId>,
 }
 
-/// The retention of a compaction, which removes everything that was received before these moments. The default removes nothing.
+/// The retention of a compaction: the moments before which things are removed, and its own time. The default removes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// For ids of settled events. Such an event counts as new when it is sent again. Its row stays.

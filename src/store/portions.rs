@@ -4,8 +4,8 @@
 
 use super::LookupQuery;
 
-/// The rows of a portion of the log that compaction examines.
-pub const EXAMINED: i64 = 2_000;
+/// The rows of the log that one portion of a compaction examines.
+pub const PORTION_ROWS: i64 = 2_000;
 
 /// The most portions of the log without anything to remove in one compaction.
 pub const MAX_EMPTY_PORTIONS: u32 = 40;
@@ -25,7 +25,7 @@ pub struct Portion<P> {
     /// Whether there was nothing to do.
     pub was_empty: bool,
     /// Whether a run that ends after this portion is continued there by the next one. Otherwise that one begins at the start, because
-    /// there will be something to do before there is here.
+    /// there will be something to do before there is here (unless a clock was wrong: then what follows waits).
     pub is_resumed: bool,
     /// The next position; none at the end.
     pub next: Option<P>,

@@ -1,7 +1,7 @@
 //! Compaction of the tables, one portion at a time: it forgets ids whose deduplication window has passed, and removes settled events that
 //! the ledger no longer keeps.
 //!
-//! Invariants: a portion is one short transaction, and one process at a time runs it: a process that finds the lock row locked leaves the
+//! Invariants: a portion is one short transaction, and one process at a time writes: a process that finds the lock row locked leaves the
 //! work to the other. An event and its id stay in the log while the event is pending and while its dead letter is kept. Deliberately
 //! absent: the time of compaction ([`super::maintenance`]), and freeing space ([`super::vacuum`]).
 
@@ -10,7 +10,7 @@ use super::migrate::set_meta;
 use super::session::Session;
 use crate::domain::Timestamp;
 use crate::store::Retention;
-use crate::store::portions::{EXAMINED, Portion};
+use crate::store::portions::{PORTION_ROWS, Portion, SeqRange};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
@@ -22,7 +22,7 @@ const LOCK_ROW: &str = "INSERT INTO meta (name, value) VALUES ('compaction', '')
 pub async fn forget_ids(session: &Session, before: Timestamp) -> Result<bool, Error> {
     let after = ids_forgotten_up_to(session).await?;
     let sql = "SELECT seq, received_at < $2 FROM log WHERE seq > $1 ORDER BY seq LIMIT $3";
-    let rows = session.query(sql, &[&after, &before.0, &EXAMINED]).await?;
+    let rows = session.query(sql, &[&after, &before.0, &PORTION_ROWS]).await?;
     let past: Vec<i64> = rows.iter().take_while(|row| row.get(1)).map(|row| row.get(0)).collect();
     if let Some(last) = past.last() {
         let sql = "DELETE FROM ids USING log WHERE log.seq = ANY ($1) AND ids.id = log.id AND ids.seq = log.seq
@@ -31,7 +31,7 @@ pub async fn forget_ids(session: &Session, before: Timestamp) -> Result<bool, Er
         session.execute(sql, &[&past]).await?;
         set_ids_forgotten_up_to(session, *last).await?;
     }
-    Ok(i64::try_from(past.len()) == Ok(EXAMINED))
+    Ok(i64::try_from(past.len()) == Ok(PORTION_ROWS))
 }
 
 /// Forgets the ids of events that are no longer dead letters, if their window has passed.
@@ -52,24 +52,40 @@ pub async fn set_ids_forgotten_up_to(session: &Session, seq: i64) -> Result<(), 
 }
 
 /// Removes old settled events from the portion of the log after the seq `after`. The next run does not continue after a portion that ends
-/// within the window, but it does after one that was received in the future (a clock was wrong).
-pub async fn remove_portion(session: &Session, after: i64, before: Retention) -> Result<Portion<i64>, Error> {
+/// within the window, but it does after one that was received in the future (a clock was wrong). `None`: there is something to remove, and
+/// another process compacts.
+pub async fn remove_portion(
+    session: &Session,
+    after: i64,
+    retention: Retention,
+) -> Result<Option<Portion<i64>>, Error> {
     let sql = "SELECT seq, received_at BETWEEN $3 AND $4 FROM log WHERE seq > $1 ORDER BY seq LIMIT 1 OFFSET $2";
-    let last = session.query_opt(sql, &[&after, &(EXAMINED - 1), &before.events.0, &before.now.0]).await?;
+    let last = session.query_opt(sql, &[&after, &(PORTION_ROWS - 1), &retention.events.0, &retention.now.0]).await?;
     let last: Option<(i64, bool)> = last.map(|row| (row.get(0), row.get(1)));
-    let sql = "SELECT seq FROM log WHERE seq > $1 AND seq <= $2 AND outcome IS NOT NULL AND received_at < $3
-               AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.seq = log.seq) ORDER BY seq";
-    let until = last.map_or(i64::MAX, |(seq, _)| seq);
-    let removable: Vec<i64> =
-        session.query(sql, &[&after, &until, &before.events.0]).await?.iter().map(|row| row.get(0)).collect();
-    if !removable.is_empty() {
-        // The id of a replayed event leads to its new row, and stays.
-        let sql = "DELETE FROM ids USING log WHERE log.seq = ANY ($1) AND ids.id = log.id AND ids.seq = log.seq";
-        session.execute(sql, &[&removable]).await?;
-        session.execute("DELETE FROM log WHERE seq = ANY ($1)", &[&removable]).await?;
-        key_blocks::remove_empty(session, &removable).await?;
+    let seqs = SeqRange { first: after + 1, last: last.map_or(i64::MAX, |(seq, _)| seq) };
+    let portion = Portion::new(removable(session, seqs, retention).await?.is_empty(), last);
+    // Most portions have nothing to remove, and then nothing is locked or written.
+    if portion.was_empty || exclusively(session, remove(session, seqs, retention)).await?.is_some() {
+        return Ok(Some(portion));
     }
-    Ok(Portion::new(removable.is_empty(), last))
+    Ok(None)
+}
+
+/// The settled events in this range that the ledger no longer keeps.
+async fn removable(session: &Session, seqs: SeqRange, retention: Retention) -> Result<Vec<i64>, Error> {
+    let sql = "SELECT seq FROM log WHERE seq BETWEEN $1 AND $2 AND outcome IS NOT NULL AND received_at < $3
+               AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.seq = log.seq) ORDER BY seq";
+    let rows = session.query(sql, &[&seqs.first, &seqs.last, &retention.events.0]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+async fn remove(session: &Session, seqs: SeqRange, retention: Retention) -> Result<(), Error> {
+    let removable = removable(session, seqs, retention).await?;
+    // The id of a replayed event leads to its new row, and stays.
+    let sql = "DELETE FROM ids USING log WHERE log.seq = ANY ($1) AND ids.id = log.id AND ids.seq = log.seq";
+    session.execute(sql, &[&removable]).await?;
+    session.execute("DELETE FROM log WHERE seq = ANY ($1)", &[&removable]).await?;
+    key_blocks::remove_empty(session, &removable).await
 }
 
 /// Waits until no process compacts, and prevents compaction until the transaction ends. Rows of accounts must be locked before, rows of the

@@ -173,11 +173,11 @@ impl Leases {
         self.accounts(|_| true)
     }
 
-    /// The accounts whose leases are not ending, with the newest pending event that was reported of each.
-    pub fn newest_reported(&self) -> Vec<(AccountName, AccountNumber, Seq)> {
+    /// The accounts whose leases are not ending, by number, with the newest pending event that was reported of each.
+    pub fn newest_reported(&self) -> BTreeMap<AccountNumber, (AccountName, Seq)> {
         let state = self.state.lock();
         let held = state.held.iter().filter(|(_, held)| held.ending.is_none());
-        held.map(|(name, held)| (name.clone(), held.token.account, held.newest_reported)).collect()
+        held.map(|(name, held)| (held.token.account, (name.clone(), held.newest_reported))).collect()
     }
 
     /// Reports a pending event of the account with this number. Returns whether it was not reported before.
@@ -272,7 +272,7 @@ mod tests {
     async fn a_pending_event_is_reported_once_for_each_lease() {
         let leases = Leases::new();
         leases.hold(&main(), TOKEN);
-        assert_eq!(leases.newest_reported(), [(main(), 7, Seq(0))]);
+        assert_eq!(leases.newest_reported(), BTreeMap::from([(7, (main(), Seq(0)))]));
         let report = |number, seq| leases.report(&main(), number, Seq(seq));
         assert_eq!((report(7, 5), report(7, 5)), (true, false));
         assert_eq!((report(7, 6), report(8, 9)), (true, false));

@@ -181,7 +181,7 @@ impl Compaction {
         };
         let session = self.session.insert(session);
         while exclusively(session, compact::forget_ids(session, before.ids)).await? == Some(true) {}
-        let remove = |after| exclusively(session, compact::remove_portion(session, after, before));
+        let remove = |after| compact::remove_portion(session, after, before);
         portions::advance(&mut self.examined_up_to, 0, MAX_EMPTY_PORTIONS, remove).await?;
         self.horizon = Some(build_filters(session, self.horizon).await?);
         while deletions::remove(session, before.deletions).await? {}

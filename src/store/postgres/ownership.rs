@@ -236,23 +236,20 @@ impl PostgresStore {
 
     /// The owned accounts with pending events that were not reported yet.
     async fn newest(&self) -> Result<Vec<AccountName>, StoreError> {
-        let reported = self.shared.leases.newest_reported();
-        let first = |name: &AccountName| self.shared.backlogs.first(name).0;
-        let (numbers, seen): (Vec<AccountNumber>, Vec<i64>) =
-            reported.iter().map(|(name, number, seen)| (*number, seen.0.max(first(name) - 1))).unzip();
-        let mut names: BTreeMap<AccountNumber, AccountName> =
-            reported.into_iter().map(|(name, number, _)| (number, name)).collect();
-        if numbers.is_empty() {
+        let mut reported = self.shared.leases.newest_reported();
+        if reported.is_empty() {
             return Ok(Vec::new());
         }
+        let first = |name: &AccountName| self.shared.backlogs.first(name).0;
+        let (numbers, seen): (Vec<AccountNumber>, Vec<i64>) =
+            reported.iter().map(|(number, (name, seen))| (*number, seen.0.max(first(name) - 1))).unzip();
         let newest =
             self.listen.run(move |session| Box::pin(async move { owners::newest(session, &numbers, &seen).await }));
-        let newest = newest.await?.into_iter();
-        let newest = newest.filter_map(|(number, newest)| Some((names.remove(&number)?, number, newest)));
-        let is_new = |(name, number, newest): &(AccountName, AccountNumber, Seq)| {
-            self.shared.leases.report(name, *number, *newest)
+        let is_new = |(number, newest): (AccountNumber, Seq)| {
+            let (name, _) = reported.remove(&number)?;
+            self.shared.leases.report(&name, number, newest).then_some(name)
         };
-        Ok(newest.filter(is_new).map(|(name, ..)| name).collect())
+        Ok(newest.await?.into_iter().filter_map(is_new).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use super::query::Query;
 use super::schema::{IDS_FORGOTTEN_UP_TO, NEXT_SEQ, meta, set_meta};
 use super::write_tx::WriteTx;
 use crate::domain::{EventId, Seq, Timestamp};
-use crate::store::portions::{EXAMINED, Portion};
+use crate::store::portions::{PORTION_ROWS, Portion};
 use crate::store::rows::event_id;
 use crate::store::{Retention, StoreError};
 use rusqlite::{Connection, Row, params};
@@ -68,12 +68,16 @@ fn forget_id(tx: &mut WriteTx<'_>, id: EventId, seq: Seq) -> Result<(), StoreErr
 
 /// Examines the portion of the rows after the seq `after`, and returns the ones to remove. The next run does not continue after a portion
 /// that ends within the window, but it does after one that was received in the future (a clock was wrong).
-pub fn examine(connection: &Connection, after: i64, before: Retention) -> Result<(Vec<Seq>, Portion<i64>), StoreError> {
+pub fn examine(
+    connection: &Connection,
+    after: i64,
+    retention: Retention,
+) -> Result<(Vec<Seq>, Portion<i64>), StoreError> {
     let sql = "SELECT seq, received_at BETWEEN ?3 AND ?4 FROM log WHERE seq > ?1 ORDER BY seq LIMIT 1 OFFSET ?2";
-    let values = [after, EXAMINED - 1, before.events.0, before.now.0];
+    let values = [after, PORTION_ROWS - 1, retention.events.0, retention.now.0];
     let last: Option<(i64, bool)> = connection.one(sql, values, |row| Ok((row.get(0)?, row.get(1)?)))?;
     let sql = format!("SELECT seq FROM log WHERE seq > ?1 AND seq <= ?3 AND {REMOVABLE} ORDER BY seq");
-    let values = [after, before.events.0, last.map_or(i64::MAX, |(seq, _)| seq)];
+    let values = [after, retention.events.0, last.map_or(i64::MAX, |(seq, _)| seq)];
     let removable = connection.all(&sql, values, |row| Ok(Seq(row.get(0)?)))?;
     let portion = Portion::new(removable.is_empty(), last);
     Ok((removable, portion))

@@ -111,13 +111,13 @@ impl Maintenance for SqliteStore {
 
 impl SqliteStore {
     /// Removes old settled events, from the end of the last compaction on.
-    async fn remove_settled(&self, before: Retention) -> Result<(), StoreError> {
+    async fn remove_settled(&self, retention: Retention) -> Result<(), StoreError> {
         let remove = |after| async move {
-            let examine = move |connection: &_| compact::examine(connection, after, before);
+            let examine = move |connection: &_| compact::examine(connection, after, retention);
             let (removable, examined) = self.readers.read(examine).await?;
             for portion in removable.chunks(compact::PORTION) {
                 let portion = portion.to_vec();
-                self.writer.write(move |tx| compact::remove(tx, &portion, before.events)).await?;
+                self.writer.write(move |tx| compact::remove(tx, &portion, retention.events)).await?;
             }
             Ok(Some(examined))
         };

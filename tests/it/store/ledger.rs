@@ -172,7 +172,7 @@ async fn an_entry_is_removed_once_the_window_of_the_ledger_has_passed() {
 }
 
 #[tokio::test]
-async fn entries_are_removed_when_their_window_has_passed_however_many_that_stay_precede_or_follow() {
+async fn entries_are_removed_when_their_window_has_passed_however_many_newer_ones_follow() {
     every(async |store| {
         write(store, [refused(store, "first", &["u1"], 4)]).await;
         // More than one compaction examines.
