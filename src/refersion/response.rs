@@ -54,9 +54,7 @@ pub(super) fn reply_with_body(
     now: SystemTime,
 ) -> Reply {
     let retry_after = response.retry_after.and_then(|text| wait(text, now));
-    let unavailable = |what: String| {
-        Reply::Unavailable(TransientFailure { what: format!("{what} to {}", call.operation()), retry_after })
-    };
+    let unavailable = |what: String| Reply::Unavailable(failure(call, &what, retry_after));
     match response.status {
         204 => Reply::Rejected(Rejection::Other("it knows no such field (204)".into())),
         200..=299 => body.and_then(|body| success_body::read(call, body)).unwrap_or_else(|| {
@@ -83,8 +81,12 @@ pub(super) fn reply_with_body(
 
 /// The reply if the call may have taken effect. This matters only for `new`: other calls can be repeated.
 fn unclear(call: &Call, what: String, retry_after: Option<Duration>) -> Reply {
-    let failure = TransientFailure { what: format!("{what} to {}", call.operation()), retry_after };
+    let failure = failure(call, &what, retry_after);
     if matches!(call, Call::New(_)) { Reply::Lost(failure) } else { Reply::Unavailable(failure) }
+}
+
+fn failure(call: &Call, what: &str, retry_after: Option<Duration>) -> TransientFailure {
+    TransientFailure { what: format!("{what} to {}", call.operation()), retry_after }
 }
 
 /// Reads the result of the verification from the response to `/affiliate/list`. A proxy's page shows nothing. An error body of Refersion

@@ -7,7 +7,7 @@
 //! cooldown (its open duration, or reset timeout), an exponential backoff between `DELIVERY_RETRY_MIN` and `DELIVERY_RETRY_MAX` that is
 //! never shorter than `Retry-After`. Then one trial request goes first (half-open): a success closes the breaker, a 429 or a further outage
 //! opens it again, and after any other failure another trial request goes first. A 401 halts the account until a probe succeeds or a new
-//! API key arrives; if calls are answered 401 after an accepted probe, too, the wait before the next probe grows. Invariants: there is one
+//! API key arrives; if calls are answered 401 again although a probe was accepted, the first wait of each further halt is longer, until a call succeeds. Invariants: there is one
 //! state, so the account is never open and halted at once; no request begins before a `Retry-After` is over, whatever the replies meanwhile;
 //! the success or failure of a request that began before the last change of the breaker does not change it. Every 429 that is passed on
 //! trips it, also one of an older request, because a 429 is about the present.
@@ -316,7 +316,7 @@ impl CircuitBreaker {
         self.on_api_key_accepted(now)
     }
 
-    /// Refersion accepts the API key, or another one is used from now on.
+    /// Refersion accepts the API key that is in use from now on: a halt ends.
     pub(super) fn on_api_key_accepted(&mut self, now: Timestamp) -> Option<Transition> {
         self.next_generation();
         self.key_since = self.generation;

@@ -2,7 +2,7 @@
 
 use super::{FULL, assert_each_was_sent, cities, city, each_identify, knowing, operations, send_all, since, sizes};
 use crate::support::service::{Refersion, Service};
-use crate::support::{API_KEY, Answer, identify};
+use crate::support::{API_KEY, identify};
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use refersion_destination::domain::{AffiliateStatus, ApiKey};
@@ -47,12 +47,8 @@ async fn deletes_of_many_users_take_a_handful_of_calls_of_at_most_fifty_ids() {
 
 /// An edit made at Refersion itself, by the merchant.
 async fn edit_as_merchant(service: &Service, email: &str, company: &str) {
-    let (public, secret) = API_KEY.split_once('.').expect("two keys");
     let id = service.refersion.sandbox.affiliate(email).expect("known").id;
-    let request = service.http.post(format!("{}/affiliate/edit", service.refersion.base_url));
-    let request = request.header("Refersion-Public-Key", public).header("Refersion-Secret-Key", secret);
-    let body = json!({"affiliates": [{"id": id, "company": company}]}).to_string();
-    assert_eq!(Answer::to(request.header("Content-Type", "application/json").body(body)).await.status, 200);
+    service.refersion.merchant_calls("edit", &json!({"affiliates": [{"id": id, "company": company}]})).await;
 }
 
 #[tokio::test]

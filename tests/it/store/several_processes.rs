@@ -16,7 +16,6 @@ use refersion_destination::store::{
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tokio_postgres::NoTls;
 
 const UNLIMITED: u64 = 1_000_000;
 
@@ -102,8 +101,7 @@ async fn a_count_that_has_to_wait_for_a_lock_does_not_make_the_following_ones_ra
     let Some(schema) = Postgres::new() else { return };
     let one = TestStore::start(Box::new(schema.clone()), UNLIMITED).await;
     let other = schema.open(UNLIMITED).await;
-    let (administrator, connection) = within(tokio_postgres::connect(schema.url(), NoTls)).await.expect("connected");
-    tokio::spawn(connection);
+    let administrator = connect(&schema).await;
     administrator.batch_execute("BEGIN; LOCK TABLE dead_letters").await.expect("locked");
     let waiting = async || -> i64 {
         // In a transaction, what other sessions do is read once, unless it is cleared.

@@ -55,14 +55,19 @@ impl Refersion {
 
     /// The merchant gives every affiliate this status. It is a further call of `status_change`.
     pub async fn merchant_sets(&self, status: &Value) {
-        let (public, secret) = API_KEY.split_once('.').expect("two halves");
         let ids: Vec<u64> = self.sandbox.affiliates().iter().map(|affiliate| affiliate.id.0).collect();
+        self.merchant_calls("status_change", &json!({"ids": ids, "status": status})).await;
+    }
+
+    /// A call that the merchant makes.
+    pub async fn merchant_calls(&self, operation: &str, body: &Value) {
+        let (public, secret) = API_KEY.split_once('.').expect("two halves");
         let request = http()
-            .post(format!("{}/affiliate/status_change", self.base_url))
+            .post(format!("{}/affiliate/{operation}", self.base_url))
             .header("Refersion-Public-Key", public)
             .header("Refersion-Secret-Key", secret)
             .header("Content-Type", "application/json")
-            .body(json!({"ids": ids, "status": status}).to_string());
+            .body(body.to_string());
         let answer = Answer::to(request).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     }

@@ -28,7 +28,7 @@ const REPLICAS: [(&str, usize, usize, Option<f64>); 4] = [
     ("two replicas on an account each", 2, 2, Some(1.4)),
 ];
 
-/// Each measured load, the one replica before those that are compared with it.
+/// The number of loads; of each number of callers, one replica comes first.
 const LOADS: usize = CALLERS.len() * REPLICAS.len();
 
 const FIGURES: [(&str, &str); 5] = [
