@@ -93,7 +93,7 @@ pub(super) fn on_details(
     }
     if let Some(known) = &mut state.known {
         known.id = Some(affiliate.id);
-        return status::left_alone(code, state.progress.present_status.kept());
+        return status::left_alone(code, state.present_status.kept());
     }
     if let Some(step) = status::left_alone(code, affiliate.status) {
         return Some(step);

@@ -135,7 +135,7 @@ fn done(
     let is_taken = progress.rejected_values.email_taken || states_taken_email;
     remarks.extend(is_taken.then_some(Remark::EmailTaken));
     remarks.extend((!left_out.is_empty()).then_some(Remark::LeftOut(left_out)));
-    match progress.present_status.kept() {
+    match state.present_status.kept() {
         Some(status) if action == Action::Unchanged && remarks.is_empty() => {
             return Step::ignored(Ignored::LeftAlone { code, status });
         }
@@ -161,7 +161,7 @@ pub(super) fn on_reply(
             let sent = sent_with_new(input, wanted, new);
             state.record_affiliate(AffiliateRecord { code, id, origin: Origin::Created, sent });
             state.progress.done = Done::Created;
-            state.progress.present_status = PresentStatus::Open; // the merchant has decided nothing yet
+            state.present_status = PresentStatus::Open; // the merchant has decided nothing yet
             let is_sent = |fact: &Fact| new.profile.get(fact.attribute.clone()).unwrap_or_default() == fact.value;
             state.has_sent_all = !state.progress.rejected_values.required_only && wanted.facts.iter().all(is_sent);
             None
@@ -250,7 +250,7 @@ fn on_read_back(
     let unsent = current(input, wanted, &known, state).changes(input.hash, &known.sent).profile();
     let failed = read_back::differs(affiliate, &unsent);
     status::on_present_status(input, state, affiliate.status);
-    if let Some(step) = status::left_alone(&known.code, state.progress.present_status.kept()) {
+    if let Some(step) = status::left_alone(&known.code, state.present_status.kept()) {
         return Some(step);
     }
     if !failed.is_empty() {

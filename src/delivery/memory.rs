@@ -139,9 +139,6 @@ pub struct Progress {
     /// The values that Refersion rejected.
     #[serde(default, rename = "refused_values")]
     pub rejected_values: RejectedValues,
-    /// The present status of the affiliate, as far as it is known.
-    #[serde(default)]
-    pub present_status: PresentStatus,
     /// The status that a call without a known answer was to set. If the affiliate has it, this service has set it.
     #[serde(default)]
     pub status_in_flight: Option<AffiliateStatus>,
@@ -189,7 +186,7 @@ fn has_name(names: &[String], attribute: &Attribute) -> bool {
 }
 
 /// The present status of an affiliate, as far as it is known before another one is set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PresentStatus {
     /// The status was not read in this attempt.
     #[default]

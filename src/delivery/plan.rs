@@ -7,8 +7,7 @@
 
 use super::outcome::{Ignored, Step, Success};
 use super::{
-    Call, PlanInput, PlanState, PresentStatus, RecalledAffiliate, Reply, UnansweredNew, delete, existing, identify,
-    unanswered_new,
+    Call, PlanInput, PlanState, RecalledAffiliate, Reply, UnansweredNew, delete, existing, identify, unanswered_new,
 };
 use crate::domain::NewAffiliate;
 use crate::mapping::Intent;
@@ -17,7 +16,7 @@ use crate::mapping::Intent;
 pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&Call, Reply)>) -> Step {
     match &last_reply {
         Some((Call::New(new), reply)) => on_new_reply(input, state, new, reply),
-        Some((call, Reply::Unauthorized | Reply::RateLimited { .. })) => on_no_effect(state, call),
+        Some((call, Reply::Rejected(_) | Reply::Unauthorized | Reply::RateLimited { .. })) => on_no_effect(state, call),
         _ => {}
     }
     let end = last_reply.and_then(|(call, reply)| match on_common_reply(reply) {
@@ -33,13 +32,8 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
         Intent::Delete { user, .. } => delete::decide(input, user, state),
         Intent::Nothing(reason) => Step::Done(Success::Ignored(Ignored::Mapping(reason.clone()))),
     });
-    match &next {
-        Step::Next(Call::New(new)) => {
-            state.progress.new_in_flight = Some(unanswered_new::visible(input.hash, &new.profile));
-        }
-        // The status may change until the next attempt.
-        Step::Retry(_) | Step::Halt | Step::HandBack => state.progress.present_status = PresentStatus::Unread,
-        _ => {}
+    if let Step::Next(Call::New(new)) = &next {
+        state.progress.new_in_flight = Some(unanswered_new::visible(input.hash, &new.profile));
     }
     next
 }
@@ -54,7 +48,6 @@ pub fn on_recalled(input: &PlanInput<'_>, state: &mut PlanState, recalled: Optio
 /// Ends the attempt if `call`, which [`step`] asked for, cannot be sent now.
 pub fn on_not_sent(state: &mut PlanState, call: &Call) -> Step {
     on_no_effect(state, call);
-    state.progress.present_status = PresentStatus::Unread;
     Step::HandBack
 }
 

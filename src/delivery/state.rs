@@ -41,6 +41,8 @@ pub struct PlanState {
     pub other_affiliate: Option<AffiliateCode>,
     /// The `new` that has just created the affiliate said all that the event states: nothing of it is left to send.
     pub(super) has_sent_all: bool,
+    /// The present status of the affiliate, as far as this attempt knows it.
+    pub(super) present_status: PresentStatus,
     /// [`Progress::status_in_flight`] before the present call.
     pub(super) unanswered_status: Option<AffiliateStatus>,
     /// The values of the head that a follower replaces; see [`Coalesced::superseded`](super::Coalesced::superseded).
@@ -96,7 +98,6 @@ impl PlanState {
         let fallback = fallback.filter(|other| known.as_ref().is_none_or(|known| known.code != other.code));
         let in_flight = progress.new_in_flight.take();
         if interrupted {
-            progress.present_status = PresentStatus::Unread; // the status may have changed
             count_as_unanswered(&mut progress, in_flight, known.is_some());
         }
         // For an affiliate of the list, Refersion's next reply decides, not the record: a `new` without a known answer may have created it.
@@ -114,6 +115,7 @@ impl PlanState {
             deleted_since,
             other_affiliate,
             has_sent_all: false,
+            present_status: PresentStatus::Unread,
             unanswered_status: None,
             superseded: Facts::default(),
             progress,
@@ -162,7 +164,7 @@ impl PlanState {
         let listed = if let Stage::Listed(code) = &self.progress.stage { Some(code.clone()) } else { None };
         self.forgotten.extend(gone.map(|known| known.code).or(listed));
         self.access = self.access_by_email.clone();
-        self.progress.present_status = PresentStatus::Unread;
+        self.present_status = PresentStatus::Unread; // that of the other affiliate
         self.progress.status_in_flight = None;
         self.progress.stage = Stage::Start;
     }

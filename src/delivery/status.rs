@@ -32,12 +32,12 @@ pub(super) fn to_set(
     let is_newer = input.policy.on_stale == OnStale::Apply || known.sent.accepts_status(fact.time);
     let is_in_doubt = state.progress.status_in_flight.is_some_and(|other| other != fact.status);
     let differs = is_in_doubt || !known.sent.has_status(input.hash, fact.status);
-    (is_newer && differs && state.progress.present_status.kept().is_none()).then_some(fact.status)
+    (is_newer && differs && state.present_status.kept().is_none()).then_some(fact.status)
 }
 
 /// The call that sets the status. The present one is read first, unless this attempt has created the affiliate.
 pub(super) fn set(state: &mut PlanState, id: AffiliateId, status: AffiliateStatus) -> Step {
-    if state.progress.present_status != PresentStatus::Unread {
+    if state.present_status != PresentStatus::Unread {
         state.unanswered_status = state.progress.status_in_flight.replace(status);
         return Step::Next(Call::SetStatus { id, status });
     }
@@ -103,5 +103,5 @@ pub(super) fn on_present_status(input: &PlanInput<'_>, state: &mut PlanState, sh
         |status| state.known.as_ref().is_some_and(|known| known.sent.explains_status(input.hash, status));
     let is_ours = |status| is_explained(status) || is_unanswered(status);
     let kept = shown.filter(|status| is_final(*status) && !is_ours(*status));
-    state.progress.present_status = kept.map_or(PresentStatus::Open, PresentStatus::Kept);
+    state.present_status = kept.map_or(PresentStatus::Open, PresentStatus::Kept);
 }

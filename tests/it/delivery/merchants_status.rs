@@ -76,12 +76,24 @@ fn a_status_that_a_call_without_an_answer_has_set_is_this_services_own() {
 
 #[test]
 fn a_status_that_a_call_without_effect_was_to_set_is_the_merchants() {
-    for (refused, end) in [("429", "handed back"), ("401", "halt")] {
+    for (refused, end) in [("429", "handed back"), ("401", "halt"), ("refused", "dead refused")] {
         let disabling = identify("").demanding(AffiliateStatus::Disabled).knowing("created a3y7/7", "status=ACTIVE");
         let first = run_script(&disabling, &format!("affiliate 7 ACTIVE, {refused}"), Restarts::Never);
         assert_eq!(first.to_string(), format!("get 7, status 7 DISABLED → {end} | created a3y7/7"));
         let second = run_script(&later(&disabling, &first, false), "affiliate 7 DISABLED", Restarts::Never);
         assert_eq!(second.to_string(), "get 7 → left alone a3y7 DISABLED | created a3y7/7");
+    }
+}
+
+#[test]
+fn every_attempt_reads_the_status_before_it_sets_one() {
+    let activating = identify("").demanding(AffiliateStatus::Active).knowing("created a3y7/7", "status=PENDING");
+    for failure in ["refused", "429", "401", "down", "lost"] {
+        let first = run_script(&activating, &format!("affiliate 7 PENDING, {failure}"), Restarts::Never);
+        assert_eq!(first.calls.join(", "), "get 7, status 7 ACTIVE", "{failure}");
+        // The merchant denies the affiliate before the next attempt.
+        let next = run_script(&later(&activating, &first, false), "affiliate 7 DENIED", Restarts::Never);
+        assert_eq!(next.to_string(), "get 7 → left alone a3y7 DENIED | created a3y7/7", "{failure}");
     }
 }
 

@@ -52,7 +52,7 @@ fn broken(row: &Row, whole: &ScriptRun, at: usize, failure: Option<&str>) -> (Sc
 
 /// Before an identify sets a status, the status is read in the same attempt, because it may have changed since the last one: the place of
 /// the additional `get` in the whole script, the call, and its reply.
-fn reads_status_again(row: &Row, whole: &ScriptRun, at: usize) -> Option<(usize, String, String)> {
+pub(super) fn reads_status_again(row: &Row, whole: &ScriptRun, at: usize) -> Option<(usize, String, String)> {
     let is = |at: usize, operation: &str| whole.calls[at].starts_with(operation);
     let set_at = (at..whole.calls.len()).find(|at| is(*at, "status"))?;
     if !matches!(row.scenario.intent, Intent::Identify(_)) || (at..set_at).any(|at| is(at, "get") || is(at, "new")) {
