@@ -1,8 +1,8 @@
 //! A connection: the handle of a task ([`ConnectionTask`]) that keeps a session open and runs jobs in it.
 //!
-//! In: requests, which are committed in groups (group commit), lone statements, and single jobs of any kind. Out: their results. Invariants:
-//! a job's result is sent after its commit; a job that was sent to a session that broke fails, and PostgreSQL may have committed it; no
-//! caller waits longer than [`Committer::answer_timeout`] for a silent server. Deliberately absent: the content of a request
+//! In: requests, which are committed in groups (group commit), jobs of autocommit statements, and jobs of any kind. Out: their results.
+//! Invariants: a job's result is sent after its commit; a job that was sent to a session that broke fails, and PostgreSQL may have committed
+//! it; no caller waits longer than [`Committer::answer_timeout`] for a silent server. Deliberately absent: the content of a request
 //! ([`Committer`]), and repeating a request.
 
 use super::committer::Committer;
@@ -51,7 +51,7 @@ impl<C: Committer> Connection<C> {
         })
     }
 
-    /// Runs `work`, which has only lone statements and begins no transaction, beside all other such work that waits meanwhile, and
+    /// Runs `work`, whose statements are all outside of transactions (autocommit), beside all other such work that waits meanwhile, and
     /// maybe before jobs that were sent earlier.
     pub async fn pipelined<T, E, W>(&self, work: W) -> Result<T, StoreError>
     where

@@ -17,13 +17,13 @@ pub type Job = Box<dyn for<'s> FnOnce(&'s Session) -> BoxFuture<'s, Option<Error
 
 /// What the task is asked for.
 pub enum ConnectionMessage<C: Committer> {
-    /// A job of lone statements. It may run before jobs that were sent earlier.
+    /// A job of autocommit statements. It may run before jobs that were sent earlier.
     Pipelined(PipelinedJob),
     /// What runs in the order in which it was sent.
     Ordered(OrderedMessage<C>),
 }
 
-/// A job of lone statements, which runs beside other such jobs.
+/// A job of autocommit statements, which runs beside other such jobs.
 pub struct PipelinedJob {
     /// The statements, outside of any transaction.
     pub job: Job,

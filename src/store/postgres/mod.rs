@@ -31,6 +31,7 @@ mod deletions;
 mod erase;
 mod error;
 mod forget;
+mod group_commit;
 mod inspection;
 mod key_blocks;
 mod known_users;
