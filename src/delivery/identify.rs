@@ -12,9 +12,10 @@
 
 use super::outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success};
 use super::rejection::is_optional;
+use super::status::PresentStatus;
 use super::{
     Affiliate, AffiliateAccess, AffiliateRecord, Call, Done, Identifier, OnExisting, OnStale, Origin, PlanInput,
-    PlanState, PresentStatus, Rejection, Reply, Stage, TransientFailure,
+    PlanState, Rejection, Reply, Stage, TransientFailure,
 };
 use super::{existing, read_back, rejection, status};
 use crate::domain::{Attribute, Fact, FactTime, Facts, Field, NewAffiliate, SentAttributes, Timestamp};

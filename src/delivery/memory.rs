@@ -185,25 +185,6 @@ fn has_name(names: &[String], attribute: &Attribute) -> bool {
     !names.is_empty() && names.contains(&attribute.to_string())
 }
 
-/// The present status of an affiliate, as far as it is known before another one is set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PresentStatus {
-    /// The status was not read in this attempt.
-    #[default]
-    Unread,
-    /// The status was read and may be changed.
-    Open,
-    /// The status was read and stays, because the merchant decided it.
-    Kept(AffiliateStatus),
-}
-
-impl PresentStatus {
-    /// The status that stays.
-    pub fn kept(self) -> Option<AffiliateStatus> {
-        if let Self::Kept(status) = self { Some(status) } else { None }
-    }
-}
-
 /// The stage of a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {

@@ -26,8 +26,8 @@ pub use affiliate_list::{Learn, ListPage, ListProgress, ListedAffiliate, learned
 pub use coalesce::{Coalesced, coalesce};
 pub use exchange::{Affiliate, ApiKeyVerification, Call, Identifier, Rejection, Reply, SearchResult, TransientFailure};
 pub use memory::{
-    AffiliateRecord, DeleteTarget, Done, Memory, Origin, PresentStatus, Progress, RecalledAffiliate, RejectedValues,
-    SealedTraits, Stage,
+    AffiliateRecord, DeleteTarget, Done, Memory, Origin, Progress, RecalledAffiliate, RejectedValues, SealedTraits,
+    Stage,
 };
 pub use outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success};
 pub use outcome_code::OutcomeCode;

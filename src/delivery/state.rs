@@ -3,7 +3,8 @@
 //! The input does not change. The state changes with every reply, and is saved between two calls. Invariant: an affiliate that the event
 //! created or found is marked in its progress, and the event never forgets it.
 
-use super::{AffiliateRecord, Memory, OnOtherUser, OnStale, Policy, PresentStatus, Progress, Stage, UnansweredNew};
+use super::status::PresentStatus;
+use super::{AffiliateRecord, Memory, OnOtherUser, OnStale, Policy, Progress, Stage, UnansweredNew};
 use crate::domain::{AffiliateCode, AffiliateStatus, Fact, Facts, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
 

@@ -5,9 +5,28 @@
 //! since: then the merchant set it anew. A change between the two that no call has shown cannot be distinguished from none.
 
 use super::outcome::{Ignored, Step};
-use super::{AffiliateRecord, Call, Identifier, OnStale, PlanInput, PlanState, PresentStatus, Stage, TransientFailure};
+use super::{AffiliateRecord, Call, Identifier, OnStale, PlanInput, PlanState, Stage, TransientFailure};
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus};
 use crate::mapping::Identify;
+
+/// The present status of an affiliate, as far as it is known before another one is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum PresentStatus {
+    /// The status was not read in this attempt.
+    #[default]
+    Unread,
+    /// The status was read and may be changed.
+    Open,
+    /// The status was read and stays, because the merchant decided it.
+    Kept(AffiliateStatus),
+}
+
+impl PresentStatus {
+    /// The status that stays.
+    pub(super) fn kept(self) -> Option<AffiliateStatus> {
+        if let Self::Kept(status) = self { Some(status) } else { None }
+    }
+}
 
 /// Whether a status is final: no event reverses it, unless this service has set it.
 pub(super) fn is_final(status: AffiliateStatus) -> bool {

@@ -109,10 +109,10 @@ impl Scheduler {
         self.lanes.link(&names, LaneName::LaneKey(LaneKey::Affiliate(affiliate)));
     }
 
-    /// The unit in flight of `head` is about this affiliate, to which its keys do not lead yet: its lane is merged with the one of the
-    /// affiliate. Returns whether no other unit of the lane is in flight and no event of it waits before this one. If not, the unit must
+    /// The unit in flight of `head` turned out to be about this affiliate, to which its keys do not lead yet: merges its lane with the one
+    /// of the affiliate. Returns whether no other unit of the lane is in flight and no event of it waits before this one. If not, the unit must
     /// be handed back: it runs again after all of these have ended.
-    pub fn found(&mut self, head: Seq, affiliate: AffiliateKey) -> bool {
+    pub fn join_affiliate(&mut self, head: Seq, affiliate: AffiliateKey) -> bool {
         self.lanes.assign_in_flight(head, LaneName::LaneKey(LaneKey::Affiliate(affiliate)))
     }
 

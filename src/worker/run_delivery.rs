@@ -218,7 +218,7 @@ async fn run_plan(
             None => delivery::step(&run.input, state, None),
         };
         let call = match step {
-            Step::Next(_) | Step::Recall(_) if !may_proceed(worker, run.begun.seq, state, first) => {
+            Step::Next(_) | Step::Recall(_) if !join_found_affiliate(worker, run.begun.seq, state, first) => {
                 forget_found(state);
                 return Ok(Step::HandBack);
             }
@@ -250,16 +250,16 @@ async fn run_plan(
     }
 }
 
-/// Whether the affiliate that a search has found, if there is one, may be read from the store and changed: no other delivery that is about
-/// it is in flight, and no earlier event about it is pending. If not, this event is handed back and runs after these, so that each begins
-/// with what the others have stored. The scheduler does not know what an earlier attempt has found, so the first step asks for that, too.
-fn may_proceed(worker: &Worker, head: Seq, state: &PlanState, first: bool) -> bool {
+/// Merges the lane of this event with the one of the affiliate that a search has found, if there is one. Returns whether the affiliate may
+/// be read from the store and changed: no other delivery that is about it is in flight, and no earlier event about it is pending. If not,
+/// this event is handed back and runs after these, so that each begins with what the others have stored. The scheduler does not know what an earlier attempt has found, so the first step asks for that, too.
+fn join_found_affiliate(worker: &Worker, head: Seq, state: &PlanState, first: bool) -> bool {
     let code = match (&state.progress.stage, &state.progress.target) {
         (Stage::Found(code), _) => code,
         (Stage::FoundUnknown(code), _) | (_, Some(DeleteTarget { code, .. })) if first => code,
         _ => return true,
     };
-    worker.0.signals.scheduler().found(head, worker.affiliate_key(code))
+    worker.0.signals.scheduler().join_affiliate(head, worker.affiliate_key(code))
 }
 
 /// The event is handed back: until it runs again, the affiliate that was found may get another e-mail, so it is searched for again.
@@ -283,7 +283,7 @@ async fn save_progress(worker: &Worker, run: &mut DeliveryRun<'_>, state: &PlanS
     let (account, unit) = (&worker.0.settings.account, run.unit());
     let (changes, progress) = (run.changes(state), run.progress(state));
     let links = links(worker, &changes);
-    worker.link(&links); // before another delivery can read the affiliate: see `may_proceed`
+    worker.link(&links); // before another delivery can read the affiliate: see `join_found_affiliate`
     retry_while_unavailable(worker, || worker.0.store.save_progress(account, &unit, &progress, changes.clone()))
         .await?;
     run.marked = Some(run.coalesced.events);

@@ -115,12 +115,15 @@ fn a_link_of_keys_under_which_nothing_is_loaded_changes_nothing() {
 fn a_unit_that_finds_the_affiliate_of_another_one_in_flight_runs_again_after_it() {
     let mut scheduler = fed([entry(1, &["u1", "+c"]), entry(2, &["u2"]), entry(3, &["u1", "+c"]), entry(4, &["u2"])]);
     assert_eq!(take_with(&mut scheduler, 0, 0), ["1", "2"]);
-    assert!(!scheduler.found(Seq(2), affiliate("c")), "1 is in flight");
+    assert!(!scheduler.join_affiliate(Seq(2), affiliate("c")), "1 is in flight");
     hand_back(&mut scheduler, 2, &[]);
     assert_eq!(take(&mut scheduler, 0), [""; 0]);
     settle(&mut scheduler, 1, &[]);
     assert_eq!(take_with(&mut scheduler, 0, 0), ["2"], "before 3 of the other user");
-    assert!(scheduler.found(Seq(2), affiliate("c")) && scheduler.found(Seq(2), affiliate("d")), "it is alone now");
+    assert!(
+        scheduler.join_affiliate(Seq(2), affiliate("c")) && scheduler.join_affiliate(Seq(2), affiliate("d")),
+        "it is alone now"
+    );
     assert_eq!(feed(&mut scheduler, [entry(5, &["u3", "+d"])], 0), [5]);
     settle(&mut scheduler, 2, &[]);
     assert_eq!(take(&mut scheduler, 0), ["3+4+5"]);
@@ -131,13 +134,13 @@ fn a_unit_that_finds_the_affiliate_of_an_earlier_event_runs_again_after_it_also_
     let mut scheduler = fed([entry(1, &["u1", "+c"]), entry(2, &["u2"])]);
     assert_eq!(take_with(&mut scheduler, 0, 0), ["1", "2"]);
     retry(&mut scheduler, 1, 9, &[]);
-    assert!(!scheduler.found(Seq(2), affiliate("c")), "1 was first");
+    assert!(!scheduler.join_affiliate(Seq(2), affiliate("c")), "1 was first");
     hand_back(&mut scheduler, 2, &[]);
     assert_eq!(take_with(&mut scheduler, 8, 0), [""; 0]);
     assert_eq!(take_with(&mut scheduler, 9, 0), ["1"]);
     settle(&mut scheduler, 1, &[]);
     assert_eq!(take_with(&mut scheduler, 9, 0), ["2"]);
-    assert!(scheduler.found(Seq(2), affiliate("c")));
+    assert!(scheduler.join_affiliate(Seq(2), affiliate("c")));
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Model {
     }
 
     /// The unit in flight of `head` is about this affiliate. Whether it is the only unit in flight of its user, and no event is before it.
-    pub fn found(&mut self, head: Seq, affiliate: AffiliateKey) -> bool {
+    pub fn join_affiliate(&mut self, head: Seq, affiliate: AffiliateKey) -> bool {
         let affiliate = LaneKey::Affiliate(affiliate);
         let last = self.leads_to(affiliate).map_or(head, |_| self.keys[&affiliate].1.max(head));
         let users = self.leads_to(affiliate).into_iter().chain([self.events[&head].user]).collect();

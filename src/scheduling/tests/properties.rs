@@ -26,7 +26,7 @@ enum HistoryStep {
     End(usize, Ending),
     Link(Vec<UserKey>, AffiliateKey),
     /// A unit in flight is about this affiliate.
-    Found(usize, AffiliateKey),
+    Join(usize, AffiliateKey),
     /// Waiting entries leave the log; the scheduler learns so when they are to be begun.
     Forget(Vec<usize>),
     Tick(i64),
@@ -84,7 +84,7 @@ impl World {
                 }
             }
             HistoryStep::Link(keys, affiliate) => self.link(&keys, affiliate),
-            HistoryStep::Found(which, affiliate) => self.found(which, affiliate),
+            HistoryStep::Join(which, affiliate) => self.join_affiliate(which, affiliate),
             HistoryStep::Forget(which) => self.forget(&which),
             HistoryStep::Tick(wait) => self.now.0 += wait,
             HistoryStep::Crash => {
@@ -230,10 +230,10 @@ impl World {
         self.model.link(keys, affiliate);
     }
 
-    fn found(&mut self, which: usize, affiliate: AffiliateKey) {
+    fn join_affiliate(&mut self, which: usize, affiliate: AffiliateKey) {
         let Some(unit) = self.pick(which) else { return };
-        let is_alone = self.scheduler.found(unit.head, affiliate);
-        assert_eq!(is_alone, self.model.found(unit.head, affiliate));
+        let is_alone = self.scheduler.join_affiliate(unit.head, affiliate);
+        assert_eq!(is_alone, self.model.join_affiliate(unit.head, affiliate));
     }
 
     fn forget(&mut self, which: &[usize]) {
@@ -311,7 +311,7 @@ fn step() -> impl Strategy<Value = HistoryStep> {
         3 => (any::<usize>(), any::<u8>()).prop_map(|(which, bits)| HistoryStep::Mark(which, bits)),
         5 => (any::<usize>(), ending()).prop_map(|(which, ending)| HistoryStep::End(which, ending)),
         1 => (one_user(), code.clone()).prop_map(|(keys, code)| HistoryStep::Link(keys, code)),
-        1 => (any::<usize>(), code).prop_map(|(which, code)| HistoryStep::Found(which, code)),
+        1 => (any::<usize>(), code).prop_map(|(which, code)| HistoryStep::Join(which, code)),
         1 => prop::collection::vec(any::<usize>(), 1..3).prop_map(HistoryStep::Forget),
         3 => (1..30i64).prop_map(HistoryStep::Tick),
         1 => Just(HistoryStep::Crash),
