@@ -40,12 +40,12 @@ fn proceed(input: &PlanInput<'_>, state: &PlanState, target: &DeleteTarget) -> S
     let Some(id) = target.id else {
         return Step::Next(Call::Get(Identifier::Code(target.code.clone())));
     };
-    let anonymize = input.policy.on_delete == OnDelete::Anonymize && state.progress.done != Done::Anonymized;
-    let placeholders = || Some(placeholders(input, state, id)).filter(|changes| anonymize && !changes.is_empty());
-    match state.progress.stage {
-        Stage::CheckEdit | Stage::CheckStatus => Step::Next(Call::Get(Identifier::Id(id))),
-        _ if let Some(changes) = placeholders() => Step::Next(Call::Edit { id, changes }),
-        _ => Step::Next(Call::SetStatus { id, status: AffiliateStatus::Disabled }),
+    let is_due = input.policy.on_delete == OnDelete::Anonymize && state.progress.done != Done::Anonymized;
+    let changes = is_due.then(|| placeholders(input, state, id)).filter(|changes| !changes.is_empty());
+    match (&state.progress.stage, changes) {
+        (Stage::CheckEdit | Stage::CheckStatus, _) => Step::Next(Call::Get(Identifier::Id(id))),
+        (_, Some(changes)) => Step::Next(Call::Edit { id, changes }),
+        (_, None) => Step::Next(Call::SetStatus { id, status: AffiliateStatus::Disabled }),
     }
 }
 
@@ -84,8 +84,7 @@ fn anonymous(id: AffiliateId, custom_fields: &[String]) -> Profile {
 pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call, reply: Reply) -> Option<Step> {
     match (call, reply) {
         (Call::Edit { changes, .. }, Reply::Rejected(rejection)) if input.events == 1 => {
-            let words = if let Rejection::Other(words) = &rejection { words } else { Field::Email.as_str() };
-            rejection::on_placeholders(&mut state.progress.rejected_values, changes, words);
+            rejection::on_placeholders(&mut state.progress.rejected_values, changes, &rejection);
             None
         }
         (call, Reply::Rejected(Rejection::Other(words))) => Some(Step::rejected(call, words)),

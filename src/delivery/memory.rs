@@ -153,7 +153,7 @@ pub struct RejectedValues {
     /// The names of the attributes that are left out on a guess. The guess was right if Refersion accepts the call without them.
     pub guessed: Vec<String>,
     /// The names of the attributes that are left out and not at fault: wrong guesses, and the rest of a call that is not repeated again. A
-    /// later event may send them.
+    /// later event may send them. Of a delete: all placeholders that are left out.
     pub dropped: Vec<String>,
     /// The number of calls that were rejected because of such values.
     pub rejections: u32,

@@ -5,7 +5,7 @@
 //! repeated at most twice; coalesced events are tried one by one.
 
 use super::outcome::{PermanentFailure, Step};
-use super::{Call, Done, PlanInput, PlanState, Progress, RejectedValues, Stage};
+use super::{Call, Done, PlanInput, PlanState, Progress, RejectedValues, Rejection, Stage};
 use crate::domain::{Attribute, Field, Profile};
 
 /// The most repeats of a call without rejected values.
@@ -66,16 +66,19 @@ pub(super) fn on_email_taken(input: &PlanInput<'_>, state: &mut PlanState, chang
     None
 }
 
-/// Refersion rejected placeholders of an anonymizing delete. They are sent again without those that `words` name, else without those of
+/// Refersion rejected placeholders of an anonymizing delete. They are sent again without those that Refersion named, else without those of
 /// fields that may have a format, else without those of custom fields, else without the e-mail. After the last repeat none is sent, and the
 /// affiliate is disabled nevertheless.
-pub(super) fn on_placeholders(rejected: &mut RejectedValues, sent: &Profile, words: &str) {
+pub(super) fn on_placeholders(rejected: &mut RejectedValues, sent: &Profile, rejection: &Rejection) {
     rejected.rejections += 1;
     let names = |is_at_fault: &dyn Fn(&Attribute) -> bool| -> Vec<String> {
         let at_fault = sent.iter().filter(|(attribute, _)| is_at_fault(attribute));
         at_fault.map(|(attribute, _)| attribute.to_string()).collect()
     };
-    let by_name = names(&|attribute| is_named(attribute, words));
+    let by_name = names(&|attribute| match rejection {
+        Rejection::EmailTaken => *attribute == Field::Email.into(),
+        Rejection::Other(words) => is_named(attribute, words),
+    });
     let formatted =
         names(&|attribute| matches!(attribute, Attribute::Field(Field::PaypalEmail | Field::Zip | Field::Phone)));
     let custom = names(&|attribute| matches!(attribute, Attribute::Custom(_)));
@@ -197,7 +200,7 @@ mod tests {
             let (mut rejected, mut left) = (RejectedValues::default(), sent(custom));
             for (words, expected) in words.into_iter().zip(expected) {
                 let before = rejected.dropped.len();
-                on_placeholders(&mut rejected, &left, words);
+                on_placeholders(&mut rejected, &left, &Rejection::Other(words.into()));
                 assert_eq!(rejected.dropped[before..].join(" "), expected, "{words}: {custom:?}");
                 left = left.filtered(|attribute, _| !rejected.excludes(attribute));
             }

@@ -4,9 +4,9 @@
 //! its own, `/segment/{name}`; all accounts share `/segment`, `/v1/batch` and `/v1/import`: there the public half of the API key in the
 //! Basic credentials selects the account (a wrong secret half is a failed authentication there, no other account). If any API key is
 //! accepted, [`MerchantAccounts`] verifies an unknown key with Refersion. Every other request is for the account `main`: one with a
-//! signature (`X-Signature`) and no Basic credentials, or with credentials of a gateway (also if they look like a key, which Refersion
-//! rejects). Invariants: the path of an account that does not
-//! exist is answered like any other unknown path; an API key with the public half of a configured account never selects another account.
+//! signature (`X-Signature`) and no Basic credentials, or with credentials of a gateway. If those look like an API key that Refersion
+//! rejects or cannot verify now, a request with a signature is for `main`, too. Invariants: the path of an account that does not exist is
+//! answered like any other unknown path; an API key with the public half of a configured account never selects another account.
 //! Deliberately absent: whether a request is authentic ([`crate::segment::Authenticator`]).
 
 use super::AccountEndpoint;
@@ -211,7 +211,7 @@ impl AccountRegistry {
             return Ok(Arc::clone(same).into());
         }
         let Some(merchants) = &self.merchants else { return self.main(error).map(SelectedEndpoint::from) };
-        match (merchants.admit(key).await, self.main_of_signed(headers)) {
+        match (merchants.admit(key).await, self.main_if_signed(headers)) {
             (Err(error @ (AdmissionError::KeyRejected | AdmissionError::KeyUnverified)), Some(main)) => {
                 Ok(SelectedEndpoint { endpoint: main, if_unauthenticated: Some(error) })
             }
@@ -220,7 +220,7 @@ impl AccountRegistry {
     }
 
     /// The endpoint of the account `main`, if the request has a signature that it checks. Credentials of a gateway can look like a key.
-    fn main_of_signed(&self, headers: &HeaderMap) -> Option<Arc<AccountEndpoint>> {
+    fn main_if_signed(&self, headers: &HeaderMap) -> Option<Arc<AccountEndpoint>> {
         let main = self.main(AuthError::NoCredentials).ok()?;
         (headers.contains_key("x-signature") && main.authenticator.has_shared_secrets()).then_some(main)
     }

@@ -17,8 +17,8 @@ pub struct Rules {
     pub missing_name: String,
     /// The projects of Segment that are trusted; an empty list trusts all. Events of other projects may only create affiliates.
     pub trusted_projects: Vec<String>,
-    /// Placeholders that are no `userId`, compared without case. Ids of zeros and dashes alone, or of invisible
-    /// characters and joiners alone, are placeholders in any case.
+    /// Placeholders that are no `userId`, compared without case. Ids of zeros and dashes alone, or of invisible characters and
+    /// joiners alone, are placeholders in any case.
     pub ignored_user_ids: Vec<String>,
     /// Whether the trait `paypalEmail` sets the address that commissions are paid to.
     pub paypal_email: bool,

@@ -252,7 +252,8 @@ async fn run_plan(
 
 /// Merges the lane of this event with the one of the affiliate that a search has found, if there is one. Returns whether the affiliate may
 /// be read from the store and changed: no other delivery that is about it is in flight, and no earlier event about it is pending. If not,
-/// this event is handed back and runs after these, so that each begins with what the others have stored. The scheduler does not know what an earlier attempt has found, so the first step asks for that, too.
+/// this event is handed back and runs after these, so that each begins with what the others have stored. The scheduler does not know what
+/// an earlier attempt has found, so the first step asks for that, too.
 fn join_found_affiliate(worker: &Worker, head: Seq, state: &PlanState, first: bool) -> bool {
     let code = match (&state.progress.stage, &state.progress.target) {
         (Stage::Found(code), _) => code,

@@ -4,8 +4,8 @@
 //! ended deliveries, due moments. Out: deliveries. Invariants: it reads ahead only until enough heads are runnable, and not while the
 //! account is paused or halted; it ends when no event of the account is pending and no page of Refersion's list is left to read, and the
 //! next append starts it again. It also ends when its lease on the account is about to end; the next one then begins with a new scheduler,
-//! and reads the pending events from the first one again. Links that a settlement committed reach the scheduler after the entries of a read
-//! that began before.
+//! and reads the pending events from the first one again. Links of saved progress reach the scheduler before and after they are committed,
+//! those of a settlement after the entries of a read that began before.
 
 use super::learn::{Link, read_page};
 use super::run_delivery::{AttemptEnd, run_delivery};

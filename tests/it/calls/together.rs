@@ -48,7 +48,7 @@ async fn deletes_of_many_users_take_a_handful_of_calls_of_at_most_fifty_ids() {
 /// An edit made at Refersion itself, by the merchant.
 async fn edit_as_merchant(service: &Service, email: &str, company: &str) {
     let id = service.refersion.sandbox.affiliate(email).expect("known").id;
-    service.refersion.merchant_calls("edit", &json!({"affiliates": [{"id": id, "company": company}]})).await;
+    service.refersion.merchant_calls(Operation::Edit, &json!({"affiliates": [{"id": id, "company": company}]})).await;
 }
 
 #[tokio::test]

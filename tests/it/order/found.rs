@@ -1,7 +1,7 @@
 //! An affiliate that a search finds while an event of another user is changing it: the two are one user from then on.
 
 use super::accepted;
-use crate::support::service::{Refersion, Service};
+use crate::support::service::{MERCHANT, Refersion, Service};
 use crate::support::{API_KEY, Answer, basic, http, identify, within};
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
@@ -10,9 +10,6 @@ use refersion_destination::sandbox::{Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-
-/// The header of a call that the merchant makes.
-const MERCHANT: &str = "x-merchant";
 
 /// A simulated Refersion whose replies to `operations` are held back from the service, as long as `replies` has no permit.
 pub async fn holding(operations: &'static [Operation], replies: Arc<Semaphore>) -> Refersion {
@@ -36,19 +33,10 @@ pub async fn holding(operations: &'static [Operation], replies: Arc<Semaphore>) 
     Refersion { sandbox, base_url }
 }
 
-/// The merchant changes an affiliate at Refersion.
-pub async fn merchant_calls(refersion: &Refersion, operation: Operation, body: &Value) {
-    let (public, secret) = API_KEY.split_once('.').expect("two halves");
-    let request = http().post(format!("{}/affiliate/{}", refersion.base_url, operation.as_str()));
-    let request = request.header("Refersion-Public-Key", public).header("Refersion-Secret-Key", secret);
-    let request = request.header("Content-Type", "application/json").header(MERCHANT, "").body(body.to_string());
-    assert_eq!(Answer::to(request).await.status, 200);
-}
-
 /// The merchant gives the affiliate another e-mail.
 async fn change_email(refersion: &Refersion, email: &str) {
     let body = json!({"affiliates": [{"id": refersion.sandbox.affiliates()[0].id, "email": email}]});
-    merchant_calls(refersion, Operation::Edit, &body).await;
+    refersion.merchant_calls(Operation::Edit, &body).await;
 }
 
 fn edits(sandbox: &Sandbox) -> usize {

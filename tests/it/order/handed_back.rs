@@ -1,7 +1,7 @@
 //! An event that a stop interrupts between two calls, so that it is handed back and runs again after the next start.
 
 use super::accepted;
-use super::found::{holding, merchant_calls};
+use super::found::holding;
 use crate::support::service::{Refersion, Service};
 use crate::support::{API_KEY, basic, http, identify, poll_until, within};
 use refersion_destination::sandbox::Operation;
@@ -33,7 +33,7 @@ async fn a_delete_that_knows_its_affiliate_since_an_earlier_attempt_is_alone_wit
     assert_eq!(created.json()["action"], "created");
     let id = service.refersion.sandbox.affiliates()[0].id;
     let renamed = json!({"affiliates": [{"id": id, "email": "new@example.com"}]});
-    merchant_calls(&service.refersion, Operation::Edit, &renamed).await;
+    service.refersion.merchant_calls(Operation::Edit, &renamed).await;
     let (url, delete) =
         (service.url("/segment"), json!({"type": "delete", "messageId": "m2", "email": "new@example.com"}));
     let delete = http().post(url).header("Authorization", basic(API_KEY)).body(delete.to_string());

@@ -4,7 +4,7 @@ use super::{API_KEY, Answer, OPS_TOKEN, TEST_TIMEOUT, basic, http, leaks, poll_u
 use refersion_destination::app::{self, Addresses, Reloading};
 use refersion_destination::config::{Config, Mode};
 use refersion_destination::domain::ApiKey;
-use refersion_destination::sandbox::{Sandbox, SandboxSettings};
+use refersion_destination::sandbox::{Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,9 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+/// The header of a call that the merchant makes.
+pub const MERCHANT: &str = "x-merchant";
 
 /// A simulated Refersion that serves until the test ends.
 pub struct Refersion {
@@ -56,17 +59,18 @@ impl Refersion {
     /// The merchant gives every affiliate this status. It is a further call of `status_change`.
     pub async fn merchant_sets(&self, status: &Value) {
         let ids: Vec<u64> = self.sandbox.affiliates().iter().map(|affiliate| affiliate.id.0).collect();
-        self.merchant_calls("status_change", &json!({"ids": ids, "status": status})).await;
+        self.merchant_calls(Operation::StatusChange, &json!({"ids": ids, "status": status})).await;
     }
 
-    /// A call that the merchant makes.
-    pub async fn merchant_calls(&self, operation: &str, body: &Value) {
+    /// A call that the merchant makes, which the header [`MERCHANT`] shows.
+    pub async fn merchant_calls(&self, operation: Operation, body: &Value) {
         let (public, secret) = API_KEY.split_once('.').expect("two halves");
         let request = http()
-            .post(format!("{}/affiliate/{operation}", self.base_url))
+            .post(format!("{}/affiliate/{}", self.base_url, operation.as_str()))
             .header("Refersion-Public-Key", public)
             .header("Refersion-Secret-Key", secret)
             .header("Content-Type", "application/json")
+            .header(MERCHANT, "")
             .body(body.to_string());
         let answer = Answer::to(request).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
