@@ -1,4 +1,4 @@
-//! Lookup: it answers "what became of this customer's event?", by an identifier of the customer or of the event.
+//! Lookup: it answers "what became of this user's event?", by an identifier of the user or of the event.
 //!
 //! Invariant: the identifier is hashed at once; it is in no URL, no log line and no answer.
 

@@ -1,6 +1,6 @@
-//! `lookup`: answers "what became of this customer's event?", and shows the data that the service holds of a person.
+//! `lookup`: answers "what became of this user's event?", and shows the data that the service holds of the user.
 //!
-//! In: an identifier of the customer or of the event. Out: affiliates and events, as lines or as JSON. It changes nothing. Invariant: the
+//! In: an identifier of the user or of the event. Out: affiliates and events, as lines or as JSON. It changes nothing. Invariant: the
 //! identifier is not stored, logged or repeated. Exit code 1: the store has no such data.
 
 use super::account_args::AccountArgs;

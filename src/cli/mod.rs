@@ -93,7 +93,7 @@ enum Command {
     EmailConflicts(email_conflicts::EmailConflictsArgs),
     /// List the result of every event, the newest first
     Events(events::EventsArgs),
-    /// Show the results of a customer's events, and the data that the store holds of a user
+    /// Show the results of a user's events, and the data that the store holds of the user
     Lookup(lookup::LookupArgs),
     /// Learn who is an affiliate already from Refersion's list, so that a first sync takes fewer calls
     Learn(learn::LearnArgs),

@@ -1,4 +1,4 @@
-//! `[mapping] remember_traits` from outside: customers identify in pieces, and become one affiliate with all of them.
+//! `[mapping] remember_traits` from outside: the facts of a user come in several events and make one affiliate.
 
 use crate::support::process::Process;
 use crate::support::service::{Refersion, Service};

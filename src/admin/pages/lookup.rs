@@ -1,4 +1,4 @@
-//! The lookup page: the results of a customer's events, found by an identifier of the customer or of the event.
+//! The lookup page: the results of a user's events, found by an identifier of the user or of the event.
 //!
 //! In: a form, sent by `POST` so that no address is in a URL. Out: affiliates and events. Invariant: the page does not repeat the
 //! identifier, so no picture of it holds an address.
@@ -15,8 +15,8 @@ use maud::{Markup, html};
 
 /// The fields of the form: name, label, and hint.
 const FIELDS: [(&str, &str, &str); 5] = [
-    ("email", "E-mail address", "of the customer"),
-    ("user_id", "userId", "of the customer, at Segment"),
+    ("email", "E-mail address", "of the user"),
+    ("user_id", "userId", "of the user, at Segment"),
     ("message_id", "messageId", "of one event; of a delete, name its user, too"),
     ("code", "Affiliate code", "at Refersion"),
     ("account", "Account", "the first configured one if empty"),
@@ -25,7 +25,7 @@ const FIELDS: [(&str, &str, &str); 5] = [
 pub(super) async fn ask() -> PageResult {
     Ok(HtmlPage::new("Lookup").at(LOOKUP_PAGE).render(html! {
         h1 { "Lookup" }
-        p { "What became of a customer's events? Fill in what you know. Nothing of it is stored or logged: its hashes are compared." }
+        p { "What became of a user's events? Fill in what you know. Nothing of it is stored or logged: its hashes are compared." }
         div.card { (form()) }
     }))
 }

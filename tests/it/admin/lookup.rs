@@ -1,11 +1,11 @@
-//! `POST /api/v1/lookup`: the results of a customer's events, without the customer's name in the answer or the logs.
+//! `POST /api/v1/lookup`: the results of a user's events, without an identifier of the user in the answer or the logs.
 
 use super::{change, dead_letter, get, post, problem, service};
 use crate::support::identify;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_customer_is_found_by_everything_an_operator_may_know() {
+async fn a_user_is_found_by_everything_an_operator_may_know() {
     let service = service(&[]).await;
     service.send(&identify("m0", "u1", &json!({"city": "Markertown"}))).await;
     dead_letter(&service, "m1", "u2").await;

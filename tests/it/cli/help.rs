@@ -34,7 +34,7 @@ async fn top_level() {
       email-conflicts  List affiliates whose e-mail could not be changed, because another affiliate has
                        the new one
       events           List the result of every event, the newest first
-      lookup           Show the results of a customer's events, and the data that the store holds of a
+      lookup           Show the results of a user's events, and the data that the store holds of the
                        user
       learn            Learn who is an affiliate already from Refersion's list, so that a first sync
                        takes fewer calls
@@ -254,7 +254,7 @@ async fn email_conflicts() {
 #[tokio::test]
 async fn lookup() {
     assert_snapshot!(help(&["lookup"]).await, @r"
-    Show the results of a customer's events, and the data that the store holds of a user
+    Show the results of a user's events, and the data that the store holds of the user
 
     Usage: refersion-destination lookup [OPTIONS] <--email <ADDRESS>|--user-id <ID>|--message-id <ID>|--code <CODE>>
 

@@ -72,7 +72,7 @@ async fn a_trial_reads_its_configuration_again() {
 
 /// Its store is a file that nobody knows, so that commands need the URL of its operators' listener.
 #[tokio::test]
-async fn a_customer_of_a_trial_is_looked_up_through_its_operators_listener() {
+async fn a_user_of_a_trial_is_looked_up_through_its_operators_listener() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = binary();
     command.args(["serve", "--sandbox"]).envs(ANYWHERE);

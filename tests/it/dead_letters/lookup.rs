@@ -1,4 +1,4 @@
-//! `lookup` shows the results of a customer's events: through the service, and on its store.
+//! `lookup` shows the results of a user's events: through the service, and on its store.
 
 use super::{Deployment, without_times_and_names};
 use crate::support::identify;

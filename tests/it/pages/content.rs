@@ -135,7 +135,7 @@ async fn pages_need_the_token_on_an_address_that_is_not_loopback() {
 }
 
 #[tokio::test]
-async fn a_lookup_shows_the_results_of_a_customers_events_and_repeats_no_identifier() {
+async fn a_lookup_shows_the_results_of_a_users_events_and_repeats_no_identifier() {
     let (service, id) = service_with_a_dead_letter(&[]).await;
     let code = service.refersion.sandbox.affiliate("u2@example.com").expect("an affiliate").code;
     for (form, expected) in [
