@@ -1,7 +1,8 @@
 //! An affiliate at Refersion: two identifiers, a status, and attributes.
 //!
-//! Names are those of Refersion's API contract; the fields are in [`super::field`]. Invariants: a [`Profile`] holds no empty
-//! value, which would mean the same as none; its `Debug` prints the names of attributes only, since values are personal data.
+//! Names are those of Refersion's API contract; the fields are in [`super::field`]. An empty value in a
+//! [`Profile`] clears the field at Refersion. Invariant: the `Debug` of a profile prints the names of attributes only, since values are
+//! personal data.
 
 use super::{Field, words};
 use std::borrow::Cow;

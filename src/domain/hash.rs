@@ -2,8 +2,8 @@
 //! idempotency key.
 //!
 //! In: the hash key, a secret that is made once per store, and a text. Out: the first 16 or 8 bytes of the hash. Invariants: the kind and
-//! the account are part of the hashed text, so that equal values of two kinds or accounts have different hashes; e-mail addresses are
-//! hashed in lower case.
+//! the account are part of the hashed text, so that equal values of two kinds or accounts have different hashes; all spellings
+//! of one e-mail address have the same hash.
 
 use super::{AccountName, AffiliateStatus, ApiKey, Attribute, Email, Profile, UserId};
 use hmac::{Hmac, KeyInit, Mac};
@@ -96,7 +96,7 @@ impl HashKey {
         first(&self.digest(&[b"\0keyPair\0", key.expose_pair().as_bytes()]))
     }
 
-    /// The hash of a value of `attribute`; e-mail addresses are compared without case, so they are hashed without it.
+    /// The hash of this text as the value of `attribute`.
     fn value(&self, attribute: &str, value: &str) -> u64 {
         u64::from_be_bytes(first(&self.digest(&[attribute.as_bytes(), b"=", value.as_bytes()])))
     }
