@@ -6,10 +6,11 @@
 //! secrets; and merging of tables: an account's table replaces the table of the section, because the ids of offers and custom fields differ
 //! between accounts.
 
+use super::changes::SettingsAsWritten;
 use super::did_you_mean::unknown;
 use super::environment::secret_in;
 use super::layers::{Layers, SettingValue, kind_of};
-use super::problem::ConfigProblem;
+use super::problem::{ConfigProblem, Problems};
 use super::read::{Read, Reader, check, read_all};
 use super::settings::{Setting, SettingSpec, ValueKind};
 use super::values::Parsed;
@@ -105,7 +106,7 @@ fn account(setting: &SettingValue, unique: &mut UniqueAccounts, reader: &mut Rea
     }
     let name = name_of(setting, table, unique, reader);
     let api_key = match secret(setting, table, &settings::REFERSION_API_KEY, reader) {
-        Ok(Some((api_key, setting))) => unique.api_key(api_key, &setting, reader),
+        Ok(Some((api_key, written))) => unique.api_key(api_key, &written, reader).map(|api_key| (api_key, written)),
         Ok(None) => {
             let text = "found no `api_key`, expected `api_key` or `api_key_file`";
             Err(reader.problems.note(setting.problem(text)))
@@ -113,12 +114,18 @@ fn account(setting: &SettingValue, unique: &mut UniqueAccounts, reader: &mut Rea
         Err(noted) => Err(noted),
     };
     let secrets = secret(setting, table, &settings::SEGMENT_SHARED_SECRETS, reader);
-    note_written(setting, table, &name, reader);
-    let (problems, warnings, written) = <_>::default();
-    let mut own = Reader { layers: overlaid(setting, table, reader), problems, warnings, written };
+    if let (Ok(name), Ok((_, api_key)), Ok(secrets)) = (&name, &api_key, &secrets) {
+        note_written(setting, table, name, [Some(api_key), secrets.as_ref().map(|(_, written)| written)], reader);
+    }
+    let mut own = Reader {
+        layers: overlaid(setting, table, reader),
+        problems: Problems::default(),
+        warnings: Vec::new(),
+        written: SettingsAsWritten::default(),
+    };
     let account = read_all!(AccountConfig {
         name: name,
-        api_key: api_key,
+        api_key: api_key.map(|(api_key, _)| api_key),
         shared_secrets: secrets.map(|found| found.map(|(secrets, _)| secrets).unwrap_or_default()),
         base_url: base_url::read(&mut own),
         concurrency: own.value(&settings::REFERSION_CONCURRENCY),
@@ -131,20 +138,22 @@ fn account(setting: &SettingValue, unique: &mut UniqueAccounts, reader: &mut Rea
     account
 }
 
-/// Notes the settings of the account as written, and its secrets as read.
-fn note_written(setting: &SettingValue, table: &Table, name: &Read<AccountName>, reader: &mut Reader) {
-    let Ok(name) = name else { return };
+/// Notes the settings of the account as written, and its secrets as they were read: one for each name of [`SECRETS`].
+fn note_written(
+    setting: &SettingValue,
+    table: &Table,
+    name: &AccountName,
+    secrets: [Option<&SettingValue>; 2],
+    reader: &mut Reader,
+) {
     let path = |inner: &str| format!("accounts.{name}.{inner}");
     for (inner, value) in table.iter().filter(|(inner, _)| !OWN.contains(&inner.as_str())) {
         reader.written.add(path(inner), &setting.inner(&format!(".{inner}"), value), false);
     }
-    for secret in SECRETS {
-        // Err: a problem, which was noted when the secret was read.
-        let problems = reader.problems.clone();
-        if let Ok(Some(found)) = secret_text(setting, table, secret, reader) {
-            reader.written.add(path(secret), &found, true);
+    for (secret, found) in SECRETS.into_iter().zip(secrets) {
+        if let Some(found) = found {
+            reader.written.add(path(secret), found, true);
         }
-        reader.problems = problems;
         let file = table.get(&format!("{secret}_file")).and_then(Value::as_str);
         reader.written.secret_files.extend(file.map(|path| path.trim().into()));
     }
