@@ -34,13 +34,13 @@ pub(super) type PairHash = [u8; 16];
 pub(super) type Admission = Result<Arc<AccountEndpoint>, AdmissionError>;
 
 /// Runs verifications within the limits of this module.
-pub(super) struct ApiKeyVerifier<T = Arc<AccountEndpoint>> {
+pub(super) struct ApiKeyVerifier<T> {
     permits: Semaphore,
     pairs: Mutex<Pairs<T>>,
 }
 
 /// The pairs that are being verified, and the pairs that were rejected.
-struct Pairs<T = Arc<AccountEndpoint>> {
+struct Pairs<T> {
     /// Only the callers keep a verification alive.
     in_flight: HashMap<PairHash, Weak<OnceCell<Result<T, AdmissionError>>>>,
     rejected: HashMap<PairHash, Instant>,
@@ -124,16 +124,16 @@ mod tests {
         std::array::from_fn(|i| n.to_be_bytes()[i % 8])
     }
 
-    fn reject(pairs: &mut Pairs, n: usize, now: Instant) {
+    fn reject(pairs: &mut Pairs<()>, n: usize, now: Instant) {
         let flight = pairs.begin(pair(n), now).expect("there is room");
         pairs.finish(pair(n), &flight, &Err(AdmissionError::KeyRejected), now);
     }
 
     #[test]
     fn a_rejected_pair_is_refused_for_a_minute_without_a_call() {
-        let (mut pairs, now) = (<Pairs>::default(), Instant::now());
+        let (mut pairs, now) = (Pairs::<()>::default(), Instant::now());
         reject(&mut pairs, 1, now);
-        let error = |pairs: &mut Pairs, n, seconds| pairs.begin(pair(n), now + Duration::from_secs(seconds)).err();
+        let error = |pairs: &mut Pairs<()>, n, seconds| pairs.begin(pair(n), now + Duration::from_secs(seconds)).err();
         assert_eq!(error(&mut pairs, 1, 59), Some(AdmissionError::KeyRejected));
         assert_eq!(error(&mut pairs, 2, 59), None);
         assert_eq!(error(&mut pairs, 1, 60), None);
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_pair_that_could_not_be_verified_is_verified_again_at_once() {
-        let (mut pairs, now) = (<Pairs>::default(), Instant::now());
+        let (mut pairs, now) = (Pairs::<()>::default(), Instant::now());
         let flight = pairs.begin(pair(1), now).expect("there is room");
         pairs.finish(pair(1), &flight, &Err(AdmissionError::KeyUnverified), now);
         assert!(pairs.begin(pair(1), now).is_ok());
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_full_negative_cache_refuses_new_pairs_until_entries_expire() {
-        let (mut pairs, now) = (<Pairs>::default(), Instant::now());
+        let (mut pairs, now) = (Pairs::<()>::default(), Instant::now());
         (0..MAX_REJECTED).for_each(|n| reject(&mut pairs, n, now));
         assert_eq!(pairs.begin(pair(MAX_REJECTED), now).err(), Some(AdmissionError::KeyUnverified));
         assert_eq!(pairs.rejected.len(), MAX_REJECTED);

@@ -46,7 +46,7 @@ struct SharedRegistry {
     meter: Meter,
     seal_key: SealKey,
     pool: ArcSwap<ConnectionPool>,
-    verifier: ApiKeyVerifier,
+    verifier: ApiKeyVerifier<Arc<AccountEndpoint>>,
     /// The throttle of log lines about failures that a request can cause.
     log_throttle: LogThrottle,
     /// Held while an API key is written to the store and then to `accounts`, so that both have the same key of an account.
