@@ -38,7 +38,7 @@ const STATE: &str = "connect state";
 /// The most sources in a cookie, of which a browser keeps 4 KB. The oldest sources are dropped.
 const MAX_SOURCES: usize = 8;
 
-/// The next request of the browser.
+/// A step: the next request of the browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExpectedRequest {
     /// The form with the Refersion key.
@@ -125,7 +125,8 @@ impl Flow {
         };
         // Err: texts and numbers can always be written.
         let cookie = Zeroizing::new(serde_json::to_vec(&written).unwrap_or_default());
-        written.key.take().map(Zeroizing::new);
+        // Overwrites the key in memory.
+        drop(written.key.take().map(Zeroizing::new));
         let state = [&[self.expected as u8], &self.nonce[..], &self.expires.0.to_be_bytes()].concat();
         let [for_cookie, for_state] = nonces;
         SealedFlow {
@@ -134,7 +135,7 @@ impl Flow {
         }
     }
 
-    /// Opens the halves that a browser presents at `step`: its flow, or why it cannot continue.
+    /// Opens the halves that a browser presents at the step `expected`: its flow, or why it cannot continue.
     pub fn unseal(
         cookie: Option<&str>,
         state: Option<&str>,
@@ -173,12 +174,12 @@ impl Flow {
     }
 }
 
-/// The step, the nonce and the expiry of a `state`.
+/// The number of the step, the nonce and the expiry of a `state`.
 fn unseal_state(state: &str, seal_keys: &[SealKey]) -> Option<(u8, Nonce, Timestamp)> {
     let bytes = open_sealed_bytes(seal_keys, STATE, &URL_SAFE_NO_PAD.decode(state).ok()?)?;
-    let (expected, rest) = bytes.split_first()?;
+    let (step, rest) = bytes.split_first()?;
     let (nonce, expires) = rest.split_at_checked(size_of::<Nonce>())?;
-    Some((*expected, nonce.try_into().ok()?, Timestamp(i64::from_be_bytes(expires.try_into().ok()?))))
+    Some((*step, nonce.try_into().ok()?, Timestamp(i64::from_be_bytes(expires.try_into().ok()?))))
 }
 
 #[cfg(test)]
