@@ -3,8 +3,8 @@
 //! In: connections, and the beginnings and ends of their requests. Out: permission for a further connection, at once or when another has
 //! ended; the request to close. Invariants: at most `max` connections are open; if all are taken, the oldest one without a request in
 //! flight is closed, also if its header arrives slowly, but not before a new one had time for its request; a request in flight is answered
-//! before its connection is closed, and the client has a second to read the response.
-//! Deliberately absent: sockets and HTTP ([`mod@super::listen`]).
+//! before its connection is closed, and the client has a second to read the response. Deliberately absent: sockets and HTTP
+//! ([`mod@super::listen`]).
 
 use crate::telemetry::LogThrottle;
 use parking_lot::Mutex;
@@ -71,9 +71,14 @@ struct Open {
 impl OpenConnections {
     /// At most `max` connections of this listener.
     pub(super) fn new(max: usize, listener: SocketAddr) -> Self {
-        let (closing, open, ended) = Default::default();
-        let warnings = LogThrottle::every(WARN_EVERY);
-        Self(Arc::new(SharedConnections { max, listener, closing, open, ended, warnings }))
+        Self(Arc::new(SharedConnections {
+            max,
+            listener,
+            closing: CancellationToken::new(),
+            open: Mutex::default(),
+            ended: Notify::new(),
+            warnings: LogThrottle::every(WARN_EVERY),
+        }))
     }
 
     /// Waits until a further connection may be open. One caller at a time.
@@ -93,12 +98,11 @@ impl OpenConnections {
         if open.connections.len() >= self.0.max {
             return None;
         }
-        let (has_request, was_used) = Default::default();
         let state = OpenConnectionState {
             close: self.0.closing.child_token(),
             accepted_at: Instant::now(),
-            has_request,
-            was_used,
+            has_request: AtomicBool::new(false),
+            was_used: AtomicBool::new(false),
         };
         let (number, state) = (open.accepted, Arc::new(state));
         open.accepted += 1;

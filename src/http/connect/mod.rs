@@ -180,7 +180,8 @@ impl Connect {
     /// The page of a failure. With the flow of the browser, it offers another try without entering the key again.
     fn failure(&self, failure: ConnectFailure, flow: Option<Flow>) -> Response {
         if failure.is_misconfiguration() {
-            tracing::error!("a merchant could not connect: {}", failure.paragraphs()[1]);
+            let [_, remedy] = failure.paragraphs();
+            tracing::error!("a merchant could not connect: {remedy}");
         }
         let sealed = flow.map(|flow| self.seal(&flow.at(ExpectedRequest::Another, nonce(), self.clock.now())));
         let state = sealed.as_ref().map(|sealed| sealed.state.as_str());
