@@ -27,13 +27,17 @@ mod api_key_verification;
 mod connect;
 mod context;
 mod directory;
+mod error;
 mod merchant_registry;
 mod open_files;
 mod open_store;
 mod ownership;
 mod reload;
 mod store_api;
+mod store_tasks;
+mod stored_api_keys;
 
+pub use error::ServeError;
 pub use open_store::{StoreOpenError, StoreState, look_at_store, open_source, open_store, open_target};
 pub use reload::{LoadConfig, Reloading};
 pub use store_api::store_api;
@@ -43,11 +47,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::AccountName;
 use crate::http::{self, AccountRegistry, MerchantAccounts};
-use crate::refersion::ClientBuildError;
 use crate::scrape::Scraper;
-use crate::segment_api;
 use crate::series::SeriesRecorder;
-use crate::store::{Retention, Store, StoreError};
+use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::worker::Runtime;
 use axum::extract::ConnectInfo;
@@ -58,7 +60,6 @@ use merchant_registry::MerchantRegistry;
 use ownership::start_lease_renewal;
 use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader, new_client};
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -68,62 +69,6 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// Why the service cannot run. The text says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The configuration has no API key. [`Config::load`] already reports that, except for a dry run.
-    #[error("REFERSION_API_KEY is not set")]
-    NoApiKey,
-    /// Any API key is accepted, but there is no seal key to seal stored API keys with. [`Config::load`] already reports that.
-    #[error("STORE_SEAL_KEY is not set")]
-    NoSealKey,
-    /// The store has API keys that no seal key opens.
-    #[error(
-        "{unopened} of {stored} stored API keys cannot be opened: they were sealed with a key that STORE_SEAL_KEY does not hold; \
-         add it there after the first, separated by a comma"
-    )]
-    CannotOpenKeys {
-        /// The number of API keys that cannot be opened.
-        unopened: usize,
-        /// The number of API keys in the store.
-        stored: usize,
-    },
-    /// The store cannot be opened.
-    #[error(transparent)]
-    Store(#[from] StoreOpenError),
-    /// The store was opened but cannot be written.
-    #[error(transparent)]
-    Write(#[from] StoreError),
-    /// The HTTP client cannot be made.
-    #[error(transparent)]
-    Client(#[from] ClientBuildError),
-    /// The HTTP client for Segment cannot be made.
-    #[error(transparent)]
-    SegmentClient(#[from] segment_api::HttpClientError),
-    /// No URL can be made of the address of the public listener.
-    #[error("CONNECT_REDIRECT_URL is not set")]
-    NoRedirectUrl,
-    /// The service cannot listen on an address.
-    #[error("cannot listen on {address}: {source}; is another program using it? Set {variable} to another address")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The setting of the address.
-        variable: &'static str,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// A listener failed.
-    #[error("a listener failed: {0}")]
-    Serve(io::Error),
-    /// The worker of an account panicked: a bug. Events would be accepted and never delivered.
-    #[error("a worker panicked; pending events are delivered after the next start")]
-    WorkerPanicked,
-    /// The store failed for good: no event can be accepted or settled any more.
-    #[error("the store failed; pending events are delivered after the next start")]
-    StoreFailed,
-}
 
 /// The addresses of the listeners. Ports are the bound ones, also where the configuration says 0.
 #[derive(Clone, Copy, Debug)]
@@ -154,14 +99,8 @@ pub const LAST_SPANS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a stop may take beyond `SERVER_DRAIN`. A supervisor that kills the process earlier loses no event.
 pub const AFTER_DRAIN: Duration = CLOSE_WITHIN.saturating_add(LAST_SPANS_TIMEOUT);
 
-/// How often the store frees the space of settled events and drops event ids older than the deduplication window (their TTL).
-const COMPACT_EVERY: Duration = Duration::from_secs(10);
-/// How long entries of the ledger are collected before they are written together.
-const WRITE_LEDGER_AFTER: Duration = Duration::from_secs(1);
 /// The most operators' reloads that may wait for the running one.
 const MAX_WAITING_RELOADS: usize = 4;
-/// How often the store makes a test commit, so that health is up to date while no event arrives.
-const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs the service until `stop` is ready, then drains it. Workers run on `deliveries`. `deliveries` may be the handle of another runtime:
 /// then a response to Segment never waits for the computation of a delivery. `announce` is called once, when the listeners are bound.
@@ -195,9 +134,9 @@ pub async fn serve(
     announce(addresses);
 
     let windows = (config.store.deduplication_window, config.store.ledger_window);
-    let compaction = tokio::spawn(compact(Arc::clone(store), context.clock, windows));
-    let ledger = tokio::spawn(write_ledger(Arc::clone(store), shutdown.clone()));
-    let probing = tokio::spawn(probe(Arc::clone(store)));
+    let compaction = tokio::spawn(store_tasks::compact(Arc::clone(store), context.clock, windows));
+    let ledger = tokio::spawn(store_tasks::write_ledger(Arc::clone(store), shutdown.clone()));
+    let probing = tokio::spawn(store_tasks::probe(Arc::clone(store)));
     let router = http::public_router(Arc::clone(&registry), pages);
     let public =
         tokio::spawn(http::listen(server, move |_| router.clone(), limits.public, shutdown.clone().cancelled_owned()));
@@ -267,7 +206,7 @@ async fn new_registry(context: &AppContext) -> Result<NewAccounts, ServeError> {
     let configured: Vec<AccountName> = accounts.iter().map(|account| account.name.clone()).collect();
     let (mut known, mut merchants) = (configured.clone(), None);
     if config.segment.accept_any_api_key {
-        let mut api_keys = merchant_registry::open_stored_api_keys(&config.store.seal_keys, &**store).await?;
+        let mut api_keys = stored_api_keys::open_stored_api_keys(&config.store.seal_keys, &**store).await?;
         api_keys.retain(|(name, _)| !configured.contains(name));
         known.extend(api_keys.iter().map(|(name, _)| name.clone()));
         merchants = Some(MerchantRegistry::new(context.clone(), api_keys)?);
@@ -337,43 +276,4 @@ fn bind(address: SocketAddr, variable: &'static str) -> Result<TcpListener, Serv
         socket.listen(LISTEN_BACKLOG)
     };
     listen().map_err(|source| ServeError::Listen { address, variable, source })
-}
-
-/// Compacts the store at intervals. A failure is logged when it begins and when it is over: meanwhile, erased content (for instance in a
-/// WAL that cannot be emptied) is still on the disk.
-async fn compact(store: Arc<dyn Store>, clock: Clock, (deduplication, ledger): (Duration, Duration)) {
-    let mut failing = false;
-    loop {
-        tokio::time::sleep(COMPACT_EVERY).await;
-        match store.compact(Retention::new(clock.now(), deduplication, ledger)).await {
-            // The store itself reports that it cannot be written.
-            Err(error) if store.status().write_error.is_none() && !std::mem::replace(&mut failing, true) => {
-                tracing::warn!(%error, "cannot compact the store; until it can, erased content may be left on the disk");
-            }
-            Err(error) => tracing::debug!(%error, "cannot compact the store"),
-            Ok(()) if std::mem::take(&mut failing) => tracing::info!("the store is compacted again"),
-            Ok(()) => {}
-        }
-    }
-}
-
-/// Writes the ledger until `shutdown`. The store writes later entries when it is closed.
-async fn write_ledger(store: Arc<dyn Store>, shutdown: CancellationToken) {
-    let due = async || {
-        store.recorded().recorded().await;
-        tokio::time::sleep(WRITE_LEDGER_AFTER).await;
-    };
-    while shutdown.run_until_cancelled(due()).await.is_some() {
-        if let Err(error) = store.write_recorded().await {
-            tracing::debug!(%error, "cannot write the results of events to the ledger; it is tried again");
-        }
-    }
-}
-
-async fn probe(store: Arc<dyn Store>) {
-    loop {
-        // Err: the store logs its first failure, and `/readyz` reports the failure while it lasts.
-        let _ = store.probe().await;
-        tokio::time::sleep(PROBE_EVERY).await;
-    }
 }

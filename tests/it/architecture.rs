@@ -129,7 +129,7 @@ fn each_outside_thing_is_used_in_its_own_files_only() {
                 "store/postgres/open.rs",
                 "store/postgres/ownership.rs",
                 "sandbox/",
-                "app/merchant_registry.rs",
+                "app/stored_api_keys.rs",
                 "cli/connect/secret.rs",
                 "cli/serve.rs",
                 "telemetry/traces.rs",
