@@ -9,7 +9,7 @@ use super::extract::{ApiPath, ApiQuery, ApiResult, page_size};
 use super::problem::Problem;
 use super::{AccountWithWorker, Admin};
 use crate::domain::{AccountName, Timestamp};
-use crate::scheduling::{BreakerState, HealthSnapshot};
+use crate::scheduling::{BreakerState, Cause, HealthSnapshot};
 use crate::series::{Activity, BacklogTrend};
 use crate::store::{Measured, StoreError};
 use axum::Json;
@@ -59,7 +59,8 @@ pub struct AccountStatus {
     #[schema(value_type = Option<i64>)]
     pub until: Option<Timestamp>,
     /// Why it is not running: `rate_limited`, `outage` or `unauthorized`.
-    pub cause: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub cause: Option<Cause>,
     /// Its pending events.
     pub pending: u64,
     /// When the oldest of them was received, in milliseconds since 1970.
@@ -207,14 +208,13 @@ async fn statuses(
         };
         let health = account.worker.as_ref().map_or_else(HealthSnapshot::default, |account| account.signals.health());
         let state = account.state(now);
-        let cause = health.cause.filter(|_| matches!(state, AccountState::Paused | AccountState::Halted));
         AccountStatus {
             name: name.to_string(),
             configured: account.configured,
             gone: account.may_be_gone() && !is_kept(&kept, name),
             state,
             until: until(&health, state),
-            cause: cause.map(|cause| cause.as_str().to_owned()),
+            cause: health.cause.filter(|_| matches!(state, AccountState::Paused | AccountState::Halted)),
             pending: account.pending,
             oldest_pending_at: oldest,
             drain: trends.get(name.as_str()).copied(),

@@ -4,6 +4,7 @@
 
 use super::{AccountState, AccountStatus};
 use crate::domain::Timestamp;
+use crate::scheduling::Cause;
 use crate::series::BacklogTrend;
 use indicatif::HumanCount;
 use std::time::Duration;
@@ -87,10 +88,10 @@ pub fn why(account: &AccountStatus, now: Timestamp) -> String {
             .map(|until| format!("; {what} {} UTC, in {}", clock(until), duration(until.since(now))))
             .unwrap_or_default()
     };
-    let cause = match account.cause.as_deref() {
-        Some("rate_limited") => "Refersion answers that there are too many calls",
-        Some("outage") => "Refersion does not answer, or fails",
-        _ => "Refersion does not take calls now",
+    let cause = match account.cause {
+        Some(Cause::RateLimited) => "Refersion answers that there are too many calls",
+        Some(Cause::Outage) => "Refersion does not answer, or fails",
+        Some(Cause::Unauthorized) | None => "Refersion does not take calls now",
     };
     match account.state {
         AccountState::Running => String::new(),
