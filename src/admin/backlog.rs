@@ -1,11 +1,11 @@
-//! The pending events of an account: a list of them, and setting them aside if the account is gone. Also the result of one event.
+//! The pending events of an account: a list of them, and setting them aside if the account is gone.
 
 use super::Admin;
 use super::account_gone::{self, SetAside};
-use super::extract::{ApiJson, ApiPath, ApiQuery, ApiResult, cursor, page_size};
+use super::extract::{ApiJson, ApiQuery, ApiResult, cursor, page_size};
 use super::problem::Problem;
 use crate::domain::Timestamp;
-use crate::store::{BacklogFilter, BacklogPage, EventRecord};
+use crate::store::{BacklogFilter, BacklogPage};
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -68,18 +68,6 @@ pub(super) async fn set_aside(
     ApiJson(request): ApiJson<SetAsideRequest>,
 ) -> ApiResult<SetAside> {
     account_gone::set_aside(&admin, &admin.known_account(&request.account).await?).await.map(Json)
-}
-
-/// Show the result of an event
-///
-/// The event is named by its seq, which a replay returns. Its result is known until STORE_LEDGER_WINDOW has passed; that of a dead letter,
-/// as long as it is kept.
-#[utoipa::path(get, path = "/api/v1/events/{seq}", tag = "events", operation_id = "show_event",
-    params(("seq" = i64, Path, description = "Its seq in the log")),
-    responses((status = 200, description = "The event", body = EventRecord)))]
-pub(super) async fn event(State(admin): State<Arc<Admin>>, ApiPath(seq): ApiPath<i64>) -> ApiResult<EventRecord> {
-    let record = admin.store.event_record(seq).await?;
-    record.map(Json).ok_or_else(|| Problem::NotFound(format!("there is no event {seq}, or not any more")))
 }
 
 fn parse_hash(text: &str) -> Result<[u8; 16], Problem> {

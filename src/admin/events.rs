@@ -1,14 +1,14 @@
-//! The ledger: the result of every event that was received authenticated.
+//! The ledger: the result of every event that was received authenticated, as a list or of one event.
 //!
 //! Invariants: no personal data; the newest first, page by page, each of which examines a bounded number of events. Answers of this process
 //! that are not written yet are written before the list is read.
 
 use super::Admin;
-use super::extract::{ApiQuery, ApiResult, known_word, one_of, page_size};
+use super::extract::{ApiPath, ApiQuery, ApiResult, known_word, one_of, page_size};
 use super::problem::Problem;
 use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
-use crate::store::{EventFilter, EventPage, LedgerStatus};
+use crate::store::{EventFilter, EventPage, EventRecord, LedgerStatus};
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -61,6 +61,18 @@ pub(super) async fn list(
         since: query.since.map(Timestamp),
     };
     events(&admin, &filter, before, limit).await.map(Json)
+}
+
+/// Show the result of an event
+///
+/// The event is named by its seq, which a replay returns. Its result is known until STORE_LEDGER_WINDOW has passed; that of a dead letter,
+/// as long as it is kept.
+#[utoipa::path(get, path = "/api/v1/events/{seq}", tag = "events", operation_id = "show_event",
+    params(("seq" = i64, Path, description = "Its seq in the log")),
+    responses((status = 200, description = "The event", body = EventRecord)))]
+pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(seq): ApiPath<i64>) -> ApiResult<EventRecord> {
+    let record = admin.store.event_record(seq).await?;
+    record.map(Json).ok_or_else(|| Problem::NotFound(format!("there is no event {seq}, or not any more")))
 }
 
 /// A page of the events that fit, for an operator.

@@ -138,7 +138,7 @@ fn api_routes() -> Router<Arc<Admin>> {
         .route("/api/v1/backlog", get(backlog::list))
         .route("/api/v1/backlog/set-aside", post(backlog::set_aside))
         .route("/api/v1/events", get(events::list))
-        .route("/api/v1/events/{seq}", get(backlog::event))
+        .route("/api/v1/events/{seq}", get(events::show))
         .route("/api/v1/dead-letters", get(dead_letters::list))
         .route("/api/v1/dead-letters/{id}", get(dead_letters::show))
         .route("/api/v1/dead-letters/{id}/reveal", post(dead_letters::reveal))
