@@ -12,6 +12,7 @@ use crate::domain::{AffiliateCode, AffiliateId, HashKey, Profile, SentAttributes
 use crate::mapping::{self, Creation, Identify, Intent, Mapped, RememberedTraits, Rules};
 use crate::{refersion, segment};
 use serde_json::Value;
+use std::fmt;
 
 /// The placeholder of the affiliate's numeric id, which only Refersion knows. It is the largest possible id, so no affiliate has it.
 const PLACEHOLDER_ID: AffiliateId = AffiliateId(9_007_199_254_740_991);
@@ -27,11 +28,27 @@ pub enum Detail {
     WithoutValues,
 }
 
-/// The effect of one event at `now`, as lines of text, and whether it would be refused.
-pub fn explain(text: &str, rules: &Rules, policy: Policy, now: Timestamp, detail: Detail) -> (Vec<String>, bool) {
+/// What one event would do.
+#[derive(Debug)]
+pub struct Explanation {
+    /// The calls that it would make, and what would be left out of them, as lines of text.
+    pub lines: Vec<String>,
+    /// Whether it would be refused, at least if its user is no affiliate yet.
+    pub is_refused: bool,
+}
+
+impl Explanation {
+    /// The explanation of an event that cannot be read, for this reason.
+    pub fn of_malformed(reason: impl fmt::Display) -> Self {
+        Self { lines: vec![format!("refused: {reason}")], is_refused: true }
+    }
+}
+
+/// Explains what the event `text` would do at `now`.
+pub fn explain(text: &str, rules: &Rules, policy: Policy, now: Timestamp, detail: Detail) -> Explanation {
     let event = match segment::Event::parse(text) {
         Ok(event) => event,
-        Err(malformed) => return (vec![format!("refused: {malformed}")], true),
+        Err(malformed) => return Explanation::of_malformed(malformed),
     };
     let message_id = event.message_id.as_deref().unwrap_or("without messageId");
     let kind = match &event.kind {
@@ -44,32 +61,14 @@ pub fn explain(text: &str, rules: &Rules, policy: Policy, now: Timestamp, detail
         Detail::WithoutValues => vec![kind.to_owned()],
     };
     let Mapped { intent, notes } = mapping::map(&event, rules, now);
-    let refused = match intent {
+    let is_refused = match &intent {
         Ok(Intent::Nothing(reason)) => {
             lines.push(format!("  no call: {reason}"));
             false
         }
         Ok(intent) => {
-            let known =
-                Memory { by_user_id: Some(known_affiliate()), by_email: Some(known_affiliate()), ..Memory::default() };
-            let (if_unknown, if_known) = match intent {
-                Intent::Delete { .. } => {
-                    ("if the store has no affiliate of this user:", "if the store has the user's affiliate:")
-                }
-                _ => (
-                    "if the user is not an affiliate yet:",
-                    "if the user is already an affiliate, for what has changed:",
-                ),
-            };
-            let (hash, custom_fields) = (HashKey::new(&[0; 32]), rules.custom_field_ids());
-            let input = PlanInput { intent: &intent, policy, hash: &hash, custom_fields: &custom_fields, events: 1 };
-            match remembered(&intent, rules) {
-                Some(traits) => lines.extend(remembered_lines(if_unknown, &traits, rules)),
-                None => scenario(&mut lines, if_unknown, &input, Memory::default(), detail),
-            }
-            scenario(&mut lines, if_known, &input, known, detail);
-            let lacks = |wanted: &Identify| matches!(wanted.creation, Creation::Invalid(_));
-            matches!(&intent, Intent::Identify(wanted) if lacks(wanted)) && remembered(&intent, rules).is_none()
+            both_scenarios(&mut lines, intent, rules, policy, detail);
+            is_refused_if_unknown(intent, rules)
         }
         Err(error) => {
             lines.push(format!("  refused: {error}"));
@@ -77,7 +76,31 @@ pub fn explain(text: &str, rules: &Rules, policy: Policy, now: Timestamp, detail
         }
     };
     lines.extend(notes.iter().map(|note| format!("  note: {note}")));
-    (lines, refused)
+    Explanation { lines, is_refused }
+}
+
+/// Adds what is done if the user is no affiliate yet, and what is done if they are one.
+fn both_scenarios(lines: &mut Vec<String>, intent: &Intent, rules: &Rules, policy: Policy, detail: Detail) {
+    let (if_unknown, if_known) = match intent {
+        Intent::Delete { .. } => {
+            ("if the store has no affiliate of this user:", "if the store has the user's affiliate:")
+        }
+        _ => ("if the user is not an affiliate yet:", "if the user is already an affiliate, for what has changed:"),
+    };
+    let known = Memory { by_user_id: Some(known_affiliate()), by_email: Some(known_affiliate()), ..Memory::default() };
+    let (hash, custom_fields) = (HashKey::new(&[0; 32]), rules.custom_field_ids());
+    let input = PlanInput { intent, policy, hash: &hash, custom_fields: &custom_fields, events: 1 };
+    match remembered(intent, rules) {
+        Some(traits) => lines.extend(remembered_lines(if_unknown, &traits, rules)),
+        None => scenario(lines, if_unknown, &input, Memory::default(), detail),
+    }
+    scenario(lines, if_known, &input, known, detail);
+}
+
+/// Whether the event lacks a value that a new affiliate needs, and is not remembered until the value arrives.
+fn is_refused_if_unknown(intent: &Intent, rules: &Rules) -> bool {
+    let lacks = |wanted: &Identify| matches!(wanted.creation, Creation::Invalid(_));
+    matches!(intent, Intent::Identify(wanted) if lacks(wanted)) && remembered(intent, rules).is_none()
 }
 
 /// The traits that are remembered of an event that creates no affiliate; without those of earlier events.

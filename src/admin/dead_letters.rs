@@ -57,7 +57,7 @@ impl DeadLetterDetails {
     /// The details of `letter`, whose event would be delivered by these rules today. They leave out the event itself.
     fn new(mut letter: DeadLetter, config: &Config, now: Timestamp) -> Self {
         let (rules, policy) = (config.rules_of(&letter.account), config.delivery.policy);
-        let explain = |body: String| dry_run::explain(&body, rules, policy, now, Detail::WithoutValues).0;
+        let explain = |body: String| dry_run::explain(&body, rules, policy, now, Detail::WithoutValues).lines;
         let today = letter.body.take().map(explain);
         Self { letter, today }
     }

@@ -40,7 +40,7 @@ pub(super) async fn reveal(State(pages): State<PagesContext>, ApiPath(id): ApiPa
     };
     let config = pages.admin.accounts.config();
     let (rules, policy) = (config.rules_of(&letter.account), config.delivery.policy);
-    let today = explain(body, rules, policy, pages.admin.clock.now(), Detail::WithValues).0;
+    let today = explain(body, rules, policy, pages.admin.clock.now(), Detail::WithValues).lines;
     let value = serde_json::from_str::<serde_json::Value>(body);
     let shown = value.map_or_else(|_| body.clone(), |value| format!("{value:#}"));
     Ok(page(&pages, &letter, Some(&today), html! { pre tabindex="0" { (shown) } }))

@@ -111,7 +111,7 @@ pub(super) async fn show(
 async fn reveal(api: &AdminClient, details: &mut DeadLetterDetails, config: &Config) -> Result<(), String> {
     let Some(body) = revealed(api, details.letter.id).await? else { return Ok(()) };
     let rules = config.rules_of(&details.letter.account);
-    details.today = Some(explain(&body, rules, config.delivery.policy, now(), Detail::WithValues).0);
+    details.today = Some(explain(&body, rules, config.delivery.policy, now(), Detail::WithValues).lines);
     details.letter.body = Some(body);
     Ok(())
 }

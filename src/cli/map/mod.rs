@@ -9,7 +9,7 @@ mod summary;
 use super::event_file::{self, FileArgs};
 use super::{CommandResult, ConfigArgs, fail, now, print};
 use crate::config::{Config, Mode};
-use crate::dry_run::{Detail, explain};
+use crate::dry_run::{Detail, Explanation, explain};
 use clap::Args;
 use std::io;
 use std::process::ExitCode;
@@ -47,15 +47,15 @@ pub(super) fn run(args: &MapArgs) -> CommandResult {
 fn explain_each(args: &MapArgs, config: &Config) -> io::Result<bool> {
     let (mut any, mut any_refused) = (false, false);
     event_file::read(&args.file, None, &mut |item| {
-        let (lines, refused) = match item.event {
+        let Explanation { lines, is_refused } = match item.event {
             Ok(text) => explain(text, &config.rules, config.delivery.policy, now(), Detail::WithValues),
-            Err(malformed) => (vec![format!("refused: {malformed}")], true),
+            Err(malformed) => Explanation::of_malformed(malformed),
         };
         if any {
             print("");
         }
         print(&lines.join("\n"));
-        (any, any_refused) = (true, any_refused || refused);
+        (any, any_refused) = (true, any_refused || is_refused);
     })?;
     if !any {
         print(&format!("nothing to map: {} has no event", args.file.name()));
