@@ -39,7 +39,7 @@ async fn an_event_is_delivered_after_a_kill_right_after_the_first_response() {
     let folder = tempfile::tempdir().expect("a folder");
     let process = start(&refersions, folder.path());
     let (_keep, servers) = watch::channel(process.server.clone());
-    ann.script_for(Operation::New, vec![Fault::status(503); 1]);
+    ann.script_for(Operation::New, vec![Fault::status(503)]);
     within(send(servers, ANN.to_owned(), identify("m1", "u1", &Value::Null))).await;
     process.kill();
     let process = start(&refersions, folder.path());

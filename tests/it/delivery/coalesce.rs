@@ -76,7 +76,7 @@ fn known(scenario: Scenario) -> Scenario {
 }
 
 #[test]
-fn the_last_word_on_each_attribute_counts() {
+fn the_last_value_of_each_attribute_counts() {
     check(&[
         row(
             "for an edit",

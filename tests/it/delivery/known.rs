@@ -239,7 +239,7 @@ fn only_changed_values_of_a_known_user_are_sent() {
 }
 
 #[test]
-fn the_user_id_has_the_last_word_and_an_email_leads_here_once_refersion_has_it() {
+fn the_user_id_decides_and_an_email_leads_here_once_refersion_has_it() {
     check(&keys());
 }
 

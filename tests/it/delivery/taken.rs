@@ -174,7 +174,7 @@ fn a_search_looks_at_every_page_for_the_exact_address() {
 }
 
 #[test]
-fn the_merchants_word_stands() {
+fn an_affiliate_that_the_merchant_or_the_policy_excludes_is_left_alone() {
     check(&left_alone());
 }
 
