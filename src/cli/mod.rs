@@ -1,8 +1,7 @@
 //! The command line: one file for each subcommand.
 //!
-//! In: arguments and environment. Out: an exit code. 0 is success; 1 is failure (the reason is on standard error, or in the
-//! output); 2 is wrong usage; 64 is a bad configuration. A command's result goes to standard output, everything else to standard
-//! error. This is the only place that reads the environment.
+//! In: arguments and environment. Out: an exit code. 0 is success; 1 is failure (the reason is on standard error, or in the output); 2 is
+//! wrong usage; 64 is a bad configuration. This is the only place that reads the environment.
 
 mod account_args;
 mod admin_backend;
@@ -25,10 +24,12 @@ mod lookup;
 mod map;
 mod migrate;
 mod migrate_store;
+mod output;
 mod progress;
 mod restore;
 mod sandbox;
 mod serve;
+mod signals;
 mod status;
 mod tally;
 
@@ -38,16 +39,13 @@ use crate::config::{Config, Mode, Problems, Warning};
 use crate::domain::Timestamp;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use output::{eprint, fail, print};
 use std::fmt::Display;
-use std::io::{ErrorKind, Write as _};
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Notify;
 use url::Url;
 
 const AFTER_HELP: &str = "\
@@ -149,8 +147,7 @@ pub fn run() -> ExitCode {
         Command::MigrateStore(args) => migrate_store::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
     };
-    let is_incomplete = OUTPUT_FAILED.load(Ordering::Relaxed);
-    ended.err().unwrap_or(if is_incomplete { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    ended.err().unwrap_or(if output::is_incomplete() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 impl ConfigArgs {
@@ -205,31 +202,6 @@ fn now() -> Timestamp {
     Clock::start().now()
 }
 
-/// Writes a line to standard error. A closed pipe is not an error.
-fn eprint(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", line.trim_end());
-}
-
-/// Whether a line could not be written to standard output, for instance because the disk is full.
-static OUTPUT_FAILED: AtomicBool = AtomicBool::new(false);
-
-/// Writes a line to standard output. A closed pipe is not an error: the reader has seen enough. After another error the command goes on,
-/// and its exit code says that the output is incomplete.
-fn print(line: &str) {
-    match writeln!(std::io::stdout(), "{line}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe && !OUTPUT_FAILED.swap(true, Ordering::Relaxed) => {
-            eprint(&format!("refersion-destination: the output is incomplete: {error}"));
-        }
-        _ => {}
-    }
-}
-
-/// Prints the reason why a command failed. Returns its exit code.
-fn fail(error: &dyn Display) -> ExitCode {
-    eprint(&format!("refersion-destination: {error}"));
-    ExitCode::FAILURE
-}
-
 /// Runs an asynchronous command to its end. Tasks that still run are cancelled. An error is printed.
 fn block_on<T, E: Display>(future: impl Future<Output = Result<T, E>>) -> CommandResult<T> {
     let runtime = runtime().map_err(|error| fail(&error))?;
@@ -243,64 +215,4 @@ fn block_on<T, E: Display>(future: impl Future<Output = Result<T, E>>) -> Comman
 fn runtime() -> Result<Runtime, std::io::Error> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
     Builder::new_multi_thread().worker_threads(threads).enable_all().build()
-}
-
-/// Notified at each SIGHUP. It is caught from this call on: otherwise it would end the process.
-fn hangups() -> Arc<Notify> {
-    let requested = Arc::new(Notify::new());
-    #[cfg(unix)]
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-        Ok(mut hangup) => {
-            let requested = Arc::clone(&requested);
-            tokio::spawn(async move {
-                while hangup.recv().await.is_some() {
-                    requested.notify_one();
-                }
-            });
-        }
-        Err(error) => tracing::error!(%error, "cannot catch SIGHUP, so that it does not reload the configuration"),
-    }
-    requested
-}
-
-/// From this call on, a write beyond the largest file that the process may write (`ulimit -f`) is an error, as on a full disk. Otherwise
-/// the system ends the process.
-fn outlive_full_files() {
-    #[cfg(unix)]
-    {
-        let kind = tokio::signal::unix::SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
-        // The handler stays registered after this value is dropped.
-        if let Err(error) = tokio::signal::unix::signal(kind) {
-            tracing::warn!(%error, "cannot catch SIGXFSZ: a write beyond the limit on file sizes ends this process");
-        }
-    }
-}
-
-/// Waits for SIGTERM or SIGINT (Ctrl-C). Signals are caught from this call on, not from the first poll, so that a signal that
-/// arrives during the start shuts the process down in order.
-fn shutdown_signal() -> impl Future<Output = ()> {
-    #[cfg(unix)]
-    let signals = {
-        use tokio::signal::unix::{SignalKind, signal};
-        signal(SignalKind::terminate()).and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)))
-    };
-    async move {
-        #[cfg(unix)]
-        match signals {
-            Ok((mut terminate, mut interrupt)) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot catch signals; stop this process with SIGKILL");
-                std::future::pending::<()>().await;
-            }
-        }
-        #[cfg(not(unix))]
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
 }

@@ -3,7 +3,8 @@
 //! Out: their base URLs and the URLs of their pages, on standard output, and the settings by which a service uses the simulated
 //! Segment.
 
-use super::{CommandResult, block_on, print, shutdown_signal};
+use super::signals::shutdown_signal;
+use super::{CommandResult, block_on, print};
 use crate::domain::ApiKey;
 use crate::sandbox::segment::{SegmentSandbox, SegmentSettings};
 use crate::sandbox::{Sandbox, SandboxSettings};

@@ -1,10 +1,8 @@
 //! `serve`: runs the service until the process is stopped. With `--sandbox` it is a trial: the service delivers to a simulated
 //! Refersion in the same process, merchants connect at a simulated Segment, and the store is a temporary file.
 
-use super::{
-    CommandResult, ConfigArgs, block_on, fail, hangups, outlive_full_files, print, reachable, runtime, shutdown_signal,
-    traces_are_wanted,
-};
+use super::signals::{hangups, outlive_full_files, shutdown_signal};
+use super::{CommandResult, ConfigArgs, block_on, fail, print, reachable, runtime, traces_are_wanted};
 use crate::app::{self, Addresses, Reloading};
 use crate::config::{Config, ConnectConfig, LogFormat, Mode, StoreUrl};
 use crate::domain::{ApiKey, SealKey};
