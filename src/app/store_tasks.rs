@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How often the store frees the space of settled events and drops event ids older than the deduplication window (their TTL).
-const COMPACT_EVERY: Duration = Duration::from_secs(10);
 /// How long entries of the ledger are collected before they are written together.
 const WRITE_LEDGER_AFTER: Duration = Duration::from_secs(1);
 /// How often the store makes a test commit, so that health is up to date while no event arrives.
@@ -21,7 +19,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 pub(super) async fn compact(store: Arc<dyn Store>, clock: Clock, (deduplication, ledger): (Duration, Duration)) {
     let mut failing = false;
     loop {
-        tokio::time::sleep(COMPACT_EVERY).await;
+        tokio::time::sleep(store.compaction_interval()).await;
         match store.compact(Retention::new(clock.now(), deduplication, ledger)).await {
             // The store itself reports that it cannot be written.
             Err(error) if store.status().write_error.is_none() && !std::mem::replace(&mut failing, true) => {

@@ -100,6 +100,7 @@ use crate::scheduling::{Entry, Unit};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Limits of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,6 +296,9 @@ pub trait Maintenance: Send + Sync {
         after: i64,
         limit: usize,
     ) -> Result<Vec<EmailConflict>, StoreError>;
+
+    /// The time from the end of a [`compact`](Self::compact) to the next one.
+    fn compaction_interval(&self) -> Duration;
 
     /// Removes old settled events, ids, moments of deletions and remembered traits, in portions (all of them within hours), and frees the
     /// space of erased content. SQLite overwrites the content before (promise 9); an error may say that this is not possible yet.

@@ -20,6 +20,9 @@ use std::time::Duration;
 const WAL_TRIES: u32 = 20;
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
+/// Each compaction empties the WAL, which takes a sync of the whole file.
+const COMPACTION_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The most portions of the bodies without anything to remove in one compaction. The next compaction continues there.
 const MAX_EMPTY_BODIES: u32 = 4;
 
@@ -82,6 +85,10 @@ impl Maintenance for SqliteStore {
         let account = account.cloned();
         let read = move |connection: &_| affiliates::email_conflicts(connection, account.as_ref(), after, limit);
         self.readers.read(read).await
+    }
+
+    fn compaction_interval(&self) -> Duration {
+        COMPACTION_INTERVAL
     }
 
     async fn compact(&self, before: Retention) -> Result<(), StoreError> {

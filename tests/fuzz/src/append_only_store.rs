@@ -15,6 +15,7 @@ use refersion_destination::store::{
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a test lets its store do.
 #[async_trait]
@@ -227,6 +228,10 @@ impl<A: Append> Maintenance for AppendOnlyStore<A> {
         _: usize,
     ) -> Result<Vec<EmailConflict>, StoreError> {
         Err(StoreError::Closed)
+    }
+
+    fn compaction_interval(&self) -> Duration {
+        Duration::MAX
     }
 
     async fn compact(&self, _: Retention) -> Result<(), StoreError> {

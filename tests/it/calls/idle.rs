@@ -266,6 +266,10 @@ impl Maintenance for Counting {
         self.store.email_conflicts(account, after, limit).await
     }
 
+    fn compaction_interval(&self) -> Duration {
+        self.store.compaction_interval()
+    }
+
     async fn compact(&self, before: Retention) -> Result<(), StoreError> {
         self.store.compact(before).await
     }

@@ -15,9 +15,6 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-/// The service compacts its store as often.
-const COMPACT_EVERY: Duration = Duration::from_secs(5);
-
 /// A database that is loaded.
 struct Loaded {
     stores: Vec<Arc<PostgresStore>>,
@@ -70,7 +67,7 @@ impl Loaded {
             let none = Retention::default();
             loop {
                 store.compact(none).await.expect("compacted");
-                tokio::time::sleep(COMPACT_EVERY).await;
+                tokio::time::sleep(store.compaction_interval()).await;
             }
         });
         Self { stores, account: account("main"), compaction }

@@ -40,8 +40,6 @@ const PER_CALL: u64 = 100;
 const ENTRIES: usize = 2_000;
 const UNITS: usize = 100;
 
-/// The service compacts its store as often.
-const COMPACT_EVERY: Duration = Duration::from_secs(10);
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 
 const TENTHS: usize = 10;
@@ -143,7 +141,7 @@ impl Passage {
 
     async fn compact(&self) {
         loop {
-            sleep(COMPACT_EVERY).await;
+            sleep(self.store.compaction_interval()).await;
             let now = moment(self.next.load(Ordering::Relaxed));
             let window = Duration::from_millis(WINDOW);
             self.store.compact(Retention::new(now, window, window)).await.expect("compacted");
