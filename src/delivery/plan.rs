@@ -6,10 +6,12 @@
 //! no second effect; a step that asks for a `new` leaves the values that it sends in the progress, which is saved before the call is made.
 
 use super::outcome::{Ignored, Step, Success};
+use super::status::PresentStatus;
 use super::{
-    Call, PlanInput, PlanState, RecalledAffiliate, Reply, UnansweredNew, delete, existing, identify, unanswered_new,
+    Call, DeleteTarget, PlanInput, PlanState, RecalledAffiliate, Reply, Stage, UnansweredNew, delete, existing,
+    identify, unanswered_new,
 };
-use crate::domain::NewAffiliate;
+use crate::domain::{AffiliateCode, NewAffiliate};
 use crate::mapping::Intent;
 
 /// Decides the next step. `last_reply` is the reply to the call of the last step, if there was one.
@@ -48,6 +50,36 @@ pub fn on_recalled(input: &PlanInput<'_>, state: &mut PlanState, recalled: Optio
 /// Ends the attempt if `call`, which [`step`] asked for, cannot be sent now.
 pub fn on_not_sent(state: &mut PlanState, call: &Call) -> Step {
     on_no_effect(state, call);
+    Step::HandBack
+}
+
+/// Whether `call` rests on the status that the last `get` or `new` showed: an identify leaves a status alone that the merchant decided.
+pub fn rests_on_status(input: &PlanInput<'_>, call: &Call) -> bool {
+    matches!((input.intent, call), (Intent::Identify(_), Call::SetStatus { .. }))
+}
+
+/// `call`, which [`step`] asked for, is not sent, because the status that it rests on was read long ago: it is read again.
+pub fn on_status_outdated(state: &mut PlanState, call: &Call) {
+    on_no_effect(state, call);
+    state.present_status = PresentStatus::Unread;
+}
+
+/// The affiliate that the next call or look-up is about, if a search has found it: the user keys may not lead to it yet, so another
+/// delivery may be about it. `first`: the attempt has made no call, so what an earlier attempt has found counts, too.
+pub fn found_affiliate(state: &PlanState, first: bool) -> Option<&AffiliateCode> {
+    match (&state.progress.stage, &state.progress.target) {
+        (Stage::Found(code), _) => Some(code),
+        (Stage::FoundUnknown(code), _) | (_, Some(DeleteTarget { code, .. })) if first => Some(code),
+        _ => None,
+    }
+}
+
+/// Ends the attempt because another delivery is about the affiliate that was found. Until the event runs again, the affiliate may get
+/// another e-mail, so it is searched for again.
+pub fn on_affiliate_in_use(state: &mut PlanState) -> Step {
+    if matches!(state.progress.stage, Stage::Found(_) | Stage::FoundUnknown(_)) {
+        state.progress.stage = Stage::Start;
+    }
     Step::HandBack
 }
 

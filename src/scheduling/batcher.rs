@@ -1,11 +1,11 @@
 //! The batcher of an account: it decides which pending calls go out next, and which of them share a request.
 //!
-//! In: calls, each with the handle of its delivery. Out: batches. First come, first served (FIFO); an `edit` or a `status_change` is
-//! batched with all pending calls of its kind. While two requests that could have been batched are in flight, further ones go out only as
-//! full batches: calls gather meanwhile, so Refersion gets fewer requests the longer it takes. A batch also waits for announced calls (of
-//! deliveries that have begun and made no call yet), but never for a fixed time. A batch that was split goes out first, part by part.
-//! Invariants: a call that must go alone goes alone; no request names an affiliate twice. Deliberately absent: the number of requests that
-//! may be in flight ([`super::AccountHealth`]), and making requests.
+//! In: calls, each with the handle of its delivery. Out: batches. First come, first served (FIFO), urgent calls before all others; an
+//! `edit` or a `status_change` is batched with all pending calls of its kind. While two requests that could have been batched are in
+//! flight, further ones go out only as full batches: calls gather meanwhile, so Refersion gets fewer requests the longer it takes. A batch
+//! also waits for announced calls (of deliveries that have begun and made no call yet), but never for a fixed time. A batch that was split
+//! goes out first, part by part. Invariants: a call that must go alone goes alone; no request names an affiliate twice. Deliberately
+//! absent: the number of requests that may be in flight ([`super::AccountHealth`]), and making requests.
 
 use crate::delivery::Call;
 use std::collections::{HashSet, VecDeque};
@@ -25,6 +25,7 @@ pub struct Batcher<T> {
 struct QueuedCall<T> {
     call: Arc<Call>,
     alone: bool,
+    urgent: bool,
     waiter: T,
 }
 
@@ -56,7 +57,14 @@ impl<T> Default for Batcher<T> {
 impl<T> Batcher<T> {
     /// Adds `call`, for whose reply `waiter` waits. With `alone` it is batched with no other call.
     pub fn push(&mut self, call: Arc<Call>, alone: bool, waiter: T) {
-        self.pending.push_back(QueuedCall { call, alone, waiter });
+        self.pending.push_back(QueuedCall { call, alone, urgent: false, waiter });
+    }
+
+    /// Like [`push`](Self::push), before all calls that are not urgent: the reply on which `call` rests is soon out of date. Only a delivery
+    /// that has just had such a reply may have an urgent call, so the others do not starve.
+    pub fn push_urgent(&mut self, call: Arc<Call>, alone: bool, waiter: T) {
+        let others = self.pending.partition_point(|queued| queued.urgent);
+        self.pending.insert(others, QueuedCall { call, alone, urgent: true, waiter });
     }
 
     /// The next request, if one may go out. While `calls_are_announced`, only a request that cannot be batched goes out.
@@ -160,6 +168,17 @@ mod tests {
     fn calls_go_out_in_their_order_each_with_all_that_it_can_be_batched_with() {
         let mut batcher = batcher([get(1), edit(2), disable(3), get(4), edit(5), disable(6)]);
         assert_eq!(all(&mut batcher), [vec![0], vec![1, 4], vec![2, 5], vec![3]]);
+    }
+
+    #[test]
+    fn urgent_calls_go_before_all_others_in_their_order() {
+        let mut batcher = batcher([get(1), edit(2), get(3)]);
+        batcher.push_urgent(Arc::new(disable(4)), false, 3);
+        batcher.push_urgent(Arc::new(disable(4)), false, 4);
+        batcher.push(Arc::new(disable(5)), false, 5);
+        assert_eq!(all(&mut batcher), [vec![3, 5], vec![4], vec![0], vec![2]], "the edit waits for a request to end");
+        batcher.on_ended(true, Vec::new());
+        assert_eq!(all(&mut batcher), [[1]]);
     }
 
     #[test]

@@ -96,17 +96,19 @@ impl Worker {
         Settling(self.clone())
     }
 
-    /// Waits until `call` was sent and replied to: the reply, and how long the request took. `None` if it cannot be sent now. A request
-    /// that ends without a reply has panicked, which is a bug; it counts as lost, so that it is retried with backoff, and alone.
+    /// Waits until `call` was sent and replied to: the reply, and how long the request took. `None` if it cannot be sent now. With `alone` it
+    /// shares no request; with `urgent` it goes before the calls of other deliveries that are not. A request that ends without a reply has
+    /// panicked, which is a bug; it counts as lost, so that it is retried with backoff, and alone.
     pub(super) async fn call(
         &self,
         call: Arc<Call>,
         seq: Seq,
-        alone: bool,
+        (alone, urgent): (bool, bool),
         announced: Option<AnnouncedCall>,
     ) -> Option<(Reply, Duration)> {
         let (reply, replied) = oneshot::channel();
-        self.0.dispatcher.lock().batcher.push(call, alone, PendingCall { seq, reply });
+        let push = if urgent { Batcher::push_urgent } else { Batcher::push };
+        push(&mut self.0.dispatcher.lock().batcher, call, alone, PendingCall { seq, reply });
         announced.map_or_else(|| self.dispatch(), drop); // dropping it dispatches as well
         let lost = || TransientFailure::new("the request ended without a reply: a bug of this service");
         replied.await.unwrap_or_else(|_| Some((Reply::Lost(lost()), Duration::ZERO)))

@@ -14,9 +14,7 @@ use super::run_loop::STORE_PAUSE;
 use super::settlement::{
     DeliveryRun, Verdict, dead_letter, give_up_expired, panicked, retry_coalesced_rejection, verdict,
 };
-use crate::delivery::{
-    self, Call, Coalesced, DeleteTarget, PermanentFailure, PlanInput, PlanState, RejectedValues, Reply, Stage, Step,
-};
+use crate::delivery::{self, Call, Coalesced, PermanentFailure, PlanInput, PlanState, RejectedValues, Reply, Step};
 use crate::domain::{AffiliateKey, Seq, Timestamp, UserKey};
 use crate::failpoint;
 use crate::mapping::{self, Identify, Intent};
@@ -28,6 +26,10 @@ use futures_util::FutureExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The longest time between the reply that shows the status of an affiliate and a call that rests on it. The merchant may decide otherwise
+/// meanwhile.
+const MAX_STATUS_AGE: Duration = Duration::from_secs(10);
 
 /// The end of an attempt at a unit, for the scheduler.
 pub(super) struct AttemptEnd {
@@ -211,7 +213,7 @@ async fn run_plan(
     announced: &mut Option<AnnouncedCall>,
 ) -> Result<Step, StoreError> {
     let mut replied: Option<(Arc<Call>, Reply)> = None;
-    let mut first = true;
+    let (mut first, mut status_read_at) = (true, None);
     loop {
         let step = match replied.take() {
             Some((call, reply)) => delivery::step(&run.input, state, Some((&call, reply))),
@@ -219,8 +221,7 @@ async fn run_plan(
         };
         let call = match step {
             Step::Next(_) | Step::Recall(_) if !join_found_affiliate(worker, run.begun.seq, state, first) => {
-                forget_found(state);
-                return Ok(Step::HandBack);
+                return Ok(delivery::on_affiliate_in_use(state));
             }
             Step::Next(call) => Arc::new(call),
             Step::Recall(code) => {
@@ -237,15 +238,25 @@ async fn run_plan(
         if !first || run.needs_mark(&call, state) {
             save_progress(worker, run, state).await?;
         }
+        // The store may have been unavailable for long.
+        let is_old = |at: Timestamp| worker.now().since(at) > MAX_STATUS_AGE;
+        let rests_on_status = delivery::rests_on_status(&run.input, &call);
+        if rests_on_status && status_read_at.is_none_or(is_old) {
+            delivery::on_status_outdated(state, &call);
+            continue;
+        }
         let Begun { seq, failures, .. } = run.begun;
         let span = Span::child_of(run.trace, call.operation(), SpanKind::Client);
-        let replied_in = worker.call(Arc::clone(&call), *seq, *failures > 0, announced.take()).await;
+        let replied_in = worker.call(Arc::clone(&call), *seq, (*failures > 0, rests_on_status), announced.take()).await;
         end_call_span(span, replied_in.as_ref().map(|(reply, _)| reply));
         let Some((reply, took)) = replied_in else {
             return Ok(delivery::on_not_sent(state, &call));
         };
         run.in_flight_for += took;
         first = false;
+        if matches!(reply, Reply::Affiliate(_) | Reply::Created { .. }) {
+            status_read_at = Some(worker.now());
+        }
         replied = Some((call, reply));
     }
 }
@@ -255,19 +266,8 @@ async fn run_plan(
 /// this event is handed back and runs after these, so that each begins with what the others have stored. The scheduler does not know what
 /// an earlier attempt has found, so the first step asks for that, too.
 fn join_found_affiliate(worker: &Worker, head: Seq, state: &PlanState, first: bool) -> bool {
-    let code = match (&state.progress.stage, &state.progress.target) {
-        (Stage::Found(code), _) => code,
-        (Stage::FoundUnknown(code), _) | (_, Some(DeleteTarget { code, .. })) if first => code,
-        _ => return true,
-    };
-    worker.0.signals.scheduler().join_affiliate(head, worker.affiliate_key(code))
-}
-
-/// The event is handed back: until it runs again, the affiliate that was found may get another e-mail, so it is searched for again.
-fn forget_found(state: &mut PlanState) {
-    if matches!(state.progress.stage, Stage::Found(_) | Stage::FoundUnknown(_)) {
-        state.progress.stage = Stage::Start;
-    }
+    let join = |code| worker.0.signals.scheduler().join_affiliate(head, worker.affiliate_key(code));
+    delivery::found_affiliate(state, first).is_none_or(join)
 }
 
 /// Ends the span of a call, which includes the wait for a permit.

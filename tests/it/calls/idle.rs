@@ -29,8 +29,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// The permits for saving progress.
+pub const SAVES: usize = 1_000;
 
 /// A store that counts how often the log was read and events were begun.
 pub struct Counting {
@@ -41,6 +45,10 @@ pub struct Counting {
     answers_to_lose: AtomicUsize,
     /// The next settlement comes after this compaction.
     pub compacts: Mutex<Option<Retention>>,
+    /// Saving progress takes a permit for a moment.
+    pub saves: Semaphore,
+    /// How often progress was to be saved.
+    pub saving: AtomicUsize,
     /// The lease of this process on every account.
     pub lease: Mutex<Option<Lease>>,
 }
@@ -85,6 +93,8 @@ impl EventLog for Counting {
         progress: &Progress,
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
+        self.saving.fetch_add(1, Ordering::Relaxed);
+        drop(self.saves.acquire().await.expect("open"));
         self.store.save_progress(account, unit, progress, changes).await
     }
 
@@ -365,9 +375,10 @@ pub fn worker_with_signals(settings: WorkerContext, store: &Arc<Counting>) -> (W
 
 pub fn counting_store(folder: &tempfile::TempDir) -> Arc<Counting> {
     let store = SqliteStore::open(&folder.path().join("store.db"), StoreLimits::default()).expect("a store");
-    let [reads, begins, answers_to_lose] = [const { AtomicUsize::new(0) }; 3];
+    let [reads, begins, answers_to_lose, saving] = [const { AtomicUsize::new(0) }; 4];
     let (compacts, lease) = (Mutex::default(), Mutex::new(Some(Lease::unlimited())));
-    Arc::new(Counting { store, reads, begins, answers_to_lose, compacts, lease })
+    let saves = Semaphore::new(SAVES);
+    Arc::new(Counting { store, reads, begins, answers_to_lose, compacts, saves, saving, lease })
 }
 
 /// Makes this the wait after every failure.

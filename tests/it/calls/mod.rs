@@ -6,6 +6,7 @@ mod failures;
 mod idle;
 mod learn;
 mod leases;
+mod present_status;
 mod rejected;
 mod remembered;
 mod together;
