@@ -49,6 +49,14 @@ impl Call {
         }
     }
 
+    /// Whether it is to change something at Refersion.
+    pub fn is_write(&self) -> bool {
+        match self {
+            Self::New(_) | Self::Edit { .. } | Self::SetStatus { .. } => true,
+            Self::Search { .. } | Self::Get(_) => false,
+        }
+    }
+
     /// The affiliate of an `edit` or a `status_change`.
     pub fn affiliate(&self) -> Option<AffiliateId> {
         match self {

@@ -87,6 +87,14 @@ impl SavedHealth {
 pub struct Permit {
     epoch: Epoch,
     generation: Generation,
+    is_write: bool,
+}
+
+impl Permit {
+    /// The same permit, for a request that is to change something.
+    pub fn for_write(self) -> Self {
+        Self { is_write: true, ..self }
+    }
 }
 
 /// Why there is no permit now. Nothing was sent.
@@ -158,7 +166,8 @@ impl AccountHealth {
         let transition = self.breaker.on_begin();
         self.rate.on_begin(now);
         self.in_flight += 1;
-        Ok((Permit { epoch: self.concurrency.begin(), generation: self.breaker.generation() }, transition))
+        let (epoch, generation) = (self.concurrency.begin(), self.breaker.generation());
+        Ok((Permit { epoch, generation, is_write: false }, transition))
     }
 
     fn check(&mut self, now: Timestamp) -> Result<(), NoPermit> {
@@ -188,7 +197,7 @@ impl AccountHealth {
         self.end(&permit, now);
         self.rate.search.on_accepted();
         self.concurrency.on_success();
-        self.breaker.on_success(permit.generation)
+        self.breaker.on_success(permit.generation, permit.is_write)
     }
 
     /// Refersion answered 429. Several 429s to requests that were in flight together count as one, with the longest wait. A 429 that is to

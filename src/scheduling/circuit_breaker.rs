@@ -7,11 +7,12 @@
 //! cooldown (its open duration, or reset timeout), an exponential backoff between `DELIVERY_RETRY_MIN` and `DELIVERY_RETRY_MAX` that is
 //! never shorter than `Retry-After`. Then one trial request goes first (half-open): a success closes the breaker, a 429 or a further outage
 //! opens it again, and after any other failure another trial request goes first. A 401 halts the account until a probe succeeds or a new
-//! API key arrives; if calls are answered 401 again although a probe was accepted, the first wait of each further halt is longer, until a call succeeds. Invariants: there is one
-//! state, so the account is never open and halted at once; no request begins before a `Retry-After` is over, whatever the replies meanwhile;
-//! the success or failure of a request that began before the last change of the breaker does not change it. Every 429 that is passed on
-//! trips it, also one of an older request, because a 429 is about the present.
-//! Deliberately absent: the number of requests and their rate ([`super::ConcurrencyLimit`], `RateLimit`).
+//! API key arrives. If calls are answered 401 again although a probe was accepted, the first wait of each further halt is longer, until a
+//! write succeeds: like the probe, other reads may be accepted although no write is. Invariants: there is one state, so the account is
+//! never open and halted at once; no request begins before a `Retry-After` is over, whatever the replies meanwhile; the success or failure
+//! of a request that began before the last change of the breaker does not change it. Every 429 that is passed on trips it, also one of an
+//! older request, because a 429 is about the present. Deliberately absent: the number of requests and their rate
+//! ([`super::ConcurrencyLimit`], `RateLimit`).
 
 use super::{Backoff, RetryWait};
 use crate::domain::{Seq, Timestamp, words};
@@ -142,7 +143,7 @@ pub(super) struct CircuitBreaker {
     state: BreakerState,
     cause: Option<Cause>,
     trips: u32,
-    /// The halts since Refersion accepted a call: the probe may be accepted although every other call is not.
+    /// The halts since Refersion accepted a write: probes and other reads may be accepted although no write is.
     halts: u32,
     /// The end of the longest `Retry-After`.
     not_before: Timestamp,
@@ -234,13 +235,15 @@ impl CircuitBreaker {
         self.trial &= !self.is_current(generation);
     }
 
-    /// Refersion accepted a call.
-    pub(super) fn on_success(&mut self, generation: Generation) -> Option<Transition> {
+    /// Refersion accepted a call. `is_write`: the call was to change something.
+    pub(super) fn on_success(&mut self, generation: Generation, is_write: bool) -> Option<Transition> {
         if !self.is_current(generation) {
             return None;
         }
         self.failing.clear();
-        self.halts = 0;
+        if is_write {
+            self.halts = 0;
+        }
         (self.state == BreakerState::HalfOpen).then(|| {
             self.close();
             Transition::Closed

@@ -188,8 +188,8 @@ async fn send(mut in_flight: RequestInFlight, permit: HeldPermit, mut calls: Cal
         return calls.into_iter().for_each(|(_, pending)| pending.answer(None));
     };
     let took = worker.now().since(sent_at);
-    if let Some((_, first)) = calls.first() {
-        permit.on_reply(&reply, first.seq);
+    if let Some((call, first)) = calls.first() {
+        permit.on_reply(call, &reply, first.seq);
     }
     if calls.len() > 1 && matches!(reply, Reply::Rejected(_) | Reply::NotFound) {
         let second = calls.split_off(calls.len() / 2);

@@ -7,7 +7,7 @@
 use super::Worker;
 use super::run_loop::STORE_PAUSE;
 use crate::account_signals::WaitResult;
-use crate::delivery::{ApiKeyVerification, Reply, TransientFailure};
+use crate::delivery::{ApiKeyVerification, Call, Reply, TransientFailure};
 use crate::domain::{ApiKey, Seq, Timestamp};
 use crate::refersion::{Client, ClientBuildError};
 use crate::scheduling::{
@@ -24,9 +24,10 @@ pub(super) struct HeldPermit {
 }
 
 impl HeldPermit {
-    /// Applies the reply to a call for the event `seq` to the account's health.
-    pub(super) fn on_reply(mut self, reply: &Reply, seq: Seq) {
+    /// Applies the reply to `call`, which was made for the event `seq`, to the account's health.
+    pub(super) fn on_reply(mut self, call: &Call, reply: &Reply, seq: Seq) {
         let Some(permit) = self.permit.take() else { return };
+        let permit = if call.is_write() { permit.for_write() } else { permit };
         let chance = rand::random();
         let (transition, what) = self.worker.change_health(|health, now| match reply {
             Reply::RateLimited { retry_after } => (health.on_rate_limited(permit, now, *retry_after, chance), None),

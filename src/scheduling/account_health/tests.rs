@@ -35,7 +35,8 @@ fn reply(health: &mut AccountHealth, word: &str, second: u64) -> Option<Transiti
     let now = at(second);
     let (permit, begun) = health.try_acquire(now).expect("a permit");
     let replied = match word {
-        "ok" => health.on_success(permit, now),
+        "ok" => health.on_success(permit.for_write(), now),
+        "read" => health.on_success(permit, now),
         "429" => health.on_rate_limited(permit, now, None, 1.0),
         "429 in 9 s" => health.on_rate_limited(permit, now, Some(secs(9)), 1.0),
         "401" => health.on_unauthorized(permit, now, 1.0),
@@ -144,10 +145,11 @@ fn a_rejected_key_halts_once_until_a_probe_or_another_key_is_accepted() {
 }
 
 #[test]
-fn a_key_that_the_probe_alone_finds_accepted_is_probed_more_rarely_until_a_call_succeeds() {
+fn a_key_that_probes_and_reads_alone_find_accepted_is_probed_more_rarely_until_a_write_succeeds() {
     let mut health = health();
     let halted = |wait| Some(Transition::Halted { wait: secs(wait) });
     for (second, wait) in [(0, 2), (2, 4), (6, 8)] {
+        reply(&mut health, "read", second);
         assert_eq!(reply(&mut health, "401", second), halted(wait), "at {second} s");
         let probed = health.on_probe(&ApiKeyVerification::Accepted, at(second + wait), 1.0);
         assert_eq!(probed, Ok(Some(Transition::Resumed)));
