@@ -11,7 +11,7 @@
 //! does not prevent the other values, and takes at most two more calls.
 
 use super::outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success};
-use super::rejection::is_optional;
+use super::rejection::{is_only_new, is_optional};
 use super::status::PresentStatus;
 use super::{
     Affiliate, AffiliateAccess, AffiliateRecord, Call, Done, Identifier, OnExisting, OnStale, Origin, PlanInput,
@@ -44,7 +44,11 @@ pub(super) fn decide(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanS
 fn create(wanted: &Identify, state: &PlanState) -> Step {
     match &wanted.creation {
         Creation::Allowed(new) if state.progress.rejected_values.required_only => {
-            let profile = new.profile.filtered(|attribute, _| !is_optional(attribute));
+            let rejected = &state.progress.rejected_values;
+            let is_sent = |attribute: &Attribute| {
+                !is_optional(attribute) || is_only_new(attribute) && !rejected.excludes(attribute)
+            };
+            let profile = new.profile.filtered(|attribute, _| is_sent(attribute));
             Step::Next(Call::New(NewAffiliate { profile, ..new.clone() }))
         }
         Creation::Allowed(new) => Step::Next(Call::New(new.clone())),

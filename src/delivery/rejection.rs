@@ -1,8 +1,8 @@
 //! Rejected values: a `new` or an `edit` of which Refersion rejected a value is repeated without that value.
 //!
 //! In: the values that were sent, and Refersion's message, which is in English and at best names the field. Out: a changed state, which
-//! determines the next call, or the end of the delivery. Invariants: an identify never leaves out a field that `new` requires; a call is
-//! repeated at most twice; coalesced events are tried one by one.
+//! determines the next call, or the end of the delivery. Invariants: an identify never leaves out a field that `new` requires, nor one that
+//! only `new` takes and that cannot be at fault; a call is repeated at most twice; coalesced events are tried one by one.
 
 use super::outcome::{PermanentFailure, Step};
 use super::{Call, Done, PlanInput, PlanState, Progress, RejectedValues, Rejection, Stage};
@@ -23,15 +23,20 @@ pub(super) fn on_rejected(input: &PlanInput<'_>, state: &mut PlanState, call: &C
     (!is_left_out).then(|| Step::rejected(call, words))
 }
 
-/// The affiliate is created with the required values, and gets the rest by an `edit`, without those that seem to be at fault. Returns false
-/// if none can be at fault.
+/// The affiliate is created with the required values and those that only `new` takes, and gets the rest by an `edit`, without the values
+/// that seem to be at fault. If Refersion names none, those that only `new` takes may be at fault, too. Returns false if none can be.
 fn leave_out_of_new(progress: &mut Progress, sent: &Profile, words: &str) -> bool {
     let (rejected, at_fault) = (&mut progress.rejected_values, attributes_at_fault(sent, words));
-    if rejected.required_only || at_fault.attributes.is_empty() {
+    if at_fault.attributes.is_empty() {
         return false;
     }
     (rejected.required_only, rejected.rejections) = (true, 1);
     add(rejected, &at_fault);
+    if !at_fault.is_named {
+        let only_new = sent.iter().filter(|(attribute, _)| is_only_new(attribute) && !rejected.excludes(attribute));
+        let names: Vec<_> = only_new.map(|(attribute, _)| attribute.to_string()).collect();
+        rejected.dropped.extend(names);
+    }
     true
 }
 
@@ -144,6 +149,11 @@ pub(super) fn is_optional(attribute: &Attribute) -> bool {
         Attribute::Field(field) => !field.spec().required,
         Attribute::Custom(_) => true,
     }
+}
+
+/// Whether `new` takes it and `edit` does not.
+pub(super) fn is_only_new(attribute: &Attribute) -> bool {
+    matches!(attribute, Attribute::Field(field) if !field.is_editable())
 }
 
 fn wire_name(attribute: &Attribute) -> &str {

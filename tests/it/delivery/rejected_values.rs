@@ -3,7 +3,10 @@
 //! `refused` blames no field; `refused FIELD` names one.
 
 use super::scenario::identify;
-use super::{Row, check, row};
+use super::script_runner::{Restarts, run_with};
+use super::{Row, check, row, text};
+use refersion_destination::delivery::Call;
+use refersion_destination::domain::Attribute;
 
 /// The scripts.
 pub fn rows() -> Vec<Row> {
@@ -106,6 +109,57 @@ fn emails() -> Vec<Row> {
 #[test]
 fn a_creation_is_not_lost_over_a_value() {
     check(&created());
+}
+
+#[test]
+fn a_value_that_only_new_takes_is_left_out_only_if_it_may_be_at_fault_and_never_without_a_note() {
+    let sent = identify("company=A-company-with-a-long-name city=Rome").with_merchant_id();
+    for (claim, replies, optional, end) in [
+        (
+            "another one is named",
+            "refused city, created a3y7 7, changed",
+            ["{company, city, unique_merchant_id}", "{unique_merchant_id}"].as_slice(),
+            "edit 7 {company} → created a3y7, left out city",
+        ),
+        (
+            "it is named",
+            "refused unique_merchant_id, created a3y7 7, changed",
+            &["{company, city, unique_merchant_id}", "{}"],
+            "edit 7 {company, city} → created a3y7, left out unique_merchant_id",
+        ),
+        (
+            "first another one is named, then it",
+            "refused city, refused unique_merchant_id, created a3y7 7, changed",
+            &["{company, city, unique_merchant_id}", "{unique_merchant_id}", "{}"],
+            "edit 7 {company} → created a3y7, left out city unique_merchant_id",
+        ),
+        (
+            "none is named",
+            "refused, created a3y7 7, changed",
+            &["{company, city, unique_merchant_id}", "{}"],
+            "edit 7 {city} → created a3y7, left out company unique_merchant_id",
+        ),
+        (
+            "then a required one is named",
+            "refused city, refused first_name",
+            &["{company, city, unique_merchant_id}", "{unique_merchant_id}"],
+            "→ dead refused",
+        ),
+    ] {
+        for restarts in [Restarts::Never, Restarts::AfterEachStep] {
+            let (mut replies, mut calls) = (replies.split(", "), Vec::new());
+            let is_optional =
+                |attribute: &Attribute| !matches!(attribute, Attribute::Field(one) if one.spec().required);
+            let run = run_with(&sent, restarts, |call| {
+                if let Call::New(new) = call {
+                    calls.push(text::names(&new.profile.filtered(|attribute, _| is_optional(attribute))));
+                }
+                replies.next().map(text::reply)
+            });
+            assert_eq!(calls, optional, "{claim}");
+            assert!(run.to_string().contains(end), "{claim}: {run}");
+        }
+    }
 }
 
 #[test]

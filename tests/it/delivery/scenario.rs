@@ -177,6 +177,14 @@ impl Scenario {
         self
     }
 
+    /// A new affiliate gets the `userId` as the merchant's own id, which only `new` takes.
+    pub fn with_merchant_id(mut self) -> Self {
+        if let Creation::Allowed(new) = &mut self.wanted().creation {
+            new.profile.set(Field::UniqueMerchantId, "u1");
+        }
+        self
+    }
+
     /// The event's project is not trusted.
     pub fn untrusted(mut self) -> Self {
         self.wanted().may_only_create = true;
