@@ -119,6 +119,8 @@ struct RunState {
     lease: Lease,
     /// Entries of the log may be unread.
     unread: bool,
+    /// It only waits for its deliveries, also if the account is configured again meanwhile: nothing would wake a call that waits.
+    is_ending: bool,
 }
 
 impl Worker {
@@ -186,7 +188,7 @@ impl Worker {
         } else if !self.is_leaving()
             && let Some(lease) = self.0.store.lease(&self.0.settings.account)
         {
-            *run = Some(RunState { lease: lease.clone(), unread: true });
+            *run = Some(RunState { lease: lease.clone(), unread: true, is_ending: false });
             let Runtime { handle, tracker, failed, .. } = &self.0.runtime;
             let (run, failed) = (AssertUnwindSafe(run_loop::run(self.clone(), lease)), failed.clone());
             let run = async move {
@@ -240,9 +242,9 @@ impl Worker {
         self.0.runtime.shutdown.is_cancelled() || self.0.retired.load(Ordering::Relaxed)
     }
 
-    /// Whether no new delivery begins: the worker is leaving, or its lease is about to end.
+    /// Whether no new delivery begins: the worker is leaving, or its run loop or its lease is about to end.
     fn is_stopping(&self) -> bool {
-        self.is_leaving() || self.0.run.lock().as_ref().is_none_or(|run| run.lease.is_ending())
+        self.is_leaving() || self.0.run.lock().as_ref().is_none_or(|run| run.is_ending || run.lease.is_ending())
     }
 
     /// Whether the lease lasts long enough for a request that is sent now.

@@ -57,12 +57,12 @@ pub(super) async fn run(worker: Worker, lease: Lease) {
         list_page: JoinSet::new(),
         cannot_read: false,
     };
-    while !worker.is_stopping() {
-        run_loop.drive().await;
+    while run_loop.drive().await {
         if worker.stop_if_idle() {
             return;
         }
     }
+    worker.begin_to_end();
     worker.dispatch(); // hands back the calls that were not sent; later ones dispatch themselves
     while let Some(ended) = run_loop.deliveries.join_next().await {
         run_loop.on_delivery_end(ended);
@@ -79,8 +79,9 @@ pub(super) async fn run(worker: Worker, lease: Lease) {
 }
 
 impl RunLoop {
-    /// Works until no event is pending or in flight, the lease is about to end, or the service shuts down.
-    async fn drive(&mut self) {
+    /// Works until no event is pending or in flight, and returns true; or until the lease is about to end, the account is removed, or the
+    /// service shuts down.
+    async fn drive(&mut self) -> bool {
         let worker = self.worker.clone();
         while !worker.is_stopping() {
             let wait = self.advance().await;
@@ -88,7 +89,7 @@ impl RunLoop {
             worker.dispatch();
             worker.save_health().await;
             if self.is_done() {
-                return;
+                return true;
             }
             let wait = wait.min(worker.until_next_permit()).min(FOREVER);
             tokio::select! {
@@ -104,6 +105,7 @@ impl RunLoop {
                 self.on_delivery_end(ended);
             }
         }
+        false
     }
 
     /// Begins as many units as are allowed; returns how long to wait before looking again, if nothing happens before.
@@ -302,6 +304,13 @@ impl Worker {
     /// Sets whether entries of the log may be unread. Returns whether they might be before.
     fn replace_unread(&self, unread: bool) -> bool {
         self.0.run.lock().as_mut().is_some_and(|run| std::mem::replace(&mut run.unread, unread))
+    }
+
+    /// The run loop begins nothing any more.
+    fn begin_to_end(&self) {
+        if let Some(run) = &mut *self.0.run.lock() {
+            run.is_ending = true;
+        }
     }
 
     /// Ends the run loop, unless events were appended meanwhile.

@@ -7,6 +7,7 @@ use crate::support::service::Refersion;
 use crate::support::{poll_until, within};
 use refersion_destination::clock::Clock;
 use refersion_destination::domain::{EventId, Timestamp, User, UserId};
+use refersion_destination::mapping::{CustomField, Rules};
 use refersion_destination::sandbox::{Fault, Operation, SandboxSettings};
 use refersion_destination::scheduling::{AccountHealth, BreakerState, HealthLimits, LearnedLimits};
 use refersion_destination::store::{AffiliateIndex, EventLog, Lease, Maintenance, NewEvent, Term};
@@ -174,6 +175,34 @@ async fn a_halt_is_not_published_again_after_the_lease_under_which_it_began() {
     assert_eq!(signals.health().state, BreakerState::Closed);
     tracker.close();
     within(tracker.wait()).await;
+}
+
+/// Its last delivery has one more call to make, which would have to wait for the rate.
+#[tokio::test]
+async fn an_account_that_is_removed_and_added_again_during_a_call_goes_on() {
+    let slow = SandboxSettings { latency: Duration::from_millis(300), ..SandboxSettings::default() };
+    let (refersion, folder) = (Refersion::with(slow).await, tempfile::tempdir().expect("a folder"));
+    let (store, settings) = (counting_store(&folder), settings(&refersion));
+    let plan = CustomField { trait_name: "plan".to_owned(), id: "77".to_owned() };
+    settings.delivery.rcu(|delivery| DeliverySettings {
+        rules: Rules { custom_fields: vec![plan.clone()], ..Rules::default() },
+        limits: HealthLimits { requests_per_second: Some(1.0), ..delivery.limits },
+        ..DeliverySettings::clone(delivery)
+    });
+    let delivery = settings.delivery.load_full();
+    let body = crate::support::identify("1", "u1", &serde_json::json!({"plan": "gold"})).to_string().into_bytes();
+    store.append(vec![NewEvent { body, ..event(store.hash_key(), Timestamp(0)) }]).await.expect("appended");
+    let (worker, tracker) = worker(settings, &store);
+    worker.wake();
+    refersion.until(|sandbox| sandbox.calls_total() == 1).await;
+    worker.retire();
+    for _ in 0..100 {
+        tokio::task::yield_now().await; // the run loop sees it
+    }
+    worker.apply_settings(DeliverySettings::clone(&delivery));
+    tracker.close();
+    within(tracker.wait()).await;
+    assert_eq!((refersion.operations(), store.status().pending), (vec!["new", "edit"], 0));
 }
 
 /// The saved health of an account that pauses for an hour.
