@@ -4,7 +4,7 @@
 //! created or found is marked in its progress, and the event never forgets it.
 
 use super::status::PresentStatus;
-use super::{AffiliateRecord, Memory, OnOtherUser, OnStale, Policy, Progress, Stage, UnansweredNew};
+use super::{AffiliateRecord, Memory, OnOtherUser, OnStale, PermanentFailure, Policy, Progress, Stage, UnansweredNew};
 use crate::domain::{AffiliateCode, AffiliateStatus, Fact, Facts, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
 
@@ -138,6 +138,15 @@ impl PlanState {
             if policy.on_stale == OnStale::Apply || known.sent.accepts(attribute, *time) {
                 known.sent.doubt(attribute);
             }
+        }
+    }
+
+    /// The event ends with this failure. If a call of it may have had its effect, Refersion may have its values: they count as unknown, so
+    /// that a later event that states the values of before sends them.
+    pub fn on_dead(&mut self, input: &PlanInput<'_>, failure: &PermanentFailure) {
+        let is_in_doubt = self.progress.may_have_taken_effect || matches!(failure, PermanentFailure::Expired(_));
+        if let (true, Intent::Identify(wanted)) = (is_in_doubt, input.intent) {
+            self.supersede(input.hash, input.policy, &wanted.facts);
         }
     }
 

@@ -128,10 +128,13 @@ pub(super) fn give_up_expired(worker: &Worker, run: &DeliveryRun<'_>, end: Step)
 }
 
 /// Turns the end of the plan into a settlement.
-pub(super) fn verdict(worker: &Worker, run: &DeliveryRun<'_>, state: PlanState, end: Step) -> Verdict {
+pub(super) fn verdict(worker: &Worker, run: &DeliveryRun<'_>, mut state: PlanState, end: Step) -> Verdict {
     match end {
         Step::Done(outcome) => done(run, &state, outcome),
-        Step::Dead(failure) => dead_letter(worker, run.begun, failure, run.changes(&state)),
+        Step::Dead(failure) => {
+            state.on_dead(&run.input, &failure);
+            dead_letter(worker, run.begun, failure, run.changes(&state))
+        }
         Step::Retry(failure) => retry(worker, run, &state, failure),
         Step::Halt => hand_back(run, &state, SettlementReport::AccountHalted),
         Step::HandBack | Step::Next(_) | Step::Recall(_) => hand_back(run, &state, SettlementReport::HandedBack),

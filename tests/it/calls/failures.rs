@@ -85,6 +85,22 @@ async fn a_value_that_returns_while_an_edit_is_unanswered_is_sent() {
     }
 }
 
+#[tokio::test]
+async fn a_value_that_returns_after_an_unanswered_edit_was_given_up_is_sent() {
+    let settings = [("DELIVERY_MAX_AGE", "1ms"), ("DELIVERY_RETRY_MIN", "10ms")];
+    let (service, _) = knowing(Refersion::start().await, 1, &settings).await;
+    let sandbox = &service.refersion.sandbox;
+    send(&service, "first", &city("Oslo")).await;
+    service.until_drained().await;
+    sandbox.script_for(Operation::Edit, [Fault::LoseResponse, Fault::status(500)]);
+    send(&service, "given-up", &city("Bern")).await;
+    service.until_drained().await;
+    assert_eq!((sandbox.affiliates()[0].field("city"), super::dead_letters(&service).await), ("Bern", json!(1)));
+    send(&service, "last", &city("Oslo")).await;
+    service.until_drained().await;
+    assert_eq!(sandbox.affiliates()[0].field("city"), "Oslo");
+}
+
 /// The affiliate is found by its e-mail, so no value was recorded as sent.
 #[tokio::test]
 async fn a_value_that_is_cleared_while_a_new_is_unanswered_is_cleared() {
