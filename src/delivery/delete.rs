@@ -13,6 +13,7 @@ use super::{
     SearchResult, Stage, TransientFailure, existing, read_back, rejection,
 };
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Personal, Profile, User};
+use crate::mapping::Intent;
 
 /// The next step, by the state of the plan.
 pub(super) fn decide(input: &PlanInput<'_>, user: &User, state: &mut PlanState) -> Step {
@@ -95,7 +96,9 @@ pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call
             None
         }
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
-            state.progress.target = Some(DeleteTarget { code: code.clone(), id: Some(affiliate.id) });
+            if !has_lost_email(input, state, &affiliate) {
+                state.progress.target = Some(DeleteTarget { code: code.clone(), id: Some(affiliate.id) });
+            }
             state.progress.stage = Stage::Start;
             None
         }
@@ -122,6 +125,12 @@ pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call
 /// Whether `get` shows that the affiliate belongs to another user by now, although Refersion's list had it with the e-mail of this user.
 fn is_of_another(input: &PlanInput<'_>, state: &PlanState, shown: &Affiliate) -> bool {
     state.known.as_ref().is_some_and(|known| existing::is_outdated(input, state, known, shown))
+}
+
+/// Whether an earlier attempt found the affiliate, and `get` shows that it has another e-mail by now. Then the e-mail is searched for again.
+fn has_lost_email(input: &PlanInput<'_>, state: &mut PlanState, shown: &Affiliate) -> bool {
+    let was_found_before = state.found_before.take().is_some();
+    matches!(input.intent, Intent::Delete { user, .. } if was_found_before && !existing::has_email(user, shown))
 }
 
 /// The affiliate is disabled. Forgets everything that leads to it.

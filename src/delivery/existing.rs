@@ -2,8 +2,8 @@
 //!
 //! In: the replies to `search` and `get`, and the record in the store. Out: a changed state, or the end of the delivery. Invariants: an
 //! affiliate with another owner is not taken over; an affiliate that is `DISABLED` or `DENIED` when it is found is left alone; an affiliate
-//! that is known only from Refersion's list is changed only after `get` has shown that it still has that e-mail. Deliberately absent: the
-//! change itself ([`super::identify`]).
+//! that is known only from Refersion's list, or that an earlier attempt has found, is changed only after `get` has shown that it still has
+//! that e-mail. Deliberately absent: the change itself ([`super::identify`]).
 
 use super::outcome::Step;
 use super::search::{self, Search};
@@ -12,7 +12,7 @@ use super::{
     RecalledAffiliate, Reply, SearchResult, Stage, TransientFailure,
 };
 use super::{read_back, status};
-use crate::domain::{AffiliateCode, Field};
+use crate::domain::{AffiliateCode, Field, User};
 use crate::mapping::Identify;
 
 /// Handles the reply to `call`, a search.
@@ -81,7 +81,9 @@ pub(super) fn on_details(
     code: &AffiliateCode,
     affiliate: &Affiliate,
 ) -> Option<Step> {
-    if matches!(state.progress.stage, Stage::Listed(_)) && !has_email(wanted, affiliate) {
+    // An unanswered `new` may have created it: then another one would be a second.
+    let was_found_before = state.found_before.take().is_some() && state.progress.unanswered_new.is_none();
+    if (was_found_before || matches!(state.progress.stage, Stage::Listed(_))) && !has_email(&wanted.user, affiliate) {
         state.forget();
         return None;
     }
@@ -114,8 +116,8 @@ pub(super) fn on_details(
 }
 
 /// Whether `get` returns the e-mail of the event or no e-mail.
-fn has_email(wanted: &Identify, affiliate: &Affiliate) -> bool {
-    let email = wanted.user.email.as_ref().zip(affiliate.profile.get(Field::Email));
+pub(super) fn has_email(user: &User, affiliate: &Affiliate) -> bool {
+    let email = user.email.as_ref().zip(affiliate.profile.get(Field::Email));
     email.is_none_or(|(email, shown)| email.is_same_address(shown))
 }
 

@@ -40,6 +40,8 @@ pub struct PlanState {
     pub deleted_since: bool,
     /// The affiliate of the e-mail of a delete, if its `userId` leads to another affiliate, or led to one before it was deleted.
     pub other_affiliate: Option<AffiliateCode>,
+    /// The affiliate that a search in an earlier attempt found. It may have another e-mail by now.
+    pub(super) found_before: Option<AffiliateCode>,
     /// The `new` that has just created the affiliate said all that the event states: nothing of it is left to send.
     pub(super) has_sent_all: bool,
     /// The present status of the affiliate, as far as this attempt knows it.
@@ -104,9 +106,13 @@ impl PlanState {
         // For an affiliate of the list, Refersion's next reply decides, not the record: a `new` without a known answer may have created it.
         let is_in_doubt = progress.unanswered_new.is_some() || matches!(progress.stage, Stage::Listed(_));
         let known = known.filter(|known| !(is_in_doubt && is_known_by_email && known.is_only_listed()));
-        if known.is_some() && matches!(progress.stage, Stage::Listed(_)) {
-            progress.stage = Stage::Start;
+        if known.is_some() && matches!(progress.stage, Stage::Listed(_) | Stage::FoundUnknown(_)) {
+            progress.stage = Stage::Start; // the record may be that of another affiliate
         }
+        let found_before = match &progress.stage {
+            Stage::Found(code) | Stage::FoundUnknown(code) => Some(code.clone()),
+            _ => None,
+        };
         Self {
             known,
             fallback,
@@ -115,6 +121,7 @@ impl PlanState {
             access_by_email,
             deleted_since,
             other_affiliate,
+            found_before,
             has_sent_all: false,
             present_status: PresentStatus::Unread,
             unanswered_status: None,

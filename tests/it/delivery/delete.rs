@@ -2,6 +2,8 @@
 
 use super::scenario::{Scenario, delete};
 use super::{Row, check, row};
+use refersion_destination::delivery::Stage;
+use refersion_destination::domain::AffiliateCode;
 
 /// What `get` shows of an anonymized affiliate 7.
 const ANONYMOUS: &str =
@@ -23,6 +25,12 @@ pub fn rows() -> Vec<Row> {
     rows.extend(anonymized());
     rows.extend(left_out());
     rows
+}
+
+/// An earlier attempt found affiliate a3y7 by a search.
+fn found_before(mut event: Scenario) -> Scenario {
+    event.progress.stage = Stage::Found(AffiliateCode("a3y7".into()));
+    event
 }
 
 fn whom() -> Vec<Row> {
@@ -50,6 +58,12 @@ fn whom() -> Vec<Row> {
             delete("u1 peter@x.io").by_email("created a3y7/7", "").with_other_owner(),
             "changed",
             "status 7 DISABLED → disabled a3y7 | forgot a3y7",
+        ),
+        row(
+            "one that an earlier attempt found by an e-mail that another affiliate has by now is left alone",
+            found_before(delete("peter@x.io")),
+            "affiliate 7 ACTIVE email=new@x.io, found b2b2, affiliate 9 ACTIVE, changed",
+            "get a3y7, search p1, get b2b2, status 9 DISABLED → disabled b2b2 | forgot b2b2",
         ),
         row(
             "a remembered userId spares the search",

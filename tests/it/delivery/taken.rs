@@ -1,13 +1,15 @@
 //! "Taken": the affiliate exists. Found by search and `get`, remembered, and treated as `DELIVERY_ON_EXISTING` says.
 
-use super::scenario::identify;
+use super::scenario::{Scenario, identify};
 use super::{Row, check, row};
-use refersion_destination::domain::AffiliateStatus;
+use refersion_destination::delivery::Stage;
+use refersion_destination::domain::{AffiliateCode, AffiliateStatus};
 
 /// The scripts.
 pub fn rows() -> Vec<Row> {
     let mut rows = found();
     rows.extend(searched());
+    rows.extend(found_before());
     rows.extend(left_alone());
     rows.extend(our_own_work());
     rows
@@ -92,6 +94,33 @@ fn searched() -> Vec<Row> {
     ]
 }
 
+fn found_before() -> Vec<Row> {
+    let found = |mut event: Scenario| {
+        event.progress.stage = Stage::FoundUnknown(AffiliateCode("a3y7".into()));
+        event
+    };
+    vec![
+        row(
+            "an earlier attempt found it, and it has that e-mail yet",
+            found(identify("city=Paris")),
+            "affiliate 7 ACTIVE, changed",
+            "get a3y7, edit 7 {city} → updated a3y7 | found a3y7/7",
+        ),
+        row(
+            "an earlier attempt found it, and another affiliate has that e-mail by now",
+            found(identify("city=Paris")),
+            "affiliate 7 ACTIVE email=new@x.io, taken, found b2b2, affiliate 9 ACTIVE, changed",
+            "get a3y7, new, search p1, get b2b2, edit 9 {city} → updated b2b2 | found b2b2/9",
+        ),
+        row(
+            "an earlier attempt found it, and the list shows another one by now",
+            found(identify("city=Paris").by_email("found b2b2", "")),
+            "affiliate 9 ACTIVE, changed",
+            "get b2b2, edit 9 {city} → updated b2b2 | found b2b2/9",
+        ),
+    ]
+}
+
 fn left_alone() -> Vec<Row> {
     vec![
         row(
@@ -171,6 +200,11 @@ fn an_affiliate_whose_email_is_taken_exists_and_is_found() {
 #[test]
 fn a_search_looks_at_every_page_for_the_exact_address() {
     check(&searched());
+}
+
+#[test]
+fn an_affiliate_that_an_earlier_attempt_found_is_changed_only_if_it_still_has_the_email() {
+    check(&found_before());
 }
 
 #[test]
