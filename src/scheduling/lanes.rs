@@ -233,11 +233,23 @@ impl Lanes {
     pub fn pop(&mut self, now: Timestamp) -> Option<(LaneId, Seq)> {
         let first = self.heads.first_entry().filter(|first| first.key().0 <= now)?;
         let ((_, head), id) = first.remove_entry();
+        Some(self.begin(id, head))
+    }
+
+    /// Like [`pop`](Self::pop), of the heads that `may` permits. The effort grows with the number of those that it does not.
+    pub fn pop_where(&mut self, now: Timestamp, may: impl Fn(Seq) -> bool) -> Option<(LaneId, Seq)> {
+        let mut runnable = self.heads.range(..=(now, Seq(i64::MAX)));
+        let (key, id) = runnable.find(|((_, head), _)| may(*head)).map(|(key, id)| (*key, *id))?;
+        self.heads.remove(&key);
+        Some(self.begin(id, key.1))
+    }
+
+    fn begin(&mut self, id: LaneId, head: Seq) -> (LaneId, Seq) {
         let lane = &mut self.by_id[id];
         lane.waiting.pop();
         lane.in_flight.push(head);
         self.in_flight.insert(head, id);
-        Some((id, head))
+        (id, head)
     }
 
     /// Takes the next pending event of `lane`, if `may` permits it.

@@ -136,13 +136,25 @@ impl Scheduler {
     /// next events, if they were never attempted. The unit is in flight until its [end](Scheduler::end).
     pub fn next(&mut self, now: Timestamp, max_followers: usize) -> Option<Unit> {
         let (lane, head) = self.lanes.pop(now)?;
+        Some(self.begin(lane, head, max_followers))
+    }
+
+    /// Like [`next`](Scheduler::next), but a head that was never attempted goes before the others.
+    pub fn next_untried(&mut self, now: Timestamp, max_followers: usize) -> Option<Unit> {
+        let attempts = &self.attempts;
+        let untried = self.lanes.pop_where(now, |head| !attempts.contains_key(&head));
+        let (lane, head) = untried.or_else(|| self.lanes.pop(now))?;
+        Some(self.begin(lane, head, max_followers))
+    }
+
+    fn begin(&mut self, lane: LaneId, head: Seq, max_followers: usize) -> Unit {
         let attempt = self.attempts.remove(&head);
         let followers = match &attempt {
             Some(attempt) if !attempt.followers.is_empty() => self.pending_followers(&attempt.followers),
             _ => self.take_followers(lane, max_followers),
         };
         self.units.insert(head, UnitInFlight { followers: followers.clone(), attempt });
-        Some(Unit { head, followers })
+        Unit { head, followers }
     }
 
     /// The followers that have been fed, or may still be fed.

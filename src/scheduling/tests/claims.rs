@@ -212,6 +212,14 @@ fn the_event_that_has_been_runnable_for_the_longest_time_is_first() {
 }
 
 #[test]
+fn an_event_that_was_never_attempted_goes_before_the_others_where_it_is_asked_for() {
+    let entries = [failed(1, &["u1"], 0, 10), begun(2, &["u2"], &[]), entry(3, &["u3"]), entry(4, &["u3"])];
+    let mut scheduler = fed(entries.into_iter().chain([entry(5, &["u5"])]));
+    let mut next = |now| scheduler.next_untried(Timestamp(now), 9).map(|unit| (unit.head.0, unit.followers.len()));
+    assert_eq!([9, 9, 9, 9, 10].map(&mut next), [Some((3, 1)), Some((5, 0)), Some((2, 0)), None, Some((1, 0))]);
+}
+
+#[test]
 fn followers_are_the_next_entries_of_the_lane_that_were_never_attempted() {
     let lane = |first| {
         [first, entry(2, &["u1"]), entry(3, &["u2"]), entry(4, &["u1"]), begun(5, &["u1"], &[]), entry(6, &["u1"])]

@@ -3,7 +3,7 @@
 use super::{AT_ONCE, accepted, cities};
 use crate::support::service::{Refersion, Service};
 use crate::support::{Answer, identify, poll_until, within};
-use refersion_destination::sandbox::{Fault, Operation, SandboxSettings};
+use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -58,6 +58,29 @@ async fn an_outage_costs_one_call_in_each_pause() {
     // Three different events show the outage; one more may have been in flight. From there to the last failure: one by one.
     let windows: Vec<i64> = at[4..11].windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(windows.iter().all(|window| *window >= 99), "{windows:?}");
+}
+
+/// Else each of the edits would be a trial before it.
+#[tokio::test]
+async fn an_outage_of_edits_delays_an_event_that_needs_none_by_few_pauses() {
+    const USERS: usize = 30;
+    let service = Service::start(&[AT_ONCE, ("DELIVERY_RETRY_MIN", "50ms"), ("DELIVERY_RETRY_MAX", "60ms")]).await;
+    let sandbox = &service.refersion.sandbox;
+    let of = |user: usize, traits: Value| identify(&format!("{user}-{traits}"), &format!("u{user}"), &traits);
+    let all = |traits: &Value| Value::Array((0..USERS).map(|user| of(user, traits.clone())).collect());
+    service.send(&all(&json!({}))).await;
+    service.until_drained().await;
+    sandbox.script_for(Operation::Edit, std::iter::repeat_n(Fault::status(500), 10_000));
+    service.send(&all(&json!({"city": "Oslo"}))).await;
+    service.refersion.until(|sandbox| sandbox.calls().len() >= 3 * USERS).await; // each by itself, one in each pause
+    let edits = |sandbox: &Sandbox| sandbox.calls().iter().filter(|call| call.operation == Operation::Edit).count();
+    let before = edits(sandbox);
+    accepted(&service, &of(USERS, json!({}))).await;
+    service.refersion.until(|sandbox| sandbox.affiliates().len() > USERS).await;
+    let calls = sandbox.calls();
+    let created = calls.iter().rposition(|call| call.operation == Operation::New).expect("created");
+    let between = calls[..created].iter().filter(|call| call.operation == Operation::Edit).count() - before;
+    assert!(between <= 5, "{between} edits were tried before");
 }
 
 #[tokio::test]
