@@ -9,7 +9,6 @@ use super::extract::{
     ApiJson, ApiPath, ApiQuery, ApiResult, MAX_ITEMS, cursor, integers, known_word, one_of, page_size,
 };
 use super::problem::Problem;
-use crate::config::Config;
 use crate::delivery::OutcomeCode;
 use crate::domain::Timestamp;
 use crate::dry_run::{self, Detail};
@@ -54,11 +53,10 @@ pub struct DeadLetterDetails {
 }
 
 impl DeadLetterDetails {
-    /// The details of `letter`, whose event would be delivered by these rules today. They leave out the event itself.
-    fn new(mut letter: DeadLetter, config: &Config, now: Timestamp) -> Self {
-        let (rules, policy) = (config.rules_of(&letter.account), config.delivery.policy);
-        let explain = |body: String| dry_run::explain(&body, rules, policy, now, Detail::WithoutValues).lines;
-        let today = letter.body.take().map(explain);
+    /// The details of `letter` without its event.
+    fn new(admin: &Admin, mut letter: DeadLetter) -> Self {
+        let today = calls_of_today(admin, &letter, Detail::WithoutValues);
+        letter.body = None;
         Self { letter, today }
     }
 }
@@ -70,6 +68,16 @@ pub struct RevealedEvent {
     pub id: i64,
     /// The event, as it was received. `null` if it was erased.
     pub body: Option<String>,
+    /// The calls that the event would make by today's rules, with its values, in lines. Absent if the event was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub today: Option<Vec<String>>,
+}
+
+/// The calls that the event of `letter` would make by the present rules, in lines. `None`: the event was erased.
+pub(super) fn calls_of_today(admin: &Admin, letter: &DeadLetter, detail: Detail) -> Option<Vec<String>> {
+    let config = admin.accounts.config();
+    let (rules, policy) = (config.rules_of(&letter.account), config.delivery.policy);
+    letter.body.as_ref().map(|body| dry_run::explain(body, rules, policy, admin.clock.now(), detail).lines)
 }
 
 /// Dead letters by their ids.
@@ -170,7 +178,7 @@ pub(super) async fn filter(
     responses((status = 200, description = "The dead letter", body = DeadLetterDetails)))]
 pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i64>) -> ApiResult<DeadLetterDetails> {
     let letter = admin.store.dead_letter(id).await?.ok_or_else(|| missing(id))?;
-    Ok(Json(DeadLetterDetails::new(letter, &admin.accounts.config(), admin.clock.now())))
+    Ok(Json(DeadLetterDetails::new(&admin, letter)))
 }
 
 /// Show the event of a dead letter
@@ -181,7 +189,7 @@ pub(super) async fn show(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i
     responses((status = 200, description = "The event", body = RevealedEvent)))]
 pub(super) async fn reveal(State(admin): State<Arc<Admin>>, ApiPath(id): ApiPath<i64>) -> ApiResult<RevealedEvent> {
     let letter = revealed(&admin, id).await?;
-    Ok(Json(RevealedEvent { id, body: letter.body }))
+    Ok(Json(RevealedEvent { id, today: calls_of_today(&admin, &letter, Detail::WithValues), body: letter.body }))
 }
 
 /// The dead letter `id` with its event, for an operator.

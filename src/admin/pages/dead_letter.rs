@@ -3,9 +3,9 @@
 use super::dead_letters::no_token;
 use super::layout::HtmlPage;
 use super::{PageResult, PagesContext, format};
-use crate::admin::dead_letters::{self, revealed};
+use crate::admin::dead_letters::{self, calls_of_today, revealed};
 use crate::admin::extract::ApiPath;
-use crate::dry_run::{Detail, explain};
+use crate::dry_run::Detail;
 use crate::series::reason_in_words;
 use crate::store::DeadLetter;
 use axum::Json;
@@ -38,12 +38,10 @@ pub(super) async fn reveal(State(pages): State<PagesContext>, ApiPath(id): ApiPa
     let Some(body) = &letter.body else {
         return Ok(page(&pages, &letter, None, html! { p.pad.soft { "It was erased." } }));
     };
-    let config = pages.admin.accounts.config();
-    let (rules, policy) = (config.rules_of(&letter.account), config.delivery.policy);
-    let today = explain(body, rules, policy, pages.admin.clock.now(), Detail::WithValues).lines;
+    let today = calls_of_today(&pages.admin, &letter, Detail::WithValues);
     let value = serde_json::from_str::<serde_json::Value>(body);
     let shown = value.map_or_else(|_| body.clone(), |value| format!("{value:#}"));
-    Ok(page(&pages, &letter, Some(&today), html! { pre tabindex="0" { (shown) } }))
+    Ok(page(&pages, &letter, today.as_deref(), html! { pre tabindex="0" { (shown) } }))
 }
 
 fn page(pages: &PagesContext, letter: &DeadLetter, today: Option<&[String]>, event: Markup) -> Html<String> {

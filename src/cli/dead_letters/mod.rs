@@ -105,7 +105,7 @@ pub(super) fn run(args: &DeadLettersArgs) -> CommandResult {
     }
     let command = async |api: &AdminClient| match &args.command {
         DeadLettersCommand::List { filter, output, .. } => show::list(api, filter, output).await,
-        DeadLettersCommand::Show { selection, output, .. } => show::show(api, selection, output, &config).await,
+        DeadLettersCommand::Show { selection, output, .. } => show::show(api, selection, output).await,
         DeadLettersCommand::Replay { selection, to, json, wait, .. } => {
             change::replay(api, selection, to.as_deref(), *json, *wait).await
         }

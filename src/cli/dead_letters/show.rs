@@ -6,9 +6,7 @@ use super::OutputArgs;
 use super::selection::{DeadLetterPages, FilterArgs, Selection};
 use crate::admin::{DeadLetterDetails, RevealedEvent};
 use crate::cli::admin_client::AdminClient;
-use crate::cli::{eprint, now, print};
-use crate::config::Config;
-use crate::dry_run::{Detail, explain};
+use crate::cli::{eprint, print};
 use crate::store::{DeadLetter, DeadLetterPage};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use serde_json::json;
@@ -19,7 +17,7 @@ pub(super) async fn list(api: &AdminClient, filter: &FilterArgs, output: &Output
     while let Some(DeadLetterPage { mut letters, .. }) = pages.next().await? {
         for letter in letters.iter_mut().filter(|_| output.reveal) {
             // None: it was erased, replayed or discarded after the page was read.
-            letter.body = revealed(api, letter.id).await?;
+            letter.body = revealed(api, letter.id).await?.and_then(|revealed| revealed.body);
         }
         if output.json {
             for letter in &letters {
@@ -75,12 +73,7 @@ fn table(letters: &[DeadLetter]) -> Table {
     table
 }
 
-pub(super) async fn show(
-    api: &AdminClient,
-    selection: &Selection,
-    output: &OutputArgs,
-    config: &Config,
-) -> Result<bool, String> {
+pub(super) async fn show(api: &AdminClient, selection: &Selection, output: &OutputArgs) -> Result<bool, String> {
     let mut pages = selection.id_pages(api);
     let (mut all_found, mut any) = (true, false);
     while let Some(ids) = pages.next().await? {
@@ -92,7 +85,7 @@ pub(super) async fn show(
                 continue;
             };
             if output.reveal {
-                reveal(api, &mut details, config).await?;
+                reveal(api, &mut details).await?;
             }
             if any && !output.json {
                 print("");
@@ -108,18 +101,17 @@ pub(super) async fn show(
 }
 
 /// Adds the event, and the values of the calls that it would make today.
-async fn reveal(api: &AdminClient, details: &mut DeadLetterDetails, config: &Config) -> Result<(), String> {
-    let Some(body) = revealed(api, details.letter.id).await? else { return Ok(()) };
-    let rules = config.rules_of(&details.letter.account);
-    details.today = Some(explain(&body, rules, config.delivery.policy, now(), Detail::WithValues).lines);
-    details.letter.body = Some(body);
+async fn reveal(api: &AdminClient, details: &mut DeadLetterDetails) -> Result<(), String> {
+    if let Some(RevealedEvent { body, today, .. }) = revealed(api, details.letter.id).await? {
+        details.letter.body = body;
+        details.today = today.or(details.today.take());
+    }
     Ok(())
 }
 
-/// The event of a dead letter; `None` if it was erased, or if no dead letter has this id.
-async fn revealed(api: &AdminClient, id: i64) -> Result<Option<String>, String> {
-    let revealed = api.post_if_found(&format!("/api/v1/dead-letters/{id}/reveal")).await?;
-    Ok(revealed.and_then(|revealed: RevealedEvent| revealed.body))
+/// The event of a dead letter; `None` if no dead letter has this id.
+async fn revealed(api: &AdminClient, id: i64) -> Result<Option<RevealedEvent>, String> {
+    api.post_if_found(&format!("/api/v1/dead-letters/{id}/reveal")).await
 }
 
 /// All details of one dead letter.

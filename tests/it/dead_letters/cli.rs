@@ -86,6 +86,20 @@ async fn show_prints_the_reason_the_attempts_and_the_calls_of_today() {
 }
 
 #[tokio::test]
+async fn the_calls_of_today_are_those_of_the_services_rules_also_with_the_event() {
+    let deployment = Deployment::open(&[("REFERSION_OFFER", "77")]).await;
+    deployment.send_dead_letter("m1", "u1").await;
+    // The command has no offer.
+    for (arguments, expected) in [
+        (&["dead-letters", "show", "1"][..], r#""offer":"…""#),
+        (&["dead-letters", "show", "1", "--reveal"], r#""offer":"77""#),
+    ] {
+        let shown = deployment.run(arguments).await.out;
+        assert!(shown.contains(expected), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_replay_through_the_service_is_delivered_at_once_and_is_no_duplicate() {
     let deployment = Deployment::open(&[]).await;
     deployment.send_dead_letter("m1", "u1").await;
