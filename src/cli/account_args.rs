@@ -4,6 +4,7 @@
 //! accounts in if none is named.
 
 use super::admin_backend::BackendArgs;
+use super::admin_client::AdminClient;
 use super::{CommandResult, fail, parse_text};
 use crate::config::Config;
 use crate::domain::AccountName;
@@ -24,6 +25,13 @@ pub(super) struct AccountArgs {
 }
 
 impl AccountArgs {
+    /// The account of a request to this backend, of which [`Self::load`] returned `account`. `None`: no account was named, and the running
+    /// service chooses it, because this command may not have the service's settings.
+    pub(super) fn in_request<'a>(&self, api: &AdminClient, account: &'a AccountName) -> Option<&'a str> {
+        let is_chosen = self.account.is_some() || api.own_store().is_some();
+        is_chosen.then(|| account.as_str())
+    }
+
     /// The configuration and the account: the one that is named; else the first configured one; else `main`, where only configured
     /// API keys are accepted. Err: the exit code, after the problem was printed.
     pub(super) fn load(&self) -> CommandResult<(Config, AccountName)> {

@@ -30,8 +30,11 @@ pub(super) struct ForgetArgs {
 pub(super) fn run(args: &ForgetArgs) -> CommandResult {
     let (config, account) = args.on.load()?;
     let (user_id, email) = (args.user_id.as_ref().map(UserId::as_str), args.email.as_ref().map(Email::as_str));
-    let request = json!({"account": account.as_str(), "user_id": user_id, "email": email, "dry_run": args.dry_run});
-    let forget = async |api: &AdminClient| api.post("/api/v1/forget", &request).await;
+    let forget = async |api: &AdminClient| {
+        let account = args.on.in_request(api, &account);
+        let request = json!({"account": account, "user_id": user_id, "email": email, "dry_run": args.dry_run});
+        api.post("/api/v1/forget", &request).await
+    };
     let forgotten: Forgotten = args.on.target.with_backend(&config, forget)?;
     if args.on.json {
         print(&json!(forgotten).to_string());

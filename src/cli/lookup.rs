@@ -38,8 +38,8 @@ const PAGE_SIZE: u16 = 500;
 
 pub(super) fn run(args: &LookupArgs) -> CommandResult {
     let (config, account) = args.on.load()?;
-    let request = LookupRequest {
-        account: Some(account.as_str().to_owned()),
+    let mut request = LookupRequest {
+        account: None,
         user_id: args.user_id.as_ref().map(|id| id.as_str().to_owned()),
         email: args.email.as_ref().map(|email| email.as_str().to_owned()),
         message_id: args.message_id.clone(),
@@ -47,7 +47,11 @@ pub(super) fn run(args: &LookupArgs) -> CommandResult {
         before: None,
         limit: Some(PAGE_SIZE),
     };
-    let found = args.on.target.with_backend(&config, async |api| all(api, request).await)?;
+    let look_up = async |api: &AdminClient| {
+        request.account = args.on.in_request(api, &account).map(str::to_owned);
+        all(api, request).await
+    };
+    let found = args.on.target.with_backend(&config, look_up)?;
     if args.on.json {
         print(&json!(found).to_string());
     } else {

@@ -66,6 +66,12 @@ async fn forget_requires_an_account_if_none_is_configured() {
         err.contains("no account is configured and any API key is accepted: name the account with --account"),
         "{err}"
     );
+    // Without the settings of the service, the command leaves the choice to it.
+    let elsewhere = [("SEGMENT_ACCEPT_ANY_API_KEY", "false")];
+    for command in ["forget", "lookup"] {
+        let (code, out, err) = run(&partner, &[command, "--user-id", "u1"], &elsewhere).await;
+        assert!(code == Some(1) && err.contains("`account` is missing"), "{command}: {out}{err}");
+    }
     let name = partner.kept()[0].0.clone();
     let (code, out, err) = run(&partner, &["forget", "--user-id", "u1", "--account", &name], &[]).await;
     assert_eq!((code, &*out), (Some(0), "erased: 1 dead letter\n"), "{err}");
