@@ -60,7 +60,7 @@ fn summary(forgotten: &Forgotten, dry_run: bool) -> String {
     ];
     let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun)).collect();
     if counts.is_empty() {
-        "the store held nothing of this user".to_owned()
+        "nothing to erase but keyed hashes of this user in the log, if it has any".to_owned()
     } else if dry_run {
         format!("would erase: {}", counts.join(", "))
     } else {

@@ -52,7 +52,10 @@ async fn everything_kept_of_a_user_is_erased_through_the_service_and_on_its_stor
         assert_eq!(listed.matches("(body erased)").count(), 3, "{listed}");
         assert!(!listed.to_lowercase().contains("marker"), "{listed}");
         let again = deployment.run(&["forget", whom[0], whom[1]]).await;
-        assert_eq!((again.code, &*again.out), (Some(0), "the store held nothing of this user\n"));
+        assert_eq!(
+            (again.code, &*again.out),
+            (Some(0), "nothing to erase but keyed hashes of this user in the log, if it has any\n")
+        );
         let replayed = deployment.run(&["dlq", "replay", "1"]).await;
         let expected = "1: cannot be replayed: its body was erased\nreplayed 0 dead letters\n";
         assert_eq!((replayed.code, &*replayed.out), (Some(1), expected));
@@ -72,7 +75,10 @@ async fn forget_prints_the_counts_of_erased_data_in_one_line() {
     let ran = deployment.run(&whom).await;
     let expected = "erased: 2 pending events, 1 dead letter, 2 links, 1 stored affiliate\n";
     assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(0), expected, ""));
-    assert_eq!(deployment.run(&whom).await.out, "the store held nothing of this user\n");
+    assert_eq!(
+        deployment.run(&whom).await.out,
+        "nothing to erase but keyed hashes of this user in the log, if it has any\n"
+    );
 }
 
 /// Through the service and on its store.
@@ -84,7 +90,11 @@ async fn forget_without_an_account_applies_to_the_first_one_configured() {
     std::fs::write(&others, "[[accounts]]\nname = \"other\"\napi_key = \"pub_o.sec_o\"\n").expect("written");
     let forget = ["forget", "--user-id", "markeruser1", "--config", others.to_str().expect("text")];
     let of_other = deployment.run_with(&forget, &[("REFERSION_API_KEY", "")]).await;
-    assert_eq!(of_other.out, "the store held nothing of this user\n", "{}", of_other.err);
+    assert_eq!(
+        of_other.out, "nothing to erase but keyed hashes of this user in the log, if it has any\n",
+        "{}",
+        of_other.err
+    );
     let of_main = deployment.run(&forget).await;
     assert!(of_main.out.starts_with("erased: 2 pending events"), "{}{}", of_main.out, of_main.err);
 }
