@@ -87,9 +87,9 @@ fn plain(value: RawJson<'_>) -> Option<String> {
     elements.map(RawJson::as_clean_scalar).collect::<Option<Vec<_>>>().map(|texts| texts.join(", "))
 }
 
-/// Whether the trait of Engage's audience says that the user left it.
-pub(super) fn trait_says_left(trait_name: &str, traits: &Traits<'_>) -> bool {
-    traits.exactly(trait_name).or_else(|| traits.non_empty(trait_name)).and_then(membership) == Some(false)
+/// Whether the user is in the audience that Engage made the event for, whose trait this is; none if its trait does not say it.
+pub(super) fn own_membership(trait_name: &str, traits: &Traits<'_>) -> Option<bool> {
+    traits.exactly(trait_name).or_else(|| traits.non_empty(trait_name)).and_then(membership)
 }
 
 /// Whether `[mapping.create_if]` holds for `traits`; none without a condition, or if `traits` do not have its trait.

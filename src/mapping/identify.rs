@@ -127,10 +127,11 @@ pub(super) fn creation(rules: &Rules, candidate: &Candidate<'_>) -> Creation {
     })
 }
 
-/// Whether Engage made the event because the user left an audience, with or without a rule.
+/// Whether Engage made the event because the user left an audience, with or without a rule. The event's own audience decides: other
+/// audiences come with it by Engage's trait enrichment. If the event does not say which is its own, those with a rule decide.
 fn is_audience_exit(event: &Event<'_>, effects: &Effects<'_>) -> bool {
-    let own = |trait_name: &String| engage::trait_says_left(trait_name, event.user_traits());
-    event.engage && !effects.entered && (effects.rule_says_left || event.audience.as_ref().is_some_and(own))
+    let own = event.audience.as_deref().and_then(|own| engage::own_membership(own, event.user_traits()));
+    event.engage && own.map_or(effects.rule_says_left && !effects.entered, |is_member| !is_member)
 }
 
 /// The error if a value is missing that `new` requires.
