@@ -115,7 +115,8 @@ impl Sender {
         let body: Body = serde_json::from_slice(&body).unwrap_or_default();
         let reason = format!("{} answered {status}: {}", self.url, body.message);
         match status {
-            429 | 500.. => Ok(RequestEnd::Failed { retry_after, reason }),
+            // 501: every event has a result, and none is an identify or a delete.
+            429 | 500 | 502.. => Ok(RequestEnd::Failed { retry_after, reason }),
             _ if body.results.len() == events.len() => Ok(RequestEnd::Answered(body.results)),
             _ => Err(reason),
         }

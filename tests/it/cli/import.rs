@@ -72,6 +72,15 @@ async fn users_of_a_table_become_affiliates() {
     assert_eq!(service.refersion.sandbox.affiliate("bob@x.io").expect("created").field("city"), "Rome");
 }
 
+#[tokio::test]
+async fn events_of_other_types_alone_are_counted_and_not_sent_again() {
+    let service = Service::start(&[]).await;
+    let track = |n: usize| json!({"type": "track", "messageId": n.to_string(), "userId": "u1"});
+    let (_folder, path) = file((0..3).map(track));
+    let ran = import(&service, &path, &[]).await;
+    assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(0), "        3  events\n        3  unsupported\n", ""));
+}
+
 /// Nobody listens at the URL: a request would be tried again for minutes.
 #[tokio::test]
 async fn a_file_without_an_event_sends_nothing() {
