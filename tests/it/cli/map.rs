@@ -182,7 +182,7 @@ async fn a_line_that_cannot_be_read_spoils_only_itself() {
 async fn each_row_of_a_table_is_an_identify_whose_traits_are_the_columns() {
     let table = |separator: &str| {
         let rows = [
-            &["\u{feff}userId", "name", "email", "address.street", "address.zip", "plan", "vip"][..],
+            &["\u{feff}User ID", "name", "traits.email", "address.street", "address.zip", "plan", "vip"][..],
             &["u1", "\"Gibbons,; Peter\"", "peter@x.io", "\"6th St\r\nRear\"", "02134", "", "TRUE"],
             &[],
             &["u2", "Ann", "ann@x.io"],
@@ -224,6 +224,7 @@ async fn a_table_says_its_columns_in_the_first_line() {
         ("email,address,address.city\n", r#"the columns "address.city" and "address" exclude each other"#),
         ("address.city,email,address\n", r#"the columns "address" and "address.city" exclude each other"#),
         ("email,email\n", r#"the columns "email" and "email" exclude each other"#),
+        ("email,traits.email\n", r#"the columns "traits.email" and "email" exclude each other"#),
         ("userId,user_id\n", r#"the columns "user_id" and "userId" exclude each other"#),
     ] {
         let (_folder, path) = file("users.csv", table);
