@@ -123,13 +123,14 @@ fn unreadable(
     outcome: OutcomeCode,
 ) -> ParsedItem {
     let (hash, account) = (endpoint.store.hash_key(), endpoint.account.clone());
-    let id = match Event::message_id_of(text) {
-        Some(message_id) => hash.event_by_message_id(&account, &message_id),
+    let message_id = Event::message_id_of(text);
+    let id = match &message_id {
+        Some(message_id) => hash.event_by_message_id(&account, message_id),
         None => hash.event_by_body(&account, text.as_bytes()),
     };
     let event = AnsweredEvent { account, id, user_keys: Vec::new(), source: None, received_at, outcome };
     let decision = ItemDecision::Respond(response, Box::new(event));
-    ParsedItem { message_id: None, kind: EventType::Malformed, decision, notes: Vec::new() }
+    ParsedItem { message_id, kind: EventType::Malformed, decision, notes: Vec::new() }
 }
 
 /// A parsed event, and the values that decide about it.
