@@ -4,7 +4,8 @@
 use super::Admin;
 use super::extract::{ApiJson, ApiResult};
 use super::problem::Problem;
-use crate::domain::{Email, User, UserId};
+use crate::domain::{User, UserId};
+use crate::mapping::parse_email;
 use crate::store::Forgotten;
 use axum::Json;
 use axum::extract::State;
@@ -29,7 +30,7 @@ pub(super) struct ForgetRequest {
 
 impl ForgetRequest {
     fn user(&self) -> Result<User, Problem> {
-        let email = self.email.as_deref().map(Email::parse).transpose();
+        let email = self.email.as_deref().map(parse_email).transpose();
         let email = email.map_err(|error| Problem::InvalidRequest(format!("`email` is {error}")))?;
         Ok(User { user_id: self.user_id.as_deref().and_then(UserId::parse), email })
     }

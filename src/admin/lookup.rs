@@ -5,7 +5,8 @@
 use super::Admin;
 use super::extract::{ApiJson, ApiResult, optional_integer, page_size};
 use super::problem::Problem;
-use crate::domain::{AccountName, AffiliateCode, Email, HashKey, User, UserId};
+use crate::domain::{AccountName, AffiliateCode, HashKey, User, UserId};
+use crate::mapping::parse_email;
 use crate::store::{LookupPage, LookupQuery};
 use axum::Json;
 use axum::extract::State;
@@ -55,12 +56,12 @@ impl LookupRequest {
     /// The query for an account of a store with this hash key.
     fn query(&self, hash: &HashKey, account: AccountName) -> Result<LookupQuery, Problem> {
         let blank = |text: &&String| !text.trim().is_empty();
-        let email = self.email.as_deref().map(Email::parse).transpose();
+        let email = self.email.as_deref().map(parse_email).transpose();
         let email = email.map_err(|error| Problem::InvalidRequest(format!("`email` is {error}")))?;
         let user = User { user_id: self.user_id.as_deref().and_then(UserId::parse), email };
         let code = self.code.as_ref().filter(blank).map(|code| AffiliateCode(code.trim().to_owned()));
         let users = user.keys(hash, &account);
-        let message_id = self.message_id.as_ref().filter(blank);
+        let message_id = self.message_id.as_deref().map(str::trim).filter(|id| !id.is_empty());
         let ids = message_id.map(|id| LookupQuery::ids(hash, &account, id, &users)).unwrap_or_default();
         if users.is_empty() && code.is_none() && ids.is_empty() {
             let what = "`user_id`, `email`, `message_id` and `code` are missing or blank: one of them is required";

@@ -6,6 +6,7 @@ use super::account_args::AccountArgs;
 use super::admin_client::AdminClient;
 use super::{CommandResult, eprint, print};
 use crate::domain::{Email, UserId};
+use crate::mapping;
 use crate::store::Forgotten;
 use clap::Args;
 use serde_json::json;
@@ -77,5 +78,5 @@ pub(super) fn parse_user_id(text: &str) -> Result<UserId, String> {
 }
 
 pub(super) fn parse_email(text: &str) -> Result<Email, String> {
-    Email::parse(text).map_err(|error| error.to_string())
+    mapping::parse_email(text).map_err(|error| error.to_string())
 }

@@ -81,7 +81,7 @@ fn only(mut emails: impl Iterator<Item = Email>) -> Option<Email> {
 }
 
 fn as_email(user_id: &UserId) -> Option<Email> {
-    parse(user_id.as_str()).ok()
+    parse_email(user_id.as_str()).ok()
 }
 
 /// The first address at `path`; an error if no value there is an address.
@@ -109,12 +109,12 @@ fn address(value: RawJson<'_>) -> Result<Option<Email>, EmailError> {
 }
 
 fn text_address(value: RawJson<'_>) -> Option<Email> {
-    value.as_string().and_then(|text| parse(&text).ok())
+    value.as_string().and_then(|text| parse_email(&text).ok())
 }
 
-/// Drops invisible marks, and joiners, which are part of names only. A control character inside is an error: without it the text would be
-/// another address.
-fn parse(text: &str) -> Result<Email, EmailError> {
+/// The address in a text as people and programs write it. Drops invisible marks, and joiners, which are part of names only. A control
+/// character inside is an error: without it the text would be another address.
+pub fn parse_email(text: &str) -> Result<Email, EmailError> {
     let text = text.trim_matches(|c: char| c.is_whitespace() || c.is_control());
     if text.contains(char::is_control) {
         return Err(EmailError);

@@ -22,6 +22,7 @@ mod rules;
 mod subdivision;
 mod text;
 
+pub use email::parse_email;
 pub use remembered::{Pieces, RememberedTraits};
 pub use rules::{Audience, CreateIf, CustomField, Effect, Rules};
 

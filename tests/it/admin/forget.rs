@@ -25,7 +25,7 @@ async fn a_dry_run_has_the_counts_of_the_erasure_and_changes_nothing() {
 async fn both_names_of_a_user_and_the_account_may_be_given() {
     let service = service(&[]).await;
     service.send(&crate::support::identify("m0", "u1", &json!({}))).await;
-    let whom = json!({"user_id": "u1", "email": "U1@example.com", "account": "main"});
+    let whom = json!({"user_id": "u1", "email": "\u{feff}U1@example.com\u{200b}", "account": "main"});
     assert_eq!(change(&service, "/api/v1/forget", &whom).await["affiliates"], 1);
     let other = post(&service, "/api/v1/forget", &json!({"user_id": "u1", "account": "brand-b"})).await;
     assert_eq!(problem(&other), "404 not-found");

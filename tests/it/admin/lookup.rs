@@ -18,7 +18,14 @@ async fn a_user_is_found_by_everything_an_operator_may_know() {
         affiliate["sent"].as_array().into_iter().flatten().filter_map(|sent| sent["attribute"].as_str()).collect();
     assert_eq!(sent, ["city", "email", "first_name", "last_name", "status", "unique_merchant_id"]);
     assert_eq!((&first["events"][0]["state"], &first["events"][0]["outcome"]), (&"settled".into(), &"created".into()));
-    for asked in [json!({"user_id": "u1"}), json!({"code": affiliate["code"]}), json!({"message_id": "m0"})] {
+    for asked in [
+        json!({"user_id": "u1"}),
+        json!({"code": affiliate["code"]}),
+        json!({"message_id": "m0"}),
+        // As they are pasted.
+        json!({"email": "\u{200b}u1@example.com"}),
+        json!({"message_id": " m0\n"}),
+    ] {
         let found = look_up(asked.clone()).await;
         assert_eq!(
             (&found["events"], &found["affiliates"][0]["code"]),
