@@ -1,8 +1,8 @@
 //! The `timestamp` of an event: since when its facts are true, corrected by Segment for the sender's clock.
 //!
 //! In: a JSON value. Out: a point in time, or nothing if it is unreadable. It reads ISO 8601 as senders write it: with any offset, without
-//! one (UTC), with a blank instead of `T`, with up to nine decimals, and a date alone; and as data warehouses export it, with ` UTC` at its
-//! end or a blank before the offset. Deliberately absent: numbers, which may be seconds or milliseconds, and other formats of programming
+//! one (UTC), with a blank instead of `T`, with up to nine decimals, and a date alone; and as data warehouses export it, with ` UTC` or ` Z`
+//! at its end or a blank before the offset. Deliberately absent: numbers, which may be seconds or milliseconds, and other formats of programming
 //! languages.
 
 use super::json::RawJson;
@@ -21,9 +21,9 @@ pub(super) fn timestamp(value: RawJson<'_>) -> Option<Timestamp> {
     Some(Timestamp(moment.as_millisecond()))
 }
 
-/// The text without a blank before its offset, and without ` UTC` at its end, which stands for no offset or repeats `+0000`.
+/// The text without a blank before its offset, and without ` UTC` or ` Z` at its end, which stands for no offset or repeats `+0000`.
 fn as_iso_8601(text: &str) -> Cow<'_, str> {
-    let text = text.strip_suffix(" UTC").unwrap_or(text);
+    let text = text.strip_suffix(" UTC").or_else(|| text.strip_suffix(" Z")).unwrap_or(text);
     match text.rsplit_once(' ') {
         Some((moment, offset)) if offset.starts_with(['+', '-']) => Cow::Owned([moment, offset].concat()),
         _ => Cow::Borrowed(text),
@@ -50,6 +50,8 @@ mod tests {
             ("2026-01-01", 1_767_225_600_000),
             ("2026-01-01 00:00:00 UTC", 1_767_225_600_000),
             ("2026-01-01 00:00:00.123 UTC", 1_767_225_600_123),
+            ("2026-01-01 00:00:00.123 Z", 1_767_225_600_123),
+            ("2026-01-01 02:00:00+02", 1_767_225_600_000),
             ("2026-01-01 02:00:00.000 +0200", 1_767_225_600_000),
             ("2025-12-31 19:00:00 -05:00", 1_767_225_600_000),
             ("2026-01-01 00:00:00.123456789 +0000 UTC", 1_767_225_600_123),
