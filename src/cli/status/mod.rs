@@ -33,6 +33,8 @@ pub(super) struct StatusArgs {
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// The most accounts that are shown: those that are halted or paused first.
 const ACCOUNTS_SHOWN: usize = 30;
+/// The accounts of one request. All of them are read: a halted one may be the last by its name.
+const PAGE_SIZE: u16 = 200;
 const FILE_WIDTH: usize = 120;
 
 pub(super) fn run(args: &StatusArgs) -> CommandResult {
@@ -62,8 +64,15 @@ async fn watch(args: &StatusArgs, service: &AdminClient, term: &Term) -> Result<
 
 async fn ask(service: &AdminClient) -> Result<(ServiceStatus, Vec<AccountStatus>), String> {
     let status = service.get("/api/v1/status", &json!({})).await?;
-    let page: AccountPage = service.get("/api/v1/accounts", &json!({"limit": 1000})).await?;
-    Ok((status, page.accounts))
+    let (mut accounts, mut after) = (Vec::new(), None);
+    loop {
+        let page: AccountPage = service.get("/api/v1/accounts", &json!({"after": after, "limit": PAGE_SIZE})).await?;
+        accounts.extend(page.accounts);
+        after = page.next;
+        if after.is_none() {
+            return Ok((status, accounts));
+        }
+    }
 }
 
 /// The number of columns of the terminal; in a file, as many as the whole hour needs.
