@@ -21,6 +21,12 @@ async fn a_street_of_one_line_clears_the_second_line_sent_before() {
                 &["2 Side St - Rome"],
             ),
             (
+                "the same street, without its second line",
+                vec![two_lines(), address(json!({"street": "1 Main St"}))],
+                "created updated",
+                &["1 Main St - Rome"],
+            ),
+            (
                 "an address without a street",
                 vec![two_lines(), address(json!({"city": "Oslo"}))],
                 "created updated",
@@ -49,6 +55,12 @@ async fn a_country_without_a_state_that_refersion_takes_clears_the_state_sent_be
                 vec![california(), address(json!({"country": "AU", "state": "NSW", "city": "Sydney"}))],
                 "created updated",
                 &["AU NSW Sydney"],
+            ),
+            (
+                "the same country, without its state",
+                vec![california(), address(json!({"country": "USA"}))],
+                "created updated",
+                &["US - Fresno"],
             ),
             (
                 "an address without a country",
