@@ -7,8 +7,11 @@ use super::LookupQuery;
 /// The rows of the log that one portion of a compaction examines.
 pub const PORTION_ROWS: i64 = 2_000;
 
-/// The most portions of the log without anything to remove in one compaction.
-pub const MAX_EMPTY_PORTIONS: u32 = 40;
+/// The most portions without anything to remove that one compaction examines where rows are due first.
+const MAX_EMPTY_PORTIONS: u32 = 40;
+
+/// The same for the rows behind those within the window.
+const MAX_EMPTY_BEHIND: u32 = 10;
 
 /// Rows of the log, from the first seq to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct Portion<P> {
     /// Whether there was nothing to do.
     pub was_empty: bool,
     /// Whether a run that ends after this portion is continued there by the next one. Otherwise that one begins at the start, because
-    /// there will be something to do before there is here (unless a clock was wrong: then what follows waits).
+    /// there will be something to do before there is here.
     pub is_resumed: bool,
     /// The next position; none at the end.
     pub next: Option<P>,
@@ -41,13 +44,13 @@ impl Portion<i64> {
 
 /// Runs `portion` again and again, each time from the position that it has returned: until the end, after which the next run begins at
 /// `start`, or until `most_empty` portions had nothing to do. If `portion` returns `Ok(None)`, it could not run now, and the next run
-/// continues at the same position.
+/// continues at the same position. Returns the position at which it ended, if the next run begins at the start nevertheless.
 pub async fn advance<P: Copy, F, E>(
     position: &mut P,
     start: P,
     most_empty: u32,
     portion: impl Fn(P) -> F,
-) -> Result<(), E>
+) -> Result<Option<P>, E>
 where
     F: Future<Output = Result<Option<Portion<P>>, E>>,
 {
@@ -57,10 +60,34 @@ where
         let is_last = empty >= most_empty;
         *position = done.next.filter(|_| !is_last || done.is_resumed).unwrap_or(start);
         if is_last || done.next.is_none() {
-            break;
+            return Ok(done.next.filter(|_| !done.is_resumed));
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// The positions in the log at which the next compaction continues. Rows are due first at its start. If a clock was ahead when rows were
+/// received, rows behind them are due before they are: each compaction goes a little farther through those.
+#[derive(Debug, Default)]
+pub struct LogPositions {
+    first: i64,
+    behind: i64,
+}
+
+impl LogPositions {
+    /// Runs `portion` from both positions on: see [`advance`].
+    pub async fn advance<F, E>(&mut self, portion: impl Fn(i64) -> F) -> Result<(), E>
+    where
+        F: Future<Output = Result<Option<Portion<i64>>, E>>,
+    {
+        let Some(ended) = advance(&mut self.first, 0, MAX_EMPTY_PORTIONS, &portion).await? else { return Ok(()) };
+        self.behind = self.behind.max(ended);
+        let resumed = |after| {
+            let done = portion(after);
+            async { Ok(done.await?.map(|done| Portion { is_resumed: true, ..done })) }
+        };
+        advance(&mut self.behind, 0, MAX_EMPTY_BEHIND, resumed).await.map(drop)
+    }
 }
 
 /// The seqs that a lookup finds in these ranges, the newest first: one more than its limit, if there are so many. `ranges` go from the

@@ -11,7 +11,7 @@ use super::session::Session;
 use super::vacuum::Vacuum;
 use super::{PostgresStore, append_rows, compact, deletions, key_blocks, measure, remembered, rights};
 use crate::domain::{AccountName, UserKey};
-use crate::store::portions::{self, MAX_EMPTY_PORTIONS};
+use crate::store::portions::LogPositions;
 use crate::store::rows::affiliates::{EMAIL_CONFLICT_COLUMNS, email_conflict};
 use crate::store::{
     EmailConflict, Ledger as _, Maintenance, Measured, OnCommit, Retention, StoreError, StoreStatus, user_keys,
@@ -173,8 +173,8 @@ impl Maintenance for PostgresStore {
 #[derive(Debug, Default)]
 pub struct Compaction {
     session: Option<Session>,
-    /// The seq up to which the last run examined the log.
-    examined_up_to: i64,
+    /// Where the next run continues in the log.
+    positions: LogPositions,
     /// The horizon up to which filters are made when everything has committed; none before the first run.
     horizon: Option<Horizon>,
     vacuum: Vacuum,
@@ -189,7 +189,7 @@ impl Compaction {
         let session = self.session.insert(session);
         while exclusively(session, compact::forget_ids(session, before.ids)).await? == Some(true) {}
         let remove = |after| compact::remove_portion(session, after, before);
-        portions::advance(&mut self.examined_up_to, 0, MAX_EMPTY_PORTIONS, remove).await?;
+        Box::pin(self.positions.advance(remove)).await?; // it has both of its runs
         self.horizon = Some(build_filters(session, self.horizon).await?);
         while deletions::remove(session, before.deletions).await? {}
         remove_remembered(session, before, dropped).await?;

@@ -5,7 +5,7 @@ use super::query::Query;
 use super::write_tx::WriteTx;
 use super::{SqliteStore, affiliates, bodies, checkpoint, compact, erase, key_blocks, older_ids, remembered};
 use crate::domain::{AccountName, UserKey};
-use crate::store::portions::{self, MAX_EMPTY_PORTIONS, Portion};
+use crate::store::portions::{self, Portion};
 use crate::store::{
     EmailConflict, Ledger as _, Maintenance, Measured, OnCommit, Ownership, Retention, StoreError, StoreStatus,
     user_keys,
@@ -117,7 +117,7 @@ impl Maintenance for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Removes old settled events, from the end of the last compaction on.
+    /// Removes old settled events, from the positions of the last compaction on.
     async fn remove_settled(&self, retention: Retention) -> Result<(), StoreError> {
         let remove = |after| async move {
             let examine = move |connection: &_| compact::examine(connection, after, retention);
@@ -128,7 +128,7 @@ impl SqliteStore {
             }
             Ok(Some(examined))
         };
-        portions::advance(&mut *self.examined_up_to.lock().await, 0, MAX_EMPTY_PORTIONS, remove).await
+        self.log_positions.lock().await.advance(remove).await
     }
 
     /// Removes blank rows of bodies, from the end of the last compaction on. The rows around a damaged page stay.
@@ -142,7 +142,8 @@ impl SqliteStore {
                 portion => portion.map(Some),
             }
         };
-        portions::advance(&mut *self.bodies_cursor.lock().await, Cursor::START, MAX_EMPTY_BODIES, compact).await
+        let mut cursor = self.bodies_cursor.lock().await;
+        portions::advance(&mut *cursor, Cursor::START, MAX_EMPTY_BODIES, compact).await.map(drop)
     }
 
     async fn compact_portion_of_bodies(&self, cursor: Cursor) -> Result<Portion<Cursor>, StoreError> {

@@ -54,6 +54,7 @@ pub use open::SqliteOpenError;
 pub use transfer::{SqliteSource, SqliteTarget};
 
 use super::in_flight::InFlightEvents;
+use super::portions::LogPositions;
 use super::published::Published;
 use super::{
     AffiliateChanges, AnsweredEvent, Appended, Begun, EventLog, LedgerBuffer, NewEvent, Settlement, StoreError,
@@ -84,8 +85,8 @@ pub struct SqliteStore {
     hash: HashKey,
     limits: StoreLimits,
     ledger: LedgerBuffer,
-    /// The seq up to which the last compaction examined the log.
-    examined_up_to: Mutex<i64>,
+    /// Where the next compaction continues in the log.
+    log_positions: Mutex<LogPositions>,
     /// The position of the last compaction in the bodies.
     bodies_cursor: Mutex<compact_bodies::Cursor>,
     /// See [`Measured::remembered_dropped`](super::Measured::remembered_dropped).
@@ -106,7 +107,7 @@ impl SqliteStore {
             hash,
             limits,
             ledger: LedgerBuffer::default(),
-            examined_up_to: Mutex::default(),
+            log_positions: Mutex::default(),
             bodies_cursor: Mutex::new(compact_bodies::Cursor::START),
             remembered_dropped: AtomicU64::default(),
         })
