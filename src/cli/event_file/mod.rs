@@ -75,7 +75,10 @@ pub(super) fn read(args: &FileArgs, label: Option<&'static str>, on_item: OnItem
     let bar = label.map_or_else(ProgressBar::hidden, |label| bytes_bar(label, size));
     let mut input = BufReader::with_capacity(64 * 1024, bar.wrap_read(input));
     let head = head(&mut input)?;
-    let format = args.format.or_else(|| by_name(&args.file)).unwrap_or_else(|| by_content(&head));
+    let format = match args.format.or_else(|| by_name(&args.file)) {
+        Some(format) => format,
+        None => by_content(&head, &mut input)?,
+    };
     let is_array = head.trim_ascii_start().first() == Some(&b'[');
     let result = match format {
         FileFormat::Csv => csv_rows::read(&head, input, on_item),
@@ -110,13 +113,18 @@ fn by_name(file: &Path) -> Option<FileFormat> {
     }
 }
 
-/// CSV if the first line has several cells and does not begin as JSON; NDJSON if it is an object by itself.
-fn by_content(head: &[u8]) -> FileFormat {
-    let begin = head.trim_ascii_start().first();
-    if !matches!(begin, Some(b'{' | b'[')) && head.iter().any(|byte| b",;\t".contains(byte)) {
-        return FileFormat::Csv;
-    }
-    let is_object = begin == Some(&b'{');
-    let is_complete = serde_json::from_slice::<&serde_json::value::RawValue>(head).is_ok();
-    if is_object && is_complete { FileFormat::Ndjson } else { FileFormat::Json }
+/// NDJSON if the first line is an object by itself, or if it does not begin as JSON and has a `{`, or the next line begins with one: then it
+/// is a line of a log. CSV if it has several cells.
+fn by_content(head: &[u8], rest: &mut impl BufRead) -> io::Result<FileFormat> {
+    let begin = |text: &[u8]| text.trim_ascii_start().first().copied();
+    Ok(match begin(head) {
+        Some(b'[') => FileFormat::Json,
+        Some(b'{') => {
+            let is_complete = serde_json::from_slice::<&serde_json::value::RawValue>(head).is_ok();
+            if is_complete { FileFormat::Ndjson } else { FileFormat::Json }
+        }
+        _ if head.contains(&b'{') || begin(rest.fill_buf()?) == Some(b'{') => FileFormat::Ndjson,
+        _ if head.iter().any(|byte| b",;\t".contains(byte)) => FileFormat::Csv,
+        _ => FileFormat::Json,
+    })
 }

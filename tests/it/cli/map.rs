@@ -217,6 +217,23 @@ async fn each_row_of_a_table_is_an_identify_whose_traits_are_the_columns() {
 }
 
 #[tokio::test]
+async fn a_line_of_a_log_before_the_events_does_not_make_the_file_a_table() {
+    for line in [
+        "2026-11-29 08:00:00,123 INFO exporting\n",
+        "2026-11-29 08:00:00 INFO exporting; 2 events\r\n\r\n",
+        "exporting\n",
+        "2026-11-29 08:00:00,123 INFO {\"events\": 2}\nthe events:\n",
+    ] {
+        let ran = run(&["map", "--summary"], &[], &format!("{line}{ANN}\n{BOB}\n")).await;
+        let (events, refused) = if line.contains("the events") { (4, 2) } else { (3, 1) };
+        let counts =
+            format!("        {events}  events\n        2  create an affiliate, or update the one that exists\n");
+        assert!(ran.out.starts_with(&counts), "{line}{}", ran.out);
+        assert!(ran.out.contains(&format!("        {refused}  are refused\n")), "{line}{}", ran.out);
+    }
+}
+
+#[tokio::test]
 async fn a_table_says_its_columns_in_the_first_line() {
     for (table, why) in [
         ("email,,name\n", "column 2 of the first line has no name, or an empty part in it"),
