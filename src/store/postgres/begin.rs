@@ -9,7 +9,7 @@ use super::accounts::AccountNumber;
 use super::error::JobError;
 use super::leases::LeaseToken;
 use super::memory::Memories;
-use super::session::{Session, Values};
+use super::session::{Session, Values, unless_empty};
 use crate::domain::{Seq, UserKey};
 use crate::failpoint;
 use crate::scheduling::Unit;
@@ -18,7 +18,7 @@ use crate::store::rows::{Damaged, report};
 use crate::store::{Begun, Follower, StoreError};
 use futures_util::future::try_join;
 use std::collections::{HashMap, HashSet};
-use tokio_postgres::{Error, Row};
+use tokio_postgres::Row;
 
 /// The units that are read at once: with followers, at most some ten mebibytes.
 const PORTION: usize = 50;
@@ -63,7 +63,7 @@ async fn begin_portion(session: &Session, held: LeaseToken, units: &[Unit]) -> R
     let heads: Vec<i64> = units.iter().map(|unit| unit.head.0).collect();
     let asked: Vec<i64> = units.iter().flat_map(|unit| unit.followers.iter().map(|seq| seq.0)).collect();
     let (of_heads, of_followers): (Values<'_>, Values<'_>) = (&[&heads, &account, &token, &server], &[&asked]);
-    let sizes = of_events(&asked, session.query(SIZES, of_followers));
+    let sizes = unless_empty(&asked, session.query(SIZES, of_followers));
     let (rows, sizes) = try_join(session.query(HEADS, of_heads), sizes).await?;
     if rows.is_empty() {
         return Err(StoreError::NotOwner.into());
@@ -85,7 +85,7 @@ async fn begin_portion(session: &Session, held: LeaseToken, units: &[Unit]) -> R
     let users: HashSet<UserKey> = heads.values().flat_map(|head| head.user_keys().iter().copied()).collect();
     let wanted: Vec<i64> = followers.values().flat_map(|with| with.seqs.iter().map(|seq| seq.0)).collect();
     let values: Values<'_> = &[&wanted, &account, &token, &server];
-    let with = of_events(&wanted, session.query(FOLLOWERS, values));
+    let with = unless_empty(&wanted, session.query(FOLLOWERS, values));
     let (rows, memories) = try_join(with, Memories::read(session, &users)).await?;
     let mut read: HashMap<Seq, Follower> = rows
         .iter()
@@ -110,11 +110,6 @@ async fn begin_portion(session: &Session, held: LeaseToken, units: &[Unit]) -> R
         Some(begun)
     });
     Ok(each.collect())
-}
-
-/// Runs the query for these events. Without events it runs nothing, as for most units, which have no followers.
-pub async fn of_events(seqs: &[i64], query: impl Future<Output = Result<Vec<Row>, Error>>) -> Result<Vec<Row>, Error> {
-    if seqs.is_empty() { Ok(Vec::new()) } else { query.await }
 }
 
 fn size(row: &Row) -> Option<(Seq, usize)> {

@@ -1,24 +1,21 @@
 //! The task of a connection: keeps a session open and runs jobs in it.
 //!
-//! In: messages. Out: results. It runs pipelined jobs that wait, up to a number, and then the next of the other jobs, and so on. Pipelined
-//! jobs have only autocommit statements, so they need no order among themselves, and the statements of many of them are sent at once
-//! (pipelining): a thousand accounts wait for a few round trips and not for thousands. A pipelined job may run before jobs that were sent
-//! earlier, so a caller that needs an order waits for each result. Requests that arrive while a group waits for its locks join it; requests
-//! that arrive while it is being committed form the next group. Invariants: no pipelined job runs while a transaction is open; other jobs
-//! run one after the other, in their order; a server that answers statements, however slowly, is not given up for the number of pipelined
-//! jobs; no job waits for an unreachable server: after the first failed attempt to reconnect, jobs fail at once until an attempt succeeds.
-//! Deliberately absent: the callers ([`super::connection`]), and the commit of a group ([`super::group_commit`]).
+//! In: messages. Out: results. It runs pipelined jobs that wait, up to a number, and then the next of the other jobs, and so on. A pipelined
+//! job may run before jobs that were sent earlier, so a caller that needs an order waits for each result. Requests that arrive while a group
+//! waits for its locks join it; requests that arrive while it is being committed form the next group. Invariants: no pipelined job runs
+//! while a transaction is open; other jobs run one after the other, in their order; no job waits for an unreachable server: after the first
+//! failed attempt to reconnect, jobs fail at once until an attempt succeeds. Deliberately absent: the callers ([`super::connection`]),
+//! pipelining ([`super::connection_pipelined`]), and the commit of a group ([`super::group_commit`]).
 
 use super::committer::Committer;
 use super::connect::Connector;
 use super::connection_health::ConnectionHealth;
-use super::connection_message::{ConnectionMessage, OrderedMessage, PipelinedJob, ResultSender};
+use super::connection_message::{ConnectionMessage, OrderedMessage, ResultSender};
+use super::connection_pipelined::PipelinedJobs;
 use super::error::{breaks_session, is_full_disk, store_error, text};
 use super::group_commit::Group;
 use super::session::Session;
 use crate::store::StoreError;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,8 +26,6 @@ use tokio_postgres::Error;
 /// The waits between two attempts to connect: each is twice the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// The most pipelined jobs that run at once, before the next of the other jobs. Sixteen took two to ten times as long for 50 accounts.
-const MAX_PIPELINED: usize = 64;
 
 /// See the head of this file.
 pub struct ConnectionTask<C: Committer> {
@@ -39,7 +34,7 @@ pub struct ConnectionTask<C: Committer> {
     inbox: UnboundedReceiver<ConnectionMessage<C>>,
     health: Arc<ConnectionHealth>,
     /// The pipelined jobs that wait.
-    pipelined: Vec<PipelinedJob>,
+    pipelined: PipelinedJobs,
     /// The other messages that wait, in their order.
     waiting: VecDeque<OrderedMessage<C>>,
 }
@@ -62,7 +57,7 @@ impl<C: Committer> ConnectionTask<C> {
         inbox: UnboundedReceiver<ConnectionMessage<C>>,
         health: Arc<ConnectionHealth>,
     ) -> Self {
-        Self { connector, committer, inbox, health, pipelined: Vec::new(), waiting: VecDeque::new() }
+        Self { connector, committer, inbox, health, pipelined: PipelinedJobs::default(), waiting: VecDeque::new() }
     }
 
     /// Runs the jobs that it receives, beginning in this session, until the connection is closed.
@@ -95,8 +90,8 @@ impl<C: Committer> ConnectionTask<C> {
             self.receive();
         }
         // If the session is known to have ended, the jobs wait for the next one.
-        if !session.has_ended() && self.has_pipelined() {
-            let failed = self.run_pipelined(session).await;
+        if !session.has_ended() && !self.pipelined.is_empty() {
+            let failed = self.pipelined.run(session, self.committer.deadline()).await;
             if !self.may_continue(session, failed) {
                 return NextSession::Reconnect;
             }
@@ -125,28 +120,6 @@ impl<C: Committer> ConnectionTask<C> {
         match message {
             ConnectionMessage::Pipelined(job) => self.pipelined.push(job),
             ConnectionMessage::Ordered(message) => self.waiting.push_back(message),
-        }
-    }
-
-    /// Drops the pipelined jobs whose callers stopped waiting. Whether others wait.
-    fn has_pipelined(&mut self) -> bool {
-        self.pipelined.retain(|job| !job.abandoned.is_cancelled());
-        !self.pipelined.is_empty()
-    }
-
-    /// Runs the first of the waiting pipelined jobs at once. Returns a failure, if there is one. Err: the server was silent for too long.
-    async fn run_pipelined(&mut self, session: &Session) -> Result<Option<Error>, ()> {
-        let first = self.pipelined.len().min(MAX_PIPELINED);
-        let mut jobs: FuturesUnordered<_> = self.pipelined.drain(..first).map(|one| (one.job)(session)).collect();
-        let mut failed: Vec<Error> = Vec::new();
-        loop {
-            let answered = session.answered();
-            match timeout(self.committer.deadline(), jobs.next()).await {
-                Ok(Some(error)) => failed.extend(error),
-                Ok(None) => return Ok(failed.into_iter().max_by_key(breaks_session)),
-                Err(_) if session.answered() == answered => return Err(()),
-                Err(_) => {}
-            }
         }
     }
 

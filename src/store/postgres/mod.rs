@@ -23,6 +23,7 @@ mod connect_error;
 mod connection;
 mod connection_health;
 mod connection_message;
+mod connection_pipelined;
 mod connection_task;
 mod count;
 mod database_state;

@@ -6,11 +6,10 @@
 //! and the order name both columns of this index, so no other index gives this order, and the rows of settled events, of which there may be
 //! millions, are not examined.
 
-use super::begin::of_events;
 use super::error::JobError;
 use super::leases::LeaseToken;
 use super::remembered::SHARED_LANES;
-use super::session::Session;
+use super::session::{Session, unless_empty};
 use crate::domain::{AffiliateKey, Seq, UserKey};
 use crate::scheduling::Entry;
 use crate::store::rows::pending::{add_affiliate, entry, user_keys_of};
@@ -52,7 +51,7 @@ pub async fn read(session: &Session, held: LeaseToken, after: Seq, limit: usize)
     let hashes: Vec<&[u8]> = users.iter().map(|key| key.bytes().as_slice()).collect();
     let (links, values, hashes) = ([&links as _], [&followers as _], [&hashes as _]);
     session.prepare(&[AFFILIATES, PENDING_OF, SHARED_LANES]).await?;
-    let pending = of_events(&followers, session.query(PENDING_OF, &values));
+    let pending = unless_empty(&followers, session.query(PENDING_OF, &values));
     let affiliates = session.query(AFFILIATES, &links);
     let (affiliates, pending, shared) = try_join3(affiliates, pending, session.query(SHARED_LANES, &hashes)).await?;
     let affiliates: HashMap<Vec<u8>, AffiliateKey> =

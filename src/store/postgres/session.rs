@@ -224,6 +224,14 @@ impl Session {
     }
 }
 
+/// Runs the query for these events, unless there are none: most units have no followers.
+pub async fn unless_empty(
+    seqs: &[i64],
+    query: impl Future<Output = Result<Vec<Row>, Error>>,
+) -> Result<Vec<Row>, Error> {
+    if seqs.is_empty() { Ok(Vec::new()) } else { query.await }
+}
+
 /// Values, each with its type.
 fn with_types(values: Values<'_>, types: Vec<Type>) -> Vec<(&(dyn ToSql + Sync), Type)> {
     values.iter().copied().zip(types).collect()
