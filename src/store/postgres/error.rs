@@ -65,11 +65,12 @@ pub fn store_error(error: &Error) -> StoreError {
 /// Whether the session in which this happened cannot be used any more.
 pub fn breaks_session(error: &Error) -> bool {
     match error.code() {
-        // The server has become a standby, ends the session, or has changed a table of a prepared statement.
+        // The server has become a standby, ends the session, has changed a table of a prepared statement, or lacks the statement or has
+        // another one of its name: a pooler has given the session to others meanwhile.
         Some(code) => {
             *code == SqlState::READ_ONLY_SQL_TRANSACTION
                 || *code == SqlState::FEATURE_NOT_SUPPORTED
-                || ["08", "25P03", "57P"].iter().any(|class| code.code().starts_with(class))
+                || ["08", "25P03", "26", "42P05", "57P"].iter().any(|class| code.code().starts_with(class))
         }
         None => error.is_closed() || error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>),
     }
@@ -86,6 +87,7 @@ fn class(code: &SqlState) -> fn(String) -> StoreError {
         SqlState::READ_ONLY_SQL_TRANSACTION,
         SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
         SqlState::INSUFFICIENT_PRIVILEGE,
+        SqlState::DUPLICATE_PSTATEMENT,
     ];
     if may_pass.contains(code) {
         return StoreError::Transient;
@@ -94,8 +96,9 @@ fn class(code: &SqlState) -> fn(String) -> StoreError {
         return StoreError::Corrupt;
     }
     match code.code().get(..2) {
-        // Connection, plan outdated, refused at login, rolled back, out of resources, lock timeout, ended by an operator, disk.
-        Some("08" | "0A" | "28" | "40" | "53" | "55" | "57" | "58") => StoreError::Transient,
+        // Connection, plan outdated, prepared statement gone, refused at login, rolled back, out of resources, lock timeout, ended by an
+        // operator, disk.
+        Some("08" | "0A" | "26" | "28" | "40" | "53" | "55" | "57" | "58") => StoreError::Transient,
         _ => StoreError::Fatal,
     }
 }
@@ -130,6 +133,8 @@ mod tests {
             (SqlState::QUERY_CANCELED, true),
             (SqlState::IO_ERROR, true),
             (SqlState::INVALID_PASSWORD, true),
+            (SqlState::INVALID_SQL_STATEMENT_NAME, true),
+            (SqlState::DUPLICATE_PSTATEMENT, true),
             (SqlState::UNIQUE_VIOLATION, false),
             (SqlState::UNDEFINED_TABLE, false),
             (SqlState::INSUFFICIENT_PRIVILEGE, true),

@@ -342,6 +342,26 @@ async fn a_call_that_postgresql_refuses_fails_alone_and_the_others_of_its_group_
     assert_eq!(store.store().status().write_error, None, "the store can be written");
 }
 
+/// As if a pooler had given the session to others meanwhile: a trigger discards its statements while it writes to `meta`.
+#[tokio::test]
+async fn a_session_that_lost_its_prepared_statements_is_given_up_and_the_next_one_works() {
+    let Some(schema) = Postgres::new() else { return };
+    let store = TestStore::start(Box::new(schema.clone()), UNLIMITED).await;
+    store.append("a", &["u1"]).await;
+    let administrator = connect(&schema).await;
+    let discard = "CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN NEW; END $$;
+        CREATE TRIGGER discard BEFORE INSERT OR UPDATE ON meta FOR EACH ROW EXECUTE FUNCTION discard()";
+    administrator.batch_execute(discard).await.expect("made");
+    store.store().probe().await.expect("written");
+    administrator.batch_execute("DROP TRIGGER discard ON meta").await.expect("dropped");
+    let append = async || store.store().append(vec![store.event("b", &["u1"], 0)]).await;
+    let failed = append().await;
+    assert!(matches!(&failed, Err(StoreError::Transient(why)) if why.contains("26000")), "{failed:?}");
+    within(poll_until(append, Result::is_ok)).await.expect("appended");
+    assert_eq!(store.names().await, ["a", "b"]);
+}
+
 /// A session of the test's own.
 pub async fn connect(schema: &Postgres) -> tokio_postgres::Client {
     postgres::connect(schema.url()).await
