@@ -4,6 +4,7 @@
 //! a replay, so new seqs are in the order of commits and no event of the same id is appended meanwhile. Any process may replay and discard,
 //! without the token of a lease. Bodies do not leave the server. Deliberately absent: keeping dead letters ([`super::settle`]).
 
+use super::accounts::Locked;
 use super::append::DRAW;
 use super::compact;
 use super::error::JobError;
@@ -74,9 +75,11 @@ pub async fn counts(session: &Session, ids: &[i64]) -> Result<BTreeMap<AccountNa
 }
 
 /// Appends dead letters of the locked accounts again, in the order of their ids. Returns each id with its result, and the events that were
-/// appended, in the order of their seqs.
+/// appended, in the order of their seqs. A dead letter of another account, which became one after the accounts were locked, counts as
+/// missing.
 pub async fn replay(
     session: &Session,
+    locked: &Locked,
     ids: &BTreeSet<i64>,
 ) -> Result<(Vec<ReplayResult>, Vec<(AccountName, Seq)>), Error> {
     let wanted: Vec<i64> = ids.iter().copied().collect();
@@ -85,7 +88,9 @@ pub async fn replay(
         "SELECT account, id, keys, received_at, NULL::text, CASE WHEN body IS NULL THEN NULL ELSE ''::bytea END, seq, name
                FROM dead_letters JOIN accounts USING (account) WHERE seq = ANY ($1) ORDER BY seq FOR UPDATE OF dead_letters";
     let rows = session.query(sql, &[&wanted]).await?;
-    let letters: BTreeMap<i64, _> = rows.iter().map(|row| (row.get(6), (row, to_replay(row)))).collect();
+    let is_locked = |row: &&Row| locked.get(&AccountName::from(row.get::<_, String>(7))).is_some();
+    let letters = rows.iter().filter(is_locked).map(|row| (row.get(6), (row, to_replay(row))));
+    let letters: BTreeMap<i64, _> = letters.collect();
     let event_ids = letters.values().filter_map(|(_, letter)| letter.as_ref().ok()).map(|letter| letter.id);
     let mut pending = pending(session, event_ids.collect()).await?;
     let (mut results, mut old, mut accounts) = (Vec::new(), Vec::new(), Vec::new());

@@ -125,7 +125,7 @@ async fn replay(
         for (name, more) in &counts {
             check_backlog(shared.backlogs.pending(name), *more, shared.max_backlog)?;
         }
-        Ok::<_, JobError>((dead_letters::replay(session, &ids).await?, locked))
+        Ok::<_, JobError>((dead_letters::replay(session, &locked, &ids).await?, locked))
     };
     let ((results, appended), locked) = session.transaction(work).await?;
     shared.backlogs.replayed(&appended.iter().map(|(account, seq)| (account, *seq)).collect::<Vec<_>>());
