@@ -84,6 +84,13 @@ struct LastRenewal {
     renewals: u32,
 }
 
+/// The portions of this list: the first one, and those that begin before the next renewal is due. However many accounts there are, the
+/// leases do not end meanwhile.
+fn portions<T>(accounts: &[T], due: Instant) -> impl Iterator<Item = &[T]> {
+    let in_time = move |(number, _): &(usize, _)| *number == 0 || Instant::now() < due;
+    accounts.chunks(PORTION).enumerate().take_while(in_time).map(|(_, portion)| portion)
+}
+
 impl PostgresStore {
     /// Renews the heartbeat, and reads the live processes and the accounts that concern this process, or all.
     async fn heartbeat(
@@ -156,8 +163,8 @@ impl PostgresStore {
     }
 
     /// Takes accounts over if their owners are still dead.
-    async fn take(&self, rows: &[AccountRow]) -> Result<(), StoreError> {
-        for portion in rows.chunks(PORTION) {
+    async fn take(&self, rows: &[AccountRow], until: Instant) -> Result<(), StoreError> {
+        for portion in portions(rows, until) {
             let (me, token) = (uuid(self.shared.hints.me), Uuid::from_u128(rand::random()));
             let owners: BTreeSet<Uuid> = portion.iter().filter_map(|row| row.owner).collect();
             let owners: Vec<Uuid> = owners.into_iter().collect();
@@ -173,8 +180,8 @@ impl PostgresStore {
         Ok(())
     }
 
-    async fn ask(&self, accounts: &[(AccountName, Uuid)]) -> Result<(), StoreError> {
-        for portion in accounts.chunks(PORTION) {
+    async fn ask(&self, accounts: &[(AccountName, Uuid)], until: Instant) -> Result<(), StoreError> {
+        for portion in portions(accounts, until) {
             let (names, owners): (Vec<AccountName>, Vec<Uuid>) = portion.iter().cloned().unzip();
             let me = uuid(self.shared.hints.me);
             let asked = self.listen.transaction(move |session| {
@@ -188,7 +195,7 @@ impl PostgresStore {
     }
 
     /// Gives up the accounts whose ending leases have no clone left, or gives them a new lease.
-    async fn give_up_ended(&self) -> Result<(), StoreError> {
+    async fn give_up_ended(&self, until: Instant) -> Result<(), StoreError> {
         let (mut given, leases) = (Vec::new(), &self.shared.leases);
         for (name, token, ending) in leases.ended() {
             match ending {
@@ -200,7 +207,7 @@ impl PostgresStore {
                 LeaseEnd::Give(to) => given.push((name, to.map(uuid), token.token)),
             }
         }
-        for portion in given.chunks(PORTION) {
+        for portion in portions(&given, until) {
             let (me, token) = (uuid(self.shared.hints.me), Uuid::from_u128(rand::random()));
             let names: Vec<AccountName> = portion.iter().map(|(name, ..)| name.clone()).collect();
             let (owners, tokens): (Vec<Option<Uuid>>, Vec<Uuid>) =
@@ -221,7 +228,7 @@ impl PostgresStore {
     /// Gives up every account without events in flight. Other processes take over the others when the lease has ended.
     pub(super) async fn resign(&self) -> Result<(), StoreError> {
         self.shared.leases.end_all(LeaseEnd::Give(None));
-        self.give_up_ended().await?;
+        self.give_up_ended(Instant::now() + self.replica.times.0).await?;
         if self.shared.leases.held().is_empty() {
             self.deregister().await?;
         }
@@ -286,9 +293,12 @@ impl Ownership for PostgresStore {
         self.compare(&heartbeat);
         self.shared.leases.renew(sent + self.replica.times.send_for());
         let (take, ask) = self.decide(&mut last, &heartbeat.accounts, candidates);
-        self.take(&take).await?;
-        self.ask(&ask).await?;
-        self.give_up_ended().await?;
+        let due = sent + self.replica.times.renew_every();
+        self.take(&take, due).await?;
+        // Those for which there was no time are taken the next time, whatever process they are assigned to.
+        last.free.extend(take.into_iter().map(|row| row.name).filter(|name| !self.shared.leases.is_held(name)));
+        self.ask(&ask, due).await?;
+        self.give_up_ended(due).await?;
         if candidates.is_empty() && self.shared.leases.held().is_empty() {
             self.deregister().await?;
         }
