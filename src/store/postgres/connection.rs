@@ -45,9 +45,12 @@ impl<C: Committer> Connection<C> {
         let answer = async { answer.await.unwrap_or_else(|_| Err(self.lost())) };
         let Some(limit) = self.answer_timeout else { return answer.await };
         timeout(limit, answer).await.unwrap_or_else(|_| {
-            let silent = format!("PostgreSQL did not answer within {limit:?}");
-            self.health.set(silent.clone());
-            Err(StoreError::Transient(silent))
+            // The last failure, if there was one, says more: for instance, that the wait for a lock ended.
+            Err(StoreError::Transient(self.health.failure().unwrap_or_else(|| {
+                let silent = format!("PostgreSQL did not answer within {limit:?}");
+                self.health.set(silent.clone());
+                silent
+            })))
         })
     }
 

@@ -27,13 +27,14 @@ pub type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// rows by PostgreSQL's statistics, such as `bodies` after a vacuum: reading it as a whole for a join seems to be cheap, but it may have
 /// millions of outdated rows that an old transaction keeps. So statements on the path of events look its rows up one by one, by `LATERAL (…
 /// LIMIT 1)` or a subquery for a single value, neither of which is ever planned as a join. A frozen process holds its locks for a second.
+/// The wait for a lock ends before the caller of an append gives the server up, so that the caller gets the reason.
 const SETTINGS: &str = "
     SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off;
     SET enable_hashjoin = off;
     SET enable_mergejoin = off;
     SET jit = off;
-    SET lock_timeout = '3s';
+    SET lock_timeout = '2500ms';
     SET statement_timeout = '5s';
     SET idle_in_transaction_session_timeout = '1s';
     SET default_transaction_isolation = 'read committed';
@@ -42,7 +43,8 @@ const SETTINGS: &str = "
     WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');
 ";
 
-/// Fails if a session that a pooler made lacks one of the settings that matter. It changes nothing.
+/// Fails if a session that a pooler made lacks one of the settings that matter. It changes nothing. The wait for a lock is longer than in
+/// [`SETTINGS`], as in the configurations of poolers that exist.
 const CHECK_SETTINGS: &str = "DO $$
     DECLARE missing text;
     BEGIN

@@ -3,7 +3,7 @@
 //! They use `dyn Store` through [`engine::TestStore`], which can open, close and reopen it; a further engine is added to
 //! [`engine::every`]. Promises of the SQLite engine alone (its file, its lock, its WAL, its earlier versions) are tested in
 //! [`migrate_v5`], [`migrate_v6`], [`migrate_v8`], [`migrate_v9`], [`damaged`], [`erased`], [`erased_at_random`], [`failure`], [`file`],
-//! [`torn`] and [`writes`]; those of the PostgreSQL engine alone in [`disk_full`], [`elsewhere`], [`outdated`], [`pipelined`],
+//! [`torn`] and [`writes`]; those of the PostgreSQL engine alone in [`disk_full`], [`elsewhere`], [`locks`], [`outdated`], [`pipelined`],
 //! [`postgres_tls`], [`promoted`], [`rights`], [`several_processes`] and [`vacuum`]. Which events of a user may run is decided in
 //! `src/scheduling` and tested there. No test sleeps: moments are arguments.
 
@@ -28,6 +28,7 @@ mod inspection;
 mod known_users;
 mod ledger;
 mod listed;
+mod locks;
 mod lookup;
 mod measured;
 mod migrate_v5;
