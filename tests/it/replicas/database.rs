@@ -71,12 +71,9 @@ async fn a_database_that_is_silent_is_answered_with_503_before_the_sender_gives_
             assert!(refused.headers.contains_key("retry-after"));
             process.ready().await
         };
-        let unready = within(poll_until(unready, |ready| ready.message().ends_with("did not answer in time"))).await;
-        assert_eq!(
-            unready.message(),
-            "the store cannot be written: the server did not answer in time",
-            "it was tried to connect again"
-        );
+        // It was tried to connect again.
+        let reason = "the store cannot be written: the server did not answer in time";
+        within(poll_until(unready, |ready| ready.message() == reason)).await;
         let alive = Answer::to(http().get(format!("{}/healthz", process.ops))).await;
         assert_eq!(alive.brief(), "200 ok");
     }
