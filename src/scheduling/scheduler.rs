@@ -22,6 +22,8 @@ pub struct Scheduler {
     lanes: Lanes,
     /// The pending events that were begun before.
     attempts: BTreeMap<Seq, EarlierAttempt>,
+    /// Whether the last trial was to be an event that has not failed.
+    last_trial_was_new: bool,
     /// The units in flight, by their heads.
     units: BTreeMap<Seq, UnitInFlight>,
     /// Marked followers, pending or in flight, and whether they have been fed.
@@ -31,6 +33,8 @@ pub struct Scheduler {
 /// The state that an earlier attempt at an event left.
 #[derive(Debug)]
 struct EarlierAttempt {
+    /// Whether it failed, then or before.
+    failed: bool,
     due: Option<Timestamp>,
     /// Its marked followers.
     followers: Vec<Seq>,
@@ -87,7 +91,8 @@ impl Scheduler {
         let lane = self.lanes.join(&names, seq);
         let due = retry.map(|retry| retry.due(now));
         if attempted || due.is_some() || !followers.is_empty() {
-            let attempt = EarlierAttempt { due, followers: self.mark_followers(lane, seq, followers) };
+            let followers = self.mark_followers(lane, seq, followers);
+            let attempt = EarlierAttempt { failed: due.is_some(), due, followers };
             self.attempts.insert(seq, attempt);
         }
         self.lanes.push(lane, seq, due.map_or(now, |due| due.max(now)))
@@ -139,11 +144,14 @@ impl Scheduler {
         Some(self.begin(lane, head, max_followers))
     }
 
-    /// Like [`next`](Scheduler::next), but a head that was never attempted goes before the others.
-    pub fn next_untried(&mut self, now: Timestamp, max_followers: usize) -> Option<Unit> {
+    /// Like [`next`](Scheduler::next), for the trial after a pause: in every second one, heads that have not failed go before the others. So
+    /// neither events that fail every time hold up the others, nor the reverse.
+    pub fn next_trial(&mut self, now: Timestamp, max_followers: usize) -> Option<Unit> {
+        self.last_trial_was_new = !self.last_trial_was_new;
         let attempts = &self.attempts;
-        let untried = self.lanes.pop_where(now, |head| !attempts.contains_key(&head));
-        let (lane, head) = untried.or_else(|| self.lanes.pop(now))?;
+        let has_failed = |head| attempts.get(&head).is_some_and(|attempt| attempt.failed);
+        let new = self.last_trial_was_new.then(|| self.lanes.pop_where(now, |head| !has_failed(head))).flatten();
+        let (lane, head) = new.or_else(|| self.lanes.pop(now))?;
         Some(self.begin(lane, head, max_followers))
     }
 
@@ -179,14 +187,18 @@ impl Scheduler {
     /// Marks these followers as begun with `head`, because the progress of its unit was saved. The unit is the same after an interruption.
     pub fn mark(&mut self, head: Seq, followers: &[Seq]) {
         if let Some(unit) = self.units.get_mut(&head) {
-            unit.attempt = Some(EarlierAttempt { due: None, followers: followers.to_vec() });
+            let failed = unit.attempt.as_ref().is_some_and(|attempt| attempt.failed);
+            unit.attempt = Some(EarlierAttempt { failed, due: None, followers: followers.to_vec() });
         }
     }
 
     /// The unit of `head` is no longer in flight. Its remaining events are pending again, each at its place in the lane.
     pub fn end(&mut self, head: Seq, end: End, now: Timestamp) {
         let Some(UnitInFlight { followers, attempt }) = self.units.remove(&head) else { return };
-        let again = |due, followers| (false, Vec::new(), Some(EarlierAttempt { due, followers }));
+        let failed = attempt.as_ref().is_some_and(|attempt| attempt.failed);
+        let again = |due: Option<Timestamp>, followers| {
+            (false, Vec::new(), Some(EarlierAttempt { failed: failed || due.is_some(), due, followers }))
+        };
         let (leaves, left, attempt) = match end {
             End::Settled { followers } => (true, followers, None),
             End::Pending { due, followers } => again(due, followers),

@@ -4,8 +4,8 @@
 //! ended deliveries, due moments. Out: deliveries. Invariants: it reads ahead only until enough heads are runnable, and not while the
 //! account is paused or halted; it ends when no event of the account is pending and no page of Refersion's list is left to read, and the
 //! next append starts it again. It also ends when its lease on the account is about to end; the next one then begins with a new scheduler,
-//! and reads the pending events from the first one again. The unit that is tried after a pause is one that was never attempted, if there is
-//! one. Links of saved progress reach the scheduler before and after they are committed, those of a settlement after the entries of a read
+//! and reads the pending events from the first one again. In every second trial after a pause, events that have not failed go before the
+//! others. Links of saved progress reach the scheduler before and after they are committed, those of a settlement after the entries of a read
 //! that began before.
 
 use super::learn::{Link, read_page};
@@ -130,7 +130,7 @@ impl RunLoop {
         if room == 0 {
             return FOREVER;
         }
-        let begun = self.begin(room, now).await;
+        let begun = self.begin(room, state, now).await;
         self.report(begun.as_ref().err());
         // Also if the store is closed: a read that panicked looks the same, and a closed store ends the service.
         begun.unwrap_or(STORE_PAUSE)
@@ -186,13 +186,13 @@ impl RunLoop {
     }
 
     /// Begins up to `room` units. Returns how long to wait until the next retry is due.
-    async fn begin(&mut self, room: usize, now: Timestamp) -> Result<Duration, StoreError> {
-        // One unit is a trial: events that fail every time, for instance all edits, must not be every trial and hold up the others.
-        let is_trial = room == 1;
+    async fn begin(&mut self, room: usize, state: BreakerState, now: Timestamp) -> Result<Duration, StoreError> {
+        // A trial is chosen among more events: those that fail every time, for instance all edits, must not hold up the others.
+        let is_trial = state != BreakerState::Closed;
         self.read_ahead(if is_trial { WINDOW } else { room }, now).await?;
         let mut units: Vec<Unit> = {
             let mut scheduler = self.worker.0.signals.scheduler();
-            let next = if is_trial { Scheduler::next_untried } else { Scheduler::next };
+            let next = if is_trial { Scheduler::next_trial } else { Scheduler::next };
             std::iter::from_fn(|| next(&mut scheduler, now, MAX_FOLLOWERS)).take(room).collect()
         };
         if !units.is_empty() {

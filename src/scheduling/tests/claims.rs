@@ -2,7 +2,7 @@
 
 use super::{affiliate, begun, entry, failed, seqs, user};
 use crate::domain::{Seq, Timestamp};
-use crate::scheduling::{End, Entry, Scheduler};
+use crate::scheduling::{End, Entry, Scheduler, Unit};
 
 /// A scheduler that was fed with these at moment 0.
 fn fed(entries: impl IntoIterator<Item = Entry>) -> Scheduler {
@@ -212,11 +212,40 @@ fn the_event_that_has_been_runnable_for_the_longest_time_is_first() {
 }
 
 #[test]
-fn an_event_that_was_never_attempted_goes_before_the_others_where_it_is_asked_for() {
-    let entries = [failed(1, &["u1"], 0, 10), begun(2, &["u2"], &[]), entry(3, &["u3"]), entry(4, &["u3"])];
-    let mut scheduler = fed(entries.into_iter().chain([entry(5, &["u5"])]));
-    let mut next = |now| scheduler.next_untried(Timestamp(now), 9).map(|unit| (unit.head.0, unit.followers.len()));
-    assert_eq!([9, 9, 9, 9, 10].map(&mut next), [Some((3, 1)), Some((5, 0)), Some((2, 0)), None, Some((1, 0))]);
+fn in_every_second_trial_an_event_that_has_not_failed_goes_first() {
+    let pending = |due: Option<i64>| End::Pending { due: due.map(Timestamp), followers: Vec::new() };
+    // Those of u1 to u4 fail; that of u5 is handed back, that of u6 is new.
+    let mut scheduler = fed((1..=5).map(|seq| entry(seq, &[&format!("u{seq}")])));
+    for (seq, due) in [(1, Some(2)), (2, Some(2)), (3, Some(2)), (4, Some(2)), (5, None)] {
+        assert_eq!(scheduler.next(Timestamp(1), 0).map(|unit| unit.head), Some(Seq(seq)));
+        scheduler.end(Seq(seq), pending(due), Timestamp(1));
+    }
+    scheduler.feed(vec![entry(6, &["u6"])], Timestamp(3));
+    let mut trial = || {
+        let head = scheduler.next_trial(Timestamp(3), 0)?.head;
+        scheduler.end(head, pending(Some(9)), Timestamp(3));
+        Some(head.0)
+    };
+    assert_eq!(std::array::from_fn(|_| trial()), [Some(5), Some(1), Some(6), Some(2), Some(3), Some(4), None]);
+}
+
+#[test]
+fn an_event_that_failed_has_failed_also_after_it_was_begun_and_handed_back() {
+    let back = |due: Option<i64>| End::Pending { due: due.map(Timestamp), followers: Vec::new() };
+    for (name, ends) in [
+        ("handed back", vec![back(Some(1)), back(None)]),
+        ("interrupted", vec![back(Some(1)), End::Interrupted { due: None }]),
+        ("interrupted with a wait", vec![End::Interrupted { due: Some(Timestamp(1)) }]),
+    ] {
+        let mut scheduler = fed([entry(1, &["u1"])]);
+        for end in ends {
+            assert_eq!(scheduler.next(Timestamp(1), 0), Some(Unit::of(Seq(1))), "{name}");
+            scheduler.mark(Seq(1), &[]);
+            scheduler.end(Seq(1), end, Timestamp(1));
+        }
+        scheduler.feed(vec![entry(2, &["u2"])], Timestamp(2));
+        assert_eq!(scheduler.next_trial(Timestamp(2), 0), Some(Unit::of(Seq(2))), "{name}");
+    }
 }
 
 #[test]
