@@ -7,11 +7,11 @@ use super::LookupQuery;
 /// The rows of the log that one portion of a compaction examines.
 pub const PORTION_ROWS: i64 = 2_000;
 
-/// The most portions without anything to remove that one compaction examines where rows are due first.
+/// The most portions without anything to remove, and outside of the window, that one compaction examines where rows are due first.
 const MAX_EMPTY_PORTIONS: u32 = 40;
 
 /// The same for the rows behind those within the window.
-const MAX_EMPTY_BEHIND: u32 = 10;
+const MAX_EMPTY_BEHIND: u32 = 4;
 
 /// Rows of the log, from the first seq to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Portion<i64> {
 }
 
 /// Runs `portion` again and again, each time from the position that it has returned: until the end, after which the next run begins at
-/// `start`, or until `most_empty` portions had nothing to do. If `portion` returns `Ok(None)`, it could not run now, and the next run
+/// `start`, or until `most_empty` portions had nothing to do, or one that is not resumed. If `portion` returns `Ok(None)`, it could not run now, and the next run
 /// continues at the same position. Returns the position at which it ended, if the next run begins at the start nevertheless.
 pub async fn advance<P: Copy, F, E>(
     position: &mut P,
@@ -57,7 +57,7 @@ where
     let mut empty = 0;
     while let Some(done) = portion(*position).await? {
         empty += u32::from(done.was_empty);
-        let is_last = empty >= most_empty;
+        let is_last = empty >= most_empty || done.was_empty && !done.is_resumed;
         *position = done.next.filter(|_| !is_last || done.is_resumed).unwrap_or(start);
         if is_last || done.next.is_none() {
             return Ok(done.next.filter(|_| !done.is_resumed));

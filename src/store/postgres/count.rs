@@ -25,6 +25,8 @@ use tokio_postgres::{Error, Row};
 /// The shortest time between two counts, and its ratio to the duration of a count.
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMES_AS_LONG: u32 = 50;
+/// The time between two counts while a table is locked: each waits for the lock, and the other work of its connection waits for it.
+const INTERVAL_IF_LOCKED: Duration = Duration::from_secs(10);
 
 /// The end of a count: what it means for the following ones.
 pub struct Counted {
@@ -90,10 +92,10 @@ pub async fn count(shared: &Arc<Shared>, owner: &Owner) -> Result<Counted, Store
                     tracing::warn!("counting pending events took too long; they are counted again later");
                     Ok(Counted { took: began.elapsed(), is_too_old: false })
                 }
-                // An administrator has locked a table. That says nothing of the time that the next count takes.
+                // An administrator has locked a table. That says nothing of the time that a later count takes.
                 Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
                     tracing::warn!("counting pending events waited too long for a lock; they are counted again");
-                    Ok(Counted { took: Duration::ZERO, is_too_old: false })
+                    Ok(Counted { took: INTERVAL_IF_LOCKED / TIMES_AS_LONG, is_too_old: false })
                 }
                 counted => Ok::<_, JobError>(counted?),
             }
