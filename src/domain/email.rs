@@ -1,10 +1,10 @@
 //! An e-mail address, which identifies an affiliate at Refersion.
 //!
 //! In: a text. Out: a trimmed address, or an error. Invariants: exactly one `@`, with something before it and a domain with a dot behind
-//! it, in any script; no blanks or control characters; at most 254 bytes (RFC 5321). Addresses that differ only in case are equal, since
-//! Refersion does not promise to compare them with case. Addresses whose domain is in Unicode in one and in punycode in the other are
-//! equal, too. The spelling is kept. Deliberately absent: RFC 5322 in full (quoted local parts, comments), which no affiliate platform
-//! accepts.
+//! it: letters, digits and their marks in any script, hyphens and dots; no blanks or control characters; at most 254 bytes (RFC 5321).
+//! Addresses that differ only in case are equal, since Refersion does not promise to compare them with case. Addresses whose domain is in
+//! Unicode in one and in punycode in the other are equal, too. The spelling is kept. Deliberately absent: RFC 5322 in full (quoted local
+//! parts, comments), which no affiliate platform accepts.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -58,9 +58,15 @@ fn is_of_domain(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '-' | '.')
 }
 
-/// Whether a domain with characters beside letters and digits is one of another script: there, vowel signs and tone marks are no letters.
+/// Whether a domain is one of a script whose vowel signs and tone marks are no letters. Of other characters UTS 46 allows nearly all, also
+/// those that belong to the text around an address, such as `”` and `、`.
 fn is_internationalized(domain: &str) -> bool {
-    domain.chars().all(|c| !c.is_ascii() || is_of_domain(c)) && idna::domain_to_ascii_strict(domain).is_ok()
+    domain.chars().all(|c| is_of_domain(c) || is_mark(c)) && idna::domain_to_ascii_strict(domain).is_ok()
+}
+
+/// Whether `c`, which is no letter, is a mark (category M): no label begins with one, so it is no domain by itself.
+fn is_mark(c: char) -> bool {
+    !c.is_ascii() && idna::domain_to_ascii(c.encode_utf8(&mut [0; 4])).is_err()
 }
 
 /// The form in which spellings of one address are equal: in lower case, the domain in ASCII.
@@ -126,6 +132,20 @@ mod tests {
             "jack@exa\u{2028}mple.com",
             "jack@bücher .example",
             "jack@bücher_.example",
+            "“jack@example.com”",
+            "‘jack@example.com’",
+            "«jack@example.com»",
+            "jack@example.com…",
+            "jack@example.com’s",
+            "jack@example.com–",
+            "jack@example.com·",
+            "jack@example.com、",
+            "jack@example.com。",
+            "jack@example.com،",
+            "jack@example.com\u{fe0f}",
+            "jack@shop™.com",
+            "jack@ex→ample.com",
+            "jack@हिन्दी.भारत।",
             "a@b@example.com",
             "Jack <jack@example.com>",
             "jack@example.com, jill@example.com",

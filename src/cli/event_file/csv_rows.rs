@@ -1,9 +1,9 @@
 //! CSV: a user on each line. Each row becomes the text of an identify event, whose traits are the columns.
 //!
 //! In: the first line, which names the columns, and the rest of the file. Out: an event for each row. Columns that are named like
-//! members of an event ([`IDS`], [`OTHER_MEMBERS`]) are members; every other one is a trait, with or without `traits.` in front of its
-//! name, and nested at the dots in it. All values are texts, so that postal codes keep their zeros; an empty cell is no value. Cells are
-//! separated by the commonest of `,`, `;` and tab in the first line.
+//! members of an event ([`MEMBERS`], and `userId` in any spelling) are members; every other one is a trait, with or without `traits.` in
+//! front of its name, and nested at the dots in it. All values are texts, so that postal codes keep their zeros; an empty cell is no value.
+//! Cells are separated by the commonest of `,`, `;` and tab in the first line.
 
 use super::quotes::WatchQuotes;
 use super::{Item, OnItem};
@@ -13,10 +13,10 @@ use memchr::memchr_iter;
 use serde_json::{Map, Value};
 use std::io::{self, Cursor, Error, ErrorKind, Read};
 
-/// The ids of an event that a column can be, in any spelling: `User ID`.
-const IDS: [&str; 3] = ["userId", "anonymousId", "messageId"];
-/// The other members of an event that a column can be. In another spelling they are traits: a customer may have a `Type`.
-const OTHER_MEMBERS: [&str; 2] = ["timestamp", "type"];
+/// The members of an event, beside the `userId`, that a column can be, with the other spelling that is accepted. In further ones they are
+/// traits: a customer may have a `Type`, and the `Message ID` of a mail tool is that of a campaign, equal in all rows.
+const MEMBERS: [(&str, &str); 4] =
+    [("anonymousId", "anonymous_id"), ("messageId", "message_id"), ("timestamp", "timestamp"), ("type", "type")];
 
 /// The place of the cells of a column in an event: the keys from the event down to the value.
 type MemberPath = Vec<String>;
@@ -78,11 +78,12 @@ fn paths(header: &ByteRecord) -> io::Result<Vec<MemberPath>> {
 }
 
 fn path(column: &str) -> MemberPath {
-    let is_column = |id: &&&str| normalize_name(id) == normalize_name(column);
-    let member = OTHER_MEMBERS.iter().find(|member| **member == column).or_else(|| IDS.iter().find(is_column));
+    if normalize_name(column) == "userid" {
+        return vec!["userId".to_owned()];
+    }
     let keys = column.strip_prefix("traits.").unwrap_or(column).split('.').map(str::trim);
-    match member {
-        Some(member) => vec![(*member).to_owned()],
+    match MEMBERS.iter().find(|(name, other)| [name, other].contains(&&column)) {
+        Some((name, _)) => vec![(*name).to_owned()],
         None => std::iter::once("traits").chain(keys).map(str::to_owned).collect(),
     }
 }

@@ -113,8 +113,8 @@ fn by_name(file: &Path) -> Option<FileFormat> {
     }
 }
 
-/// NDJSON if the first line is an object by itself, or if it does not begin as JSON and has a `{`, or the next line begins with one: then it
-/// is a line of a log. CSV if it has several cells.
+/// NDJSON if the first line is an object by itself, or if it does not begin as JSON and has a `{`, or the next line begins as an object: then
+/// it is a line of a log. CSV if it has several cells.
 fn by_content(head: &[u8], rest: &mut impl BufRead) -> io::Result<FileFormat> {
     let begin = |text: &[u8]| text.trim_ascii_start().first().copied();
     Ok(match begin(head) {
@@ -123,8 +123,14 @@ fn by_content(head: &[u8], rest: &mut impl BufRead) -> io::Result<FileFormat> {
             let is_complete = serde_json::from_slice::<&serde_json::value::RawValue>(head).is_ok();
             if is_complete { FileFormat::Ndjson } else { FileFormat::Json }
         }
-        _ if head.contains(&b'{') || begin(rest.fill_buf()?) == Some(b'{') => FileFormat::Ndjson,
+        _ if head.contains(&b'{') || begins_object(rest.fill_buf()?) => FileFormat::Ndjson,
         _ if head.iter().any(|byte| b",;\t".contains(byte)) => FileFormat::Csv,
         _ => FileFormat::Json,
     })
+}
+
+/// Whether the text begins as a JSON object, unlike the cell `{3F2504E0-4F89}`.
+fn begins_object(text: &[u8]) -> bool {
+    let members = text.trim_ascii_start().strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    members.is_some_and(|members| matches!(members.first(), Some(b'"' | b'}')))
 }

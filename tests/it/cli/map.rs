@@ -182,10 +182,11 @@ async fn a_line_that_cannot_be_read_spoils_only_itself() {
 async fn each_row_of_a_table_is_an_identify_whose_traits_are_the_columns() {
     let table = |separator: &str| {
         let rows = [
-            &["\u{feff}User ID", "name", "traits.email", "address.street", "address.zip", "plan", "vip"][..],
-            &["u1", "\"Gibbons,; Peter\"", "peter@x.io", "\"6th St\r\nRear\"", "02134", "", "TRUE"],
+            &["\u{feff}User ID", "Message ID", "name", "traits.email", "address.street", "address.zip", "plan", "vip"]
+                [..],
+            &["{3F2504E0-4F89}", "c1", "\"Gibbons,; Peter\"", "peter@x.io", "\"6th St\r\nRear\"", "02134", "", "TRUE"],
             &[],
-            &["u2", "Ann", "ann@x.io"],
+            &["u2", "c1", "Ann", "ann@x.io"],
         ];
         rows.map(|cells| cells.join(separator)).join("\r\n")
     };
@@ -203,7 +204,7 @@ async fn each_row_of_a_table_is_an_identify_whose_traits_are_the_columns() {
         insta::allow_duplicates!(assert_snapshot!(ran.out, @r#"
         identify (without messageId)
           if the user is not an affiliate yet:
-            POST /affiliate/new {"address1":"6th St","address2":"Rear","email":"peter@x.io","first_name":"Gibbons,;","last_name":"Peter","offer":"99","password":"<generated>","send_welcome":"FALSE","status":"PENDING","unique_merchant_id":"u1","zip":"02134"}
+            POST /affiliate/new {"address1":"6th St","address2":"Rear","email":"peter@x.io","first_name":"Gibbons,;","last_name":"Peter","offer":"99","password":"<generated>","send_welcome":"FALSE","status":"PENDING","unique_merchant_id":"{3F2504E0-4F89}","zip":"02134"}
           if the user is already an affiliate, for what has changed:
             POST /affiliate/edit {"affiliates":[{"address1":"6th St","address2":"Rear","email":"peter@x.io","first_name":"Gibbons,;","id":"<id>","last_name":"Peter","offer":99,"zip":"02134"}]}
 
