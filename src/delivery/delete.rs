@@ -15,6 +15,17 @@ use super::{
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Personal, Profile, User};
 use crate::mapping::Intent;
 
+/// An attempt begins: an affiliate that an earlier attempt found by its e-mail is read again before it is changed, because it may have
+/// another e-mail by now. Once its personal fields are overwritten, nothing of it can be compared.
+pub(super) fn begin(state: &mut PlanState) {
+    let PlanState { known, progress, .. } = state;
+    let Some(target) = &mut progress.target else { return };
+    let is_remembered = known.as_ref().is_some_and(|known| known.code == target.code);
+    if !is_remembered && progress.done == Done::Nothing && progress.stage == Stage::Start {
+        target.id = None;
+    }
+}
+
 /// The next step, by the state of the plan.
 pub(super) fn decide(input: &PlanInput<'_>, user: &User, state: &mut PlanState) -> Step {
     if state.progress.target.is_none() {
@@ -65,10 +76,14 @@ fn placeholders(input: &PlanInput<'_>, state: &PlanState, id: AffiliateId) -> Pr
     anonymous(id, input.custom_fields).filtered(|attribute, _| !state.progress.rejected_values.excludes(attribute))
 }
 
-/// The placeholders for personal data, custom fields included; the address is unique, valid, and of a domain that nobody can own (RFC
-/// 2606).
+/// The placeholder for the e-mail: unique, valid, and of a domain that nobody can own (RFC 2606).
+fn placeholder_email(id: AffiliateId) -> String {
+    format!("deleted-{id}@example.com")
+}
+
+/// The placeholders for personal data, custom fields included.
 fn anonymous(id: AffiliateId, custom_fields: &[String]) -> Profile {
-    let address = format!("deleted-{id}@example.com");
+    let address = placeholder_email(id);
     let placeholder = |field: &Field| match field.spec().personal {
         Personal::Text => Some((*field, "-")),
         Personal::Email => Some((*field, address.as_str())),
@@ -96,8 +111,10 @@ pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call
             None
         }
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
-            if !has_lost_email(input, state, &affiliate) {
-                state.progress.target = Some(DeleteTarget { code: code.clone(), id: Some(affiliate.id) });
+            let is_theirs = !has_lost_email(input, state, code, &affiliate);
+            state.progress.target = is_theirs.then(|| DeleteTarget { code: code.clone(), id: Some(affiliate.id) });
+            if !is_theirs {
+                state.progress.rejected_values = RejectedValues::default(); // they are of this affiliate
             }
             state.progress.stage = Stage::Start;
             None
@@ -127,10 +144,14 @@ fn is_of_another(input: &PlanInput<'_>, state: &PlanState, shown: &Affiliate) ->
     state.known.as_ref().is_some_and(|known| existing::is_outdated(input, state, known, shown))
 }
 
-/// Whether an earlier attempt found the affiliate, and `get` shows that it has another e-mail by now. Then the e-mail is searched for again.
-fn has_lost_email(input: &PlanInput<'_>, state: &mut PlanState, shown: &Affiliate) -> bool {
-    let was_found_before = state.found_before.take().is_some();
-    matches!(input.intent, Intent::Delete { user, .. } if was_found_before && !existing::has_email(user, shown))
+/// Whether only an earlier attempt's search led to the affiliate, and `get` shows that it has another e-mail by now. Then the user's keys
+/// decide again. The placeholder counts as theirs: an edit without a known answer may have sent it.
+fn has_lost_email(input: &PlanInput<'_>, state: &mut PlanState, code: &AffiliateCode, shown: &Affiliate) -> bool {
+    let was_found_before = state.found_before.take().as_ref() == Some(code);
+    let is_remembered = state.known.as_ref().is_some_and(|known| known.code == *code);
+    let Intent::Delete { user, .. } = input.intent else { return false };
+    let is_anonymous = shown.profile.get(Field::Email) == Some(placeholder_email(shown.id).as_str());
+    was_found_before && !is_remembered && !is_anonymous && !existing::has_email(user, shown)
 }
 
 /// The affiliate is disabled. Forgets everything that leads to it.

@@ -19,6 +19,7 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
     match &last_reply {
         Some((Call::New(new), reply)) => on_new_reply(input, state, new, reply),
         Some((call, Reply::Rejected(_) | Reply::Unauthorized | Reply::RateLimited { .. })) => on_no_effect(state, call),
+        None if matches!(input.intent, Intent::Delete { .. }) => delete::begin(state),
         _ => {}
     }
     let end = last_reply.and_then(|(call, reply)| match on_common_reply(reply) {

@@ -4,7 +4,10 @@
 //! created or found is marked in its progress, and the event never forgets it.
 
 use super::status::PresentStatus;
-use super::{AffiliateRecord, Memory, OnOtherUser, OnStale, PermanentFailure, Policy, Progress, Stage, UnansweredNew};
+use super::{
+    AffiliateRecord, DeleteTarget, Memory, OnOtherUser, OnStale, PermanentFailure, Policy, Progress, Stage,
+    UnansweredNew,
+};
 use crate::domain::{AffiliateCode, AffiliateStatus, Fact, Facts, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
 
@@ -40,7 +43,7 @@ pub struct PlanState {
     pub deleted_since: bool,
     /// The affiliate of the e-mail of a delete, if its `userId` leads to another affiliate, or led to one before it was deleted.
     pub other_affiliate: Option<AffiliateCode>,
-    /// The affiliate that a search in an earlier attempt found. It may have another e-mail by now.
+    /// The affiliate that an earlier attempt found, or that it was to delete. It may have another e-mail by now.
     pub(super) found_before: Option<AffiliateCode>,
     /// The `new` that has just created the affiliate said all that the event states: nothing of it is left to send.
     pub(super) has_sent_all: bool,
@@ -109,8 +112,10 @@ impl PlanState {
         if known.is_some() && matches!(progress.stage, Stage::Listed(_) | Stage::FoundUnknown(_)) {
             progress.stage = Stage::Start; // the record may be that of another affiliate
         }
-        let found_before = match &progress.stage {
-            Stage::Found(code) | Stage::FoundUnknown(code) => Some(code.clone()),
+        let found_before = match (&progress.stage, &progress.target) {
+            (Stage::Found(code) | Stage::FoundUnknown(code), _) | (_, Some(DeleteTarget { code, .. })) => {
+                Some(code.clone())
+            }
             _ => None,
         };
         Self {

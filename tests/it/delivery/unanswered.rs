@@ -11,7 +11,7 @@ use super::text;
 use super::transient_failures::later;
 use refersion_destination::delivery::{Progress, Step};
 
-type Row = (&'static str, Scenario, &'static str, &'static str);
+pub(super) type Row = (&'static str, Scenario, &'static str, &'static str);
 
 /// Plays all attempts of a script: the calls of the earlier ones, then the last one in full.
 fn attempts(scenario: &Scenario, script: &str, restarts: Restarts) -> String {
@@ -39,7 +39,7 @@ fn attempts(scenario: &Scenario, script: &str, restarts: Restarts) -> String {
     shown.into_iter().map(|(calls, _)| calls).chain(last).collect::<Vec<_>>().join(" ; ")
 }
 
-fn check(rows: &[Row]) {
+pub(super) fn check(rows: &[Row]) {
     let mut wrong = Vec::new();
     for (claim, scenario, script, expected) in rows {
         for restarts in [Restarts::Never, Restarts::AfterEachStep] {
