@@ -8,7 +8,7 @@
 //! gets the id and is left alone. So a merchant's denial always protects the status. It protects the other fields only until the affiliate
 //! is remembered: an affiliate that is remembered with its id is edited without being read, and stays denied. Invariants: a fact that is
 //! older than the value that was sent changes nothing; an identify changes no affiliate with another owner; a value that Refersion rejects
-//! does not prevent the other values, and takes at most two more calls.
+//! does not prevent the other values, and takes at most two more calls, or three if one that only `new` takes is rejected after others.
 
 use super::outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success};
 use super::rejection::{is_only_new, is_optional};

@@ -153,11 +153,11 @@ pub struct RejectedValues {
     /// The names of the attributes that are left out on a guess. The guess was right if Refersion accepts the call without them.
     pub guessed: Vec<String>,
     /// The names of the attributes that are left out and not at fault: wrong guesses, and the rest of a call that is not repeated again. A
-    /// later event may send them. Of a delete: all placeholders that are left out.
+    /// later event may send them, except those that only `new` takes. Of a delete: all placeholders that are left out.
     pub dropped: Vec<String>,
     /// The number of calls that were rejected because of such values.
     pub rejections: u32,
-    /// Whether a `new` with all fields was rejected. Then only the required ones are sent.
+    /// Whether a `new` with all fields was rejected. Then it sends the required ones, and those that only `new` takes and that are not left out.
     pub required_only: bool,
     /// Whether the new e-mail belongs to another affiliate.
     pub email_taken: bool,

@@ -65,8 +65,8 @@ pub fn on_status_outdated(state: &mut PlanState, call: &Call) {
     state.present_status = PresentStatus::Unread;
 }
 
-/// The affiliate that the next call or look-up is about, if a search has found it: the user keys may not lead to it yet, so another
-/// delivery may be about it. `first`: the attempt has made no call, so what an earlier attempt has found counts, too.
+/// The affiliate that a search has just found: the user keys may not lead to it yet, so another delivery may be about it. `first`: the
+/// attempt has made no call, so one that an earlier attempt found, or the one that an earlier attempt of a delete was about, counts, too.
 pub fn found_affiliate(state: &PlanState, first: bool) -> Option<&AffiliateCode> {
     match (&state.progress.stage, &state.progress.target) {
         (Stage::Found(code), _) => Some(code),
