@@ -31,9 +31,7 @@ pub use memory::{
 };
 pub use outcome::{Action, Ignored, PermanentFailure, Remark, Step, Success};
 pub use outcome_code::OutcomeCode;
-pub use plan::{
-    found_affiliate, on_affiliate_in_use, on_not_sent, on_recalled, on_status_outdated, rests_on_status, step,
-};
+pub use plan::{found_affiliate, on_affiliate_in_use, on_not_sent, on_recalled, rests_on_status, step};
 pub use policy::{OnDelete, OnExisting, OnOtherUser, OnStale, Policy};
 pub use state::{AffiliateAccess, PlanInput, PlanState};
 pub use unanswered_new::UnansweredNew;

@@ -6,7 +6,6 @@
 //! no second effect; a step that asks for a `new` leaves the values that it sends in the progress, which is saved before the call is made.
 
 use super::outcome::{Ignored, Step, Success};
-use super::status::PresentStatus;
 use super::{
     Call, DeleteTarget, PlanInput, PlanState, RecalledAffiliate, Reply, Stage, UnansweredNew, delete, existing,
     identify, unanswered_new,
@@ -57,12 +56,6 @@ pub fn on_not_sent(state: &mut PlanState, call: &Call) -> Step {
 /// Whether `call` rests on the status that the last `get` or `new` showed: an identify leaves a status alone that the merchant decided.
 pub fn rests_on_status(input: &PlanInput<'_>, call: &Call) -> bool {
     matches!((input.intent, call), (Intent::Identify(_), Call::SetStatus { .. }))
-}
-
-/// `call`, which [`step`] asked for, is not sent, because the status that it rests on was read long ago: it is read again.
-pub fn on_status_outdated(state: &mut PlanState, call: &Call) {
-    on_no_effect(state, call);
-    state.present_status = PresentStatus::Unread;
 }
 
 /// The affiliate that a search has just found: the user keys may not lead to it yet, so another delivery may be about it. `first`: the

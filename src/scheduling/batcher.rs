@@ -21,12 +21,18 @@ pub struct Batcher<T> {
     shareable: usize,
 }
 
+/// A call to go out.
 #[derive(Debug)]
-struct QueuedCall<T> {
-    call: Arc<Call>,
-    alone: bool,
-    urgent: bool,
-    waiter: T,
+pub struct QueuedCall<T> {
+    /// The call itself.
+    pub call: Arc<Call>,
+    /// It is batched with no other call.
+    pub alone: bool,
+    /// It goes before all calls that are not urgent, because the reply on which it rests is soon out of date. Only a delivery that has just
+    /// had such a reply may have an urgent call, so the others do not starve.
+    pub urgent: bool,
+    /// Waits for the reply.
+    pub waiter: T,
 }
 
 /// Calls that share a request, each with its waiter.
@@ -55,16 +61,11 @@ impl<T> Default for Batcher<T> {
 }
 
 impl<T> Batcher<T> {
-    /// Adds `call`, for whose reply `waiter` waits. With `alone` it is batched with no other call.
-    pub fn push(&mut self, call: Arc<Call>, alone: bool, waiter: T) {
-        self.pending.push_back(QueuedCall { call, alone, urgent: false, waiter });
-    }
-
-    /// Like [`push`](Self::push), before all calls that are not urgent: the reply on which `call` rests is soon out of date. Only a delivery
-    /// that has just had such a reply may have an urgent call, so the others do not starve.
-    pub fn push_urgent(&mut self, call: Arc<Call>, alone: bool, waiter: T) {
-        let others = self.pending.partition_point(|queued| queued.urgent);
-        self.pending.insert(others, QueuedCall { call, alone, urgent: true, waiter });
+    /// Adds a call behind those that are as urgent.
+    pub fn push(&mut self, added: QueuedCall<T>) {
+        let place =
+            if added.urgent { self.pending.partition_point(|queued| queued.urgent) } else { self.pending.len() };
+        self.pending.insert(place, added);
     }
 
     /// The next request, if one may go out. While `calls_are_announced`, only a request that cannot be batched goes out.
@@ -152,9 +153,21 @@ mod tests {
         Call::Get(Identifier::Id(AffiliateId(id)))
     }
 
+    fn queued(call: Call, waiter: usize) -> QueuedCall<usize> {
+        QueuedCall { call: Arc::new(call), alone: false, urgent: false, waiter }
+    }
+
+    fn urgent(call: Call, waiter: usize) -> QueuedCall<usize> {
+        QueuedCall { urgent: true, ..queued(call, waiter) }
+    }
+
+    fn alone(call: Call, waiter: usize) -> QueuedCall<usize> {
+        QueuedCall { alone: true, ..queued(call, waiter) }
+    }
+
     fn batcher(calls: impl IntoIterator<Item = Call>) -> Batcher<usize> {
         let mut batcher = Batcher::default();
-        calls.into_iter().enumerate().for_each(|(waiter, call)| batcher.push(Arc::new(call), false, waiter));
+        calls.into_iter().enumerate().for_each(|(waiter, call)| batcher.push(queued(call, waiter)));
         batcher
     }
 
@@ -173,9 +186,9 @@ mod tests {
     #[test]
     fn urgent_calls_go_before_all_others_in_their_order() {
         let mut batcher = batcher([get(1), edit(2), get(3)]);
-        batcher.push_urgent(Arc::new(disable(4)), false, 3);
-        batcher.push_urgent(Arc::new(disable(4)), false, 4);
-        batcher.push(Arc::new(disable(5)), false, 5);
+        batcher.push(urgent(disable(4), 3));
+        batcher.push(urgent(disable(4), 4));
+        batcher.push(queued(disable(5), 5));
         assert_eq!(all(&mut batcher), [vec![3, 5], vec![4], vec![0], vec![2]], "the edit waits for a request to end");
         batcher.on_ended(true, Vec::new());
         assert_eq!(all(&mut batcher), [[1]]);
@@ -192,13 +205,13 @@ mod tests {
     fn only_a_full_batch_goes_beside_two_requests() {
         let mut batcher = batcher([edit(1), disable(2)]);
         assert_eq!(all(&mut batcher).len(), MAX_PARTIAL);
-        (0..MAX_BATCH as u64 - 1).for_each(|id| batcher.push(Arc::new(edit(100 + id)), false, 0));
+        (0..MAX_BATCH as u64 - 1).for_each(|id| batcher.push(queued(edit(100 + id), 0)));
         assert!(batcher.next_batch(false).is_none());
-        batcher.push(Arc::new(get(1)), false, 7);
+        batcher.push(queued(get(1), 7));
         assert_eq!(all(&mut batcher), [[7]], "a call that cannot be batched overtakes");
-        batcher.push(Arc::new(edit(99)), false, 0);
+        batcher.push(queued(edit(99), 0));
         assert_eq!(batcher.next_batch(false).map(|batch| batch.calls.len()), Some(MAX_BATCH));
-        batcher.push(Arc::new(edit(99)), false, 0);
+        batcher.push(queued(edit(99), 0));
         batcher.on_ended(true, Vec::new());
         assert!(batcher.next_batch(false).is_none(), "two are still in flight");
         batcher.on_ended(true, Vec::new());
@@ -208,7 +221,7 @@ mod tests {
     #[test]
     fn only_a_call_that_cannot_be_batched_goes_while_more_calls_are_announced() {
         let mut batcher = batcher([edit(1), get(2), edit(3)]);
-        batcher.push(Arc::new(edit(4)), true, 3);
+        batcher.push(alone(edit(4), 3));
         let mut early =
             || batcher.next_batch(true).map(|batch| batch.calls.iter().map(|(_, waiter)| *waiter).collect::<Vec<_>>());
         assert_eq!((early(), early(), early()), (Some(vec![1]), Some(vec![3]), None));
@@ -219,7 +232,7 @@ mod tests {
     fn the_parts_of_a_split_batch_go_first_and_one_after_another() {
         let mut batcher = batcher([edit(1), edit(2), edit(3)]);
         let Batch { mut calls, shareable, .. } = batcher.next_batch(false).expect("a batch");
-        batcher.push(Arc::new(get(4)), false, 7);
+        batcher.push(queued(get(4), 7));
         let second = calls.split_off(1);
         batcher.on_ended(shareable, vec![second, calls]);
         let first = batcher.next_batch(true).expect("a part");
@@ -232,12 +245,12 @@ mod tests {
     #[test]
     fn a_call_that_is_to_go_alone_goes_alone_at_once() {
         let mut batcher = batcher([edit(1)]);
-        batcher.push(Arc::new(edit(2)), true, 1);
-        batcher.push(Arc::new(edit(3)), false, 2);
+        batcher.push(alone(edit(2), 1));
+        batcher.push(queued(edit(3), 2));
         batcher.shareable = MAX_PARTIAL;
         assert_eq!(all(&mut batcher), [[1]]);
         batcher.shareable = 0;
-        batcher.push(Arc::new(edit(4)), true, 3);
+        batcher.push(alone(edit(4), 3));
         assert_eq!(all(&mut batcher), [vec![0, 2], vec![3]]);
     }
 }

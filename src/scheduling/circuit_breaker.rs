@@ -143,8 +143,11 @@ pub(super) struct CircuitBreaker {
     state: BreakerState,
     cause: Option<Cause>,
     trips: u32,
-    /// The halts since Refersion accepted a write: probes and other reads may be accepted although no write is.
+    /// The halts since Refersion accepted a write, or no 401 followed a halt for the longest cooldown: probes and other reads may be
+    /// accepted although no write is.
     halts: u32,
+    /// When the API key was last accepted by a probe or replaced.
+    key_accepted_at: Timestamp,
     /// The end of the longest `Retry-After`.
     not_before: Timestamp,
     /// The events whose calls failed since the last success.
@@ -168,7 +171,21 @@ impl CircuitBreaker {
         let (state, not_before) = (BreakerState::Closed, Timestamp(i64::MIN));
         let (cause, failing) = (None, Vec::new());
         let (trips, halts, key_since) = (0, 0, generation);
-        Self { cooldown, state, cause, trips, halts, not_before, failing, trial: false, generation, key_since }
+        let key_accepted_at = not_before;
+        let trial = false;
+        Self {
+            cooldown,
+            state,
+            cause,
+            trips,
+            halts,
+            key_accepted_at,
+            not_before,
+            failing,
+            trial,
+            generation,
+            key_since,
+        }
     }
 
     /// Sets the bounds of later cooldowns. The present one does not change.
@@ -293,6 +310,9 @@ impl CircuitBreaker {
         if generation < self.key_since || matches!(self.state, BreakerState::Halted { .. }) {
             return None;
         }
+        if now.since(self.key_accepted_at) > self.cooldown.max {
+            self.halts = 0;
+        }
         self.halts = self.halts.saturating_add(1);
         self.trips = self.halts;
         self.cause = Some(Cause::Unauthorized);
@@ -322,7 +342,7 @@ impl CircuitBreaker {
     /// Refersion accepts the API key that is in use from now on: a halt ends.
     pub(super) fn on_api_key_accepted(&mut self, now: Timestamp) -> Option<Transition> {
         self.next_generation();
-        self.key_since = self.generation;
+        (self.key_since, self.key_accepted_at) = (self.generation, now);
         let BreakerState::Halted { .. } = self.state else { return None };
         self.failing.clear();
         self.close();

@@ -29,7 +29,7 @@ pub use account_health::{AccountHealth, HealthLimits, HealthSnapshot, LearnedLim
 pub use assignment::{AccountOwnership, OwnershipMove, ReplicaId};
 pub use background_throttle::BackgroundThrottle;
 pub use backoff::Backoff;
-pub use batcher::{Batch, Batcher, Calls, MAX_BATCH};
+pub use batcher::{Batch, Batcher, Calls, MAX_BATCH, QueuedCall};
 pub use circuit_breaker::{BreakerState, Cause, SavedPause, Transition};
 pub use concurrency_limit::{ConcurrencyLimit, Epoch};
 pub use entry::{End, Entry, RetryWait, Unit};

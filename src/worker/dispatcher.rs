@@ -1,9 +1,9 @@
 //! The dispatcher: a queue of calls that wait for a permit, and the requests in flight.
 //!
-//! In: a call. Out: its reply, or none if the call cannot be sent now: the service shuts down, the lease on the account ends, or the
-//! account is paused or halted. Invariants:
+//! In: a call. Out: its reply, or none if the call cannot be sent now: the service shuts down, the lease on the account ends, the account
+//! is paused or halted, or the call has expired. Invariants:
 //! - No request begins without a permit of the account's health. The permits limit the requests in flight, like a semaphore.
-//! - No request is sent that the lease does not outlast.
+//! - No request is sent that the lease does not outlast, and no call that has expired.
 //! - A call that can share a request waits until all deliveries begun with it have made their first call. A call that must go alone does
 //!   not wait.
 //! - A bulk request that Refersion rejects because of one of its calls (a partial failure) is split into halves down to that call, so that
@@ -17,7 +17,7 @@ use crate::delivery::{Call, Reply, TransientFailure};
 use crate::domain::{Seq, Timestamp};
 use crate::failpoint;
 use crate::refersion::SendGuard;
-use crate::scheduling::{Batch, Batcher, Calls, NoPermit};
+use crate::scheduling::{Batch, Batcher, Calls, NoPermit, QueuedCall};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -44,6 +44,8 @@ const MAX_SETTLING: usize = 200;
 /// A call that waits for a permit.
 struct PendingCall {
     seq: Seq,
+    /// The moment at which it expires.
+    not_after: Option<Timestamp>,
     /// The reply and its time; `None` if the call cannot be sent now.
     reply: oneshot::Sender<Option<(Reply, Duration)>>,
 }
@@ -68,6 +70,10 @@ impl PendingCall {
     fn answer(self, reply: Option<(Reply, Duration)>) {
         // Err: the delivery has panicked.
         let _ = self.reply.send(reply);
+    }
+
+    fn is_expired(&self, now: Timestamp) -> bool {
+        self.not_after.is_some_and(|at| now > at)
     }
 }
 
@@ -97,18 +103,19 @@ impl Worker {
     }
 
     /// Waits until `call` was sent and replied to: the reply, and how long the request took. `None` if it cannot be sent now. With `alone` it
-    /// shares no request; with `urgent` it goes before the calls of other deliveries that are not. A request that ends without a reply has
+    /// shares no request; with `not_after` it is not sent later, and goes before calls without. A request that ends without a reply has
     /// panicked, which is a bug; it counts as lost, so that it is retried with backoff, and alone.
     pub(super) async fn call(
         &self,
         call: Arc<Call>,
         seq: Seq,
-        (alone, urgent): (bool, bool),
+        alone: bool,
+        not_after: Option<Timestamp>,
         announced: Option<AnnouncedCall>,
     ) -> Option<(Reply, Duration)> {
         let (reply, replied) = oneshot::channel();
-        let push = if urgent { Batcher::push_urgent } else { Batcher::push };
-        push(&mut self.0.dispatcher.lock().batcher, call, alone, PendingCall { seq, reply });
+        let (urgent, waiter) = (not_after.is_some(), PendingCall { seq, not_after, reply });
+        self.0.dispatcher.lock().batcher.push(QueuedCall { call, alone, urgent, waiter });
         announced.map_or_else(|| self.dispatch(), drop); // dropping it dispatches as well
         let lost = || TransientFailure::new("the request ended without a reply: a bug of this service");
         replied.await.unwrap_or_else(|_| Some((Reply::Lost(lost()), Duration::ZERO)))
@@ -159,8 +166,8 @@ impl Worker {
         None
     }
 
-    /// One request for all of these calls: the reply to the first, and those to the others. None: the lease ran out before it was
-    /// sent.
+    /// One request for all of these calls: the reply to the first, and those to the others. None: there are none, or the lease ran out
+    /// before it was sent.
     async fn request(&self, part: &[(Arc<Call>, PendingCall)]) -> Option<(Reply, Vec<Reply>)> {
         let ((call, PendingCall { seq, .. }), others) = part.split_first()?;
         let others: Vec<&Call> = others.iter().map(|(call, _)| &**call).collect();
@@ -179,10 +186,11 @@ impl Worker {
     }
 }
 
-/// Sends a request, and hands out the replies or splits the batch.
+/// Sends a request for the calls that have not expired, and hands out the replies or splits the batch.
 async fn send(mut in_flight: RequestInFlight, permit: HeldPermit, mut calls: Calls<PendingCall>) {
     let worker = in_flight.worker.clone();
     let sent_at = worker.now();
+    calls.extract_if(.., |(_, pending)| pending.is_expired(sent_at)).for_each(|(_, pending)| pending.answer(None));
     let Some((reply, replies)) = worker.request(&calls).await else {
         permit.cancel();
         return calls.into_iter().for_each(|(_, pending)| pending.answer(None));

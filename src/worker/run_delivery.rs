@@ -27,8 +27,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest time between the reply that shows the status of an affiliate and a call that rests on it. The merchant may decide otherwise
-/// meanwhile.
+/// The longest time between the reply that shows the status of an affiliate and a call that rests on it, unless the rate of requests is so
+/// low that none could be sent in time. The merchant may decide otherwise meanwhile.
 const MAX_STATUS_AGE: Duration = Duration::from_secs(10);
 
 /// The end of an attempt at a unit, for the scheduler.
@@ -170,6 +170,7 @@ async fn deliver(
     let mut state = started(&coalesced, begun.progress.clone(), begun.interrupted);
     state.progress.may_have_taken_effect |= begun.interrupted || begun.failures > 0;
     let (mut announced, mut marked, mut in_flight_for) = (Some(announced), None, Duration::ZERO);
+    let mut status_read_at = None;
     loop {
         let input = PlanInput {
             intent: &coalesced.intent,
@@ -178,9 +179,10 @@ async fn deliver(
             custom_fields: &custom_fields,
             events: coalesced.events,
         };
-        let mut run = DeliveryRun { begun, account, coalesced: &coalesced, input, marked, in_flight_for, trace };
+        let mut run =
+            DeliveryRun { begun, account, coalesced: &coalesced, input, marked, in_flight_for, status_read_at, trace };
         let mut end = run_plan(worker, &mut run, &mut state, &mut announced).await?;
-        (marked, in_flight_for) = (run.marked, run.in_flight_for);
+        (marked, in_flight_for, status_read_at) = (run.marked, run.in_flight_for, run.status_read_at);
         drop(announced.take());
         if coalesced.events > 1 {
             end = retry_coalesced_rejection(&mut state, end);
@@ -213,7 +215,7 @@ async fn run_plan(
     announced: &mut Option<AnnouncedCall>,
 ) -> Result<Step, StoreError> {
     let mut replied: Option<(Arc<Call>, Reply)> = None;
-    let (mut first, mut status_read_at) = (true, None);
+    let mut first = true;
     loop {
         let step = match replied.take() {
             Some((call, reply)) => delivery::step(&run.input, state, Some((&call, reply))),
@@ -238,16 +240,11 @@ async fn run_plan(
         if !first || run.needs_mark(&call, state) {
             save_progress(worker, run, state).await?;
         }
-        // The store may have been unavailable for long.
-        let is_old = |at: Timestamp| worker.now().since(at) > MAX_STATUS_AGE;
-        let rests_on_status = delivery::rests_on_status(&run.input, &call);
-        if rests_on_status && status_read_at.is_none_or(is_old) {
-            delivery::on_status_outdated(state, &call);
-            continue;
-        }
+        let read_at = run.status_read_at.filter(|_| delivery::rests_on_status(&run.input, &call));
+        let not_after = read_at.map(|at| at.after(max_status_age(worker)));
         let Begun { seq, failures, .. } = run.begun;
         let span = Span::child_of(run.trace, call.operation(), SpanKind::Client);
-        let replied_in = worker.call(Arc::clone(&call), *seq, (*failures > 0, rests_on_status), announced.take()).await;
+        let replied_in = worker.call(Arc::clone(&call), *seq, *failures > 0, not_after, announced.take()).await;
         end_call_span(span, replied_in.as_ref().map(|(reply, _)| reply));
         let Some((reply, took)) = replied_in else {
             return Ok(delivery::on_not_sent(state, &call));
@@ -255,10 +252,16 @@ async fn run_plan(
         run.in_flight_for += took;
         first = false;
         if matches!(reply, Reply::Affiliate(_) | Reply::Created { .. }) {
-            status_read_at = Some(worker.now());
+            run.status_read_at = Some(worker.now());
         }
         replied = Some((call, reply));
     }
+}
+
+/// The age at which a status is read again. Two requests can begin within it, or an event that sets one would never end.
+fn max_status_age(worker: &Worker) -> Duration {
+    let interval = |rate: f64| Duration::try_from_secs_f64(2.0 / rate).unwrap_or(Duration::MAX);
+    worker.health().snapshot().requests_per_second.map_or(MAX_STATUS_AGE, |rate| MAX_STATUS_AGE.max(interval(rate)))
 }
 
 /// Merges the lane of this event with the one of the affiliate that a search has found, if there is one. Returns whether the affiliate may

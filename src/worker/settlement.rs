@@ -56,6 +56,8 @@ pub(super) struct DeliveryRun<'a> {
     pub(super) marked: Option<usize>,
     /// The time that the requests of this attempt took so far.
     pub(super) in_flight_for: Duration,
+    /// The time of the last reply in this attempt that showed the status of the affiliate.
+    pub(super) status_read_at: Option<Timestamp>,
     /// The trace of this attempt, if there is one.
     pub(super) trace: Option<TraceContext>,
 }

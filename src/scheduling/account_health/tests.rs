@@ -161,6 +161,17 @@ fn a_key_that_probes_and_reads_alone_find_accepted_is_probed_more_rarely_until_a
 }
 
 #[test]
+fn a_halt_long_after_the_last_one_waits_as_briefly_as_the_first_also_if_the_account_only_reads() {
+    for (after, wait) in [(300, 4), (301, 2)] {
+        let mut health = health();
+        reply(&mut health, "401", 0);
+        assert_eq!(health.on_probe(&ApiKeyVerification::Accepted, at(2), 1.0), Ok(Some(Transition::Resumed)));
+        reply(&mut health, "read", 2);
+        assert_eq!(reply(&mut health, "401", 2 + after), Some(Transition::Halted { wait: secs(wait) }), "{after} s");
+    }
+}
+
+#[test]
 fn the_first_of_several_401s_halts_and_none_of_a_request_with_the_former_api_key() {
     let mut health = health();
     let (one, other) = (permit(&mut health, AT), permit(&mut health, AT));

@@ -45,10 +45,14 @@ pub struct Counting {
     answers_to_lose: AtomicUsize,
     /// The next settlement comes after this compaction.
     pub compacts: Mutex<Option<Retention>>,
-    /// Saving progress takes a permit for a moment.
+    /// Saving progress takes a permit.
     pub saves: Semaphore,
     /// How often progress was to be saved.
     pub saving: AtomicUsize,
+    /// How often progress was saved.
+    pub saved: AtomicUsize,
+    /// How often a run loop has begun with new settings.
+    pub unlinks: AtomicUsize,
     /// The lease of this process on every account.
     pub lease: Mutex<Option<Lease>>,
 }
@@ -94,8 +98,10 @@ impl EventLog for Counting {
         changes: AffiliateChanges,
     ) -> Result<(), StoreError> {
         self.saving.fetch_add(1, Ordering::Relaxed);
-        drop(self.saves.acquire().await.expect("open"));
-        self.store.save_progress(account, unit, progress, changes).await
+        self.saves.acquire().await.expect("open").forget();
+        self.store.save_progress(account, unit, progress, changes).await?;
+        self.saved.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn settle(
@@ -264,6 +270,7 @@ impl Maintenance for Counting {
     }
 
     async fn unlink(&self, keys: Vec<UserKey>) -> Result<(), StoreError> {
+        self.unlinks.fetch_add(1, Ordering::Relaxed);
         self.store.unlink(keys).await
     }
 
@@ -375,10 +382,10 @@ pub fn worker_with_signals(settings: WorkerContext, store: &Arc<Counting>) -> (W
 
 pub fn counting_store(folder: &tempfile::TempDir) -> Arc<Counting> {
     let store = SqliteStore::open(&folder.path().join("store.db"), StoreLimits::default()).expect("a store");
-    let [reads, begins, answers_to_lose, saving] = [const { AtomicUsize::new(0) }; 4];
+    let [reads, begins, answers_to_lose, saving, saved, unlinks] = [const { AtomicUsize::new(0) }; 6];
     let (compacts, lease) = (Mutex::default(), Mutex::new(Some(Lease::unlimited())));
     let saves = Semaphore::new(SAVES);
-    Arc::new(Counting { store, reads, begins, answers_to_lose, compacts, saves, saving, lease })
+    Arc::new(Counting { store, reads, begins, answers_to_lose, compacts, saves, saving, saved, unlinks, lease })
 }
 
 /// Makes this the wait after every failure.

@@ -2,7 +2,7 @@
 //!
 //! The lease is the test's own; everything else is as in the service.
 
-use super::idle::{Counting, counting_store, event, settings, worker, worker_with_signals};
+use super::idle::{Counting, SAVES, counting_store, event, settings, worker, worker_with_signals};
 use crate::support::service::Refersion;
 use crate::support::{poll_until, within};
 use refersion_destination::clock::Clock;
@@ -203,6 +203,31 @@ async fn an_account_that_is_removed_and_added_again_during_a_call_goes_on() {
     tracker.close();
     within(tracker.wait()).await;
     assert_eq!((refersion.operations(), store.status().pending), (vec!["new", "edit"], 0));
+}
+
+/// The run loop before publishes nothing of it at its end, which comes after the account was added.
+#[tokio::test]
+async fn a_halt_is_published_after_the_account_is_removed_and_added_again_during_a_call() {
+    let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
+    refersion.sandbox.script_for(Operation::New, [Fault::status(401)]);
+    let (store, settings) = (store_with(&folder, 2).await, settings(&refersion));
+    let delivery = settings.delivery.load_full();
+    let (worker, _tracker, signals) = worker_with_signals(settings, &store);
+    store.saves.forget_permits(SAVES);
+    store.saves.add_permits(1);
+    worker.wake();
+    let state = || std::future::ready(signals.health().state);
+    let is_halted = |state: &BreakerState| matches!(state, BreakerState::Halted { .. });
+    within(poll_until(state, is_halted)).await;
+    worker.retire();
+    for _ in 0..100 {
+        tokio::task::yield_now().await; // the run loop sees it, and waits for the other event
+    }
+    worker.apply_settings(DeliverySettings::clone(&delivery));
+    store.saves.add_permits(SAVES);
+    let begun = || std::future::ready(store.unlinks.load(Ordering::Relaxed));
+    within(poll_until(begun, |begun| *begun == 2)).await;
+    assert!(is_halted(&signals.health().state));
 }
 
 /// The saved health of an account that pauses for an hour.
