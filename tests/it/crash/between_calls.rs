@@ -105,8 +105,8 @@ async fn a_delete_searches_reads_and_disables() {
     let kills = [
         kill(0, true, "search get status_change"),
         kill(1, true, "get status_change"),
-        kill(2, false, "status_change"),
-        kill(2, true, "status_change get"),
+        kill(2, false, "get status_change"),
+        kill(2, true, "get status_change get"),
     ];
     check(&scenario, &kills, |affiliate| assert_eq!(affiliate.status, AffiliateStatus::Disabled)).await;
 }
@@ -120,8 +120,8 @@ async fn an_anonymizing_delete_overwrites_and_then_disables() {
         calls: "search get edit status_change",
     };
     let kills = [
-        kill(2, false, "edit status_change"),
-        kill(2, true, "edit get status_change"),
+        kill(2, false, "get edit status_change"),
+        kill(2, true, "get edit get status_change"),
         kill(3, false, "status_change"),
         kill(3, true, "status_change get"),
     ];

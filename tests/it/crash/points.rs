@@ -121,7 +121,7 @@ async fn a_creation_continues_after_the_call_at_which_the_process_died() {
     check(scenario, crash_points).await;
 }
 
-/// A delete, which takes three calls.
+/// A delete, which takes three calls. The affiliate that an earlier attempt found is read again before it is changed.
 pub fn deletion() -> (Scenario, [CrashPoint; 20]) {
     let scenario = Scenario {
         settings: &[],
@@ -145,11 +145,11 @@ pub fn deletion() -> (Scenario, [CrashPoint; 20]) {
         crash("worker::calling", 2, "search", "get status_change", RECORDED),
         crash("worker::answered", 2, "search get", "get status_change", RECORDED),
         crash("store::save_progress", 2, "search get", "get status_change", RECORDED),
-        crash("worker::progress_saved", 2, "search get", "status_change", RECORDED),
-        crash("worker::calling", 3, "search get", "status_change", RECORDED),
-        crash("worker::answered", 3, "search get status_change", "status_change get", RECORDED),
-        crash("worker::settling", 1, "search get status_change", "status_change get", RECORDED),
-        crash("store::settle", 1, "search get status_change", "status_change get", RECORDED),
+        crash("worker::progress_saved", 2, "search get", "get status_change", RECORDED),
+        crash("worker::calling", 3, "search get", "get status_change", RECORDED),
+        crash("worker::answered", 3, "search get status_change", "get status_change get", RECORDED),
+        crash("worker::settling", 1, "search get status_change", "get status_change get", RECORDED),
+        crash("store::settle", 1, "search get status_change", "get status_change get", RECORDED),
         crash("worker::settled", 1, "search get status_change", "", RECORDED),
     ];
     (scenario, crash_points)

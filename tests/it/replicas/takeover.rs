@@ -76,8 +76,10 @@ const OF_CREATION: [InFlight; 4] = [
     (["new edit", "edit get"], true),
 ];
 const OF_EDIT: [InFlight; 2] = [(["edit", "edit"], false), (["edit", "edit get"], true)];
-const OF_DELETION: [InFlight; 2] =
-    [(["search get status_change", "status_change"], false), (["search get status_change", "status_change get"], true)];
+const OF_DELETION: [InFlight; 2] = [
+    (["search get status_change", "get status_change"], false),
+    (["search get status_change", "get status_change get"], true),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_process_goes_on_where_the_owner_died_or_froze_while_a_call_was_in_flight() {
