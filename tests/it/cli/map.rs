@@ -204,7 +204,7 @@ async fn each_row_of_a_table_is_an_identify_whose_traits_are_the_columns() {
         insta::allow_duplicates!(assert_snapshot!(ran.out, @r#"
         identify (without messageId)
           if the user is not an affiliate yet:
-            POST /affiliate/new {"address1":"6th St","address2":"Rear","email":"peter@x.io","first_name":"Gibbons,;","last_name":"Peter","offer":"99","password":"<generated>","send_welcome":"FALSE","status":"PENDING","unique_merchant_id":"{3F2504E0-4F89}","zip":"02134"}
+            POST /affiliate/new {"address1":"6th St","address2":"Rear","email":"peter@x.io","first_name":"Gibbons,;","last_name":"Peter","offer":"99","password":"<generated>","send_welcome":"FALSE","status":"PENDING","zip":"02134"}
           if the user is already an affiliate, for what has changed:
             POST /affiliate/edit {"affiliates":[{"address1":"6th St","address2":"Rear","email":"peter@x.io","first_name":"Gibbons,;","id":"<id>","last_name":"Peter","offer":99,"zip":"02134"}]}
 
