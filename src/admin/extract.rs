@@ -22,7 +22,7 @@ pub(super) const MAX_BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The most dead letters, conflicts, keys, accounts or events of one page, and the most ids of one request.
-pub(super) const MAX_ITEMS: u16 = 1_000;
+pub const MAX_ITEMS: u16 = 1_000;
 /// The size of a page for which no limit is given.
 const PAGE_SIZE: u16 = 100;
 

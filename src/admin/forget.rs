@@ -9,7 +9,7 @@ use crate::mapping::parse_email;
 use crate::store::Forgotten;
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -28,6 +28,16 @@ pub(super) struct ForgetRequest {
     dry_run: bool,
 }
 
+/// What was erased, or would be.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ForgetResult {
+    /// The user's account.
+    pub account: String,
+    /// The counts.
+    #[serde(flatten)]
+    pub counts: Forgotten,
+}
+
 impl ForgetRequest {
     fn user(&self) -> Result<User, Problem> {
         let email = self.email.as_deref().map(parse_email).transpose();
@@ -41,11 +51,11 @@ impl ForgetRequest {
 /// Events in flight are counted and not erased: if there are any, send the request again in a moment.
 #[utoipa::path(post, path = "/api/v1/forget", tag = "users", operation_id = "forget_user",
     request_body = ForgetRequest,
-    responses((status = 200, description = "Counts of what was erased, or would be", body = Forgotten)))]
+    responses((status = 200, description = "Counts of what was erased, or would be", body = ForgetResult)))]
 pub(super) async fn forget(
     State(admin): State<Arc<Admin>>,
     ApiJson(request): ApiJson<ForgetRequest>,
-) -> ApiResult<Forgotten> {
+) -> ApiResult<ForgetResult> {
     let user = request.user()?;
     let account = admin.account_or_first(request.account.as_deref()).await?;
     let user_keys = user.keys(admin.store.hash_key(), &account);
@@ -54,12 +64,13 @@ pub(super) async fn forget(
         return Err(Problem::InvalidRequest(what.to_owned()));
     }
     if request.dry_run {
-        return Ok(Json(admin.store.forget_preview(&account, &user_keys).await?));
+        let counts = admin.store.forget_preview(&account, &user_keys).await?;
+        return Ok(Json(ForgetResult { account: account.to_string(), counts }));
     }
     let forgotten = admin.store.forget(&account, &user_keys, admin.clock.now()).await?;
     if let Some(meter) = admin.metrics.find(&account) {
         meter.dead_letters(usize::try_from(forgotten.events).unwrap_or(usize::MAX));
     }
     tracing::info!(%account, ?forgotten, "an operator erased a user");
-    Ok(Json(forgotten))
+    Ok(Json(ForgetResult { account: account.to_string(), counts: forgotten }))
 }

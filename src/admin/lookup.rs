@@ -41,6 +41,8 @@ pub struct LookupRequest {
 /// The data that the store holds of a user or of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LookupResult {
+    /// The account that was asked about.
+    pub account: String,
     /// Whether the store holds an affiliate, an event, or remembered traits of a user who is no affiliate yet.
     pub known: bool,
     /// The name in logs, traces and dead letters of the event with this `messageId`, whether the event was received or not. That of a
@@ -76,7 +78,8 @@ impl LookupResult {
     /// The data that was found for `query`.
     fn new(query: &LookupQuery, found: LookupPage) -> Self {
         let known = !found.affiliates.is_empty() || !found.events.is_empty() || !found.remembered.is_empty();
-        Self { known, event: query.ids.first().map(ToString::to_string), found }
+        let event = query.ids.first().map(ToString::to_string);
+        Self { account: query.account.to_string(), known, event, found }
     }
 }
 

@@ -37,6 +37,8 @@ pub use accounts::{AccountPage, AccountStatus};
 pub use dead_letters::{DeadLetterDetails, DiscardOutcome, DiscardResult, RevealedEvent};
 pub use directory::{AccountDirectory, AccountState, AccountWithWorker};
 pub use email_conflicts::EmailConflictPage;
+pub use extract::MAX_ITEMS;
+pub use forget::ForgetResult;
 pub use lookup::{LookupRequest, LookupResult};
 pub use openapi::openapi;
 pub use problem::ProblemDetails;

@@ -5,9 +5,9 @@
 use super::account_args::AccountArgs;
 use super::admin_client::AdminClient;
 use super::{CommandResult, eprint, print};
+use crate::admin::ForgetResult;
 use crate::domain::{Email, UserId};
 use crate::mapping;
-use crate::store::Forgotten;
 use clap::Args;
 use serde_json::json;
 use std::process::ExitCode;
@@ -29,44 +29,49 @@ pub(super) struct ForgetArgs {
 }
 
 pub(super) fn run(args: &ForgetArgs) -> CommandResult {
-    let (config, account) = args.on.load()?;
+    let config = args.on.target.config()?;
     let (user_id, email) = (args.user_id.as_ref().map(UserId::as_str), args.email.as_ref().map(Email::as_str));
     let forget = async |api: &AdminClient| {
-        let account = args.on.in_request(api, &account);
+        let account = args.on.in_request(api, &config)?;
         let request = json!({"account": account, "user_id": user_id, "email": email, "dry_run": args.dry_run});
         api.post("/api/v1/forget", &request).await
     };
-    let forgotten: Forgotten = args.on.target.with_backend(&config, forget)?;
+    let forgotten: ForgetResult = args.on.target.with_backend(&config, forget)?;
     if args.on.json {
         print(&json!(forgotten).to_string());
-    } else {
-        print(&summary(&forgotten, args.dry_run));
+    } else if let Some(summary) = summary(&forgotten, args.dry_run) {
+        print(&summary);
     }
-    if forgotten.in_flight == 0 || args.dry_run {
+    if forgotten.counts.in_flight == 0 {
         return Ok(());
     }
-    let in_flight = count(forgotten.in_flight, "event");
+    let in_flight = count(forgotten.counts.in_flight, "event");
+    if args.dry_run {
+        eprint(&format!("{in_flight} in flight would not be erased"));
+        return Ok(());
+    }
     eprint(&format!("{in_flight} in flight and not erased: run this command again in a moment"));
     Err(ExitCode::FAILURE)
 }
 
-/// One line with the counts of the erased data; with `dry_run`, of the data that would be erased.
-fn summary(forgotten: &Forgotten, dry_run: bool) -> String {
-    let counts = [
-        (forgotten.events, "pending event"),
-        (forgotten.dead_letters, "dead letter"),
-        (forgotten.links, "link"),
-        (forgotten.affiliates, "stored affiliate"),
-        (forgotten.remembered, "remembered user"),
+/// One line with the counts of the erased data; with `dry_run`, of the data that would be erased. `None`: there are only events in flight.
+fn summary(ForgetResult { account, counts }: &ForgetResult, dry_run: bool) -> Option<String> {
+    let nouns = [
+        (counts.events, "pending event"),
+        (counts.dead_letters, "dead letter"),
+        (counts.links, "link"),
+        (counts.affiliates, "stored affiliate"),
+        (counts.remembered, "remembered user"),
     ];
-    let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun)).collect();
-    if counts.is_empty() {
-        "nothing to erase but keyed hashes of this user in the log, if it has any".to_owned()
-    } else if dry_run {
-        format!("would erase: {}", counts.join(", "))
-    } else {
-        format!("erased: {}", counts.join(", "))
-    }
+    let erased: Vec<String> = nouns.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun)).collect();
+    let erased = match (erased.is_empty(), counts.in_flight) {
+        (false, _) => erased.join(", "),
+        (true, 0) if dry_run => "nothing but keyed hashes in the log, if there are any".to_owned(),
+        (true, 0) => "nothing but keyed hashes in the log, if there were any".to_owned(),
+        (true, _) => return None,
+    };
+    let what = if dry_run { "would erase" } else { "erased" };
+    Some(format!("{what} in account {account}: {erased}"))
 }
 
 fn count(n: u64, noun: &str) -> String {

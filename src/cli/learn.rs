@@ -21,10 +21,15 @@ use serde_json::json;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
+#[command(mut_arg("account", |arg| arg.help(ACCOUNT_HELP)))]
 pub(super) struct LearnArgs {
     #[command(flatten)]
     on: AccountArgs,
 }
+
+/// A request to the service names the account, so the settings of this command decide.
+const ACCOUNT_HELP: &str = "The account. If not given: the first configured account, which is `main` if there is one. \
+                            Required if no account is configured and any API key is accepted";
 
 /// The interval at which the running service is asked for its progress.
 const POLL_EVERY: Duration = Duration::from_millis(250);

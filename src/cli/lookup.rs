@@ -37,7 +37,7 @@ pub(super) struct LookupArgs {
 const PAGE_SIZE: u16 = 500;
 
 pub(super) fn run(args: &LookupArgs) -> CommandResult {
-    let (config, account) = args.on.load()?;
+    let config = args.on.target.config()?;
     let mut request = LookupRequest {
         account: None,
         user_id: args.user_id.as_ref().map(|id| id.as_str().to_owned()),
@@ -48,7 +48,7 @@ pub(super) fn run(args: &LookupArgs) -> CommandResult {
         limit: Some(PAGE_SIZE),
     };
     let look_up = async |api: &AdminClient| {
-        request.account = args.on.in_request(api, &account).map(str::to_owned);
+        request.account = args.on.in_request(api, &config)?;
         all(api, request).await
     };
     let found = args.on.target.with_backend(&config, look_up)?;
@@ -74,9 +74,9 @@ async fn all(api: &AdminClient, mut request: LookupRequest) -> Result<LookupResu
     Ok(all)
 }
 
-fn lines(LookupResult { known, event, found }: &LookupResult) -> Vec<String> {
-    let mut lines: Vec<String> =
-        event.iter().map(|event| format!("event {event} is its name in logs, traces and dead letters")).collect();
+fn lines(LookupResult { account, known, event, found }: &LookupResult) -> Vec<String> {
+    let mut lines = vec![format!("account {account}")];
+    lines.extend(event.iter().map(|event| format!("event {event} is its name in logs, traces and dead letters")));
     lines.extend(found.deleted_at.map(|at| format!("the user was deleted as of {at}")));
     lines.extend(found.affiliates.iter().flat_map(affiliate));
     lines.extend(found.remembered.iter().map(remembered));

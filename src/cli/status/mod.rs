@@ -7,7 +7,7 @@ mod screen;
 
 use super::admin_client::AdminClient;
 use super::{CommandResult, ConfigArgs, block_on, print};
-use crate::admin::{AccountPage, AccountStatus, ServiceStatus};
+use crate::admin::{AccountPage, AccountStatus, MAX_ITEMS, ServiceStatus};
 use crate::config::Mode;
 use clap::Args;
 use console::{Term, truncate_str};
@@ -33,8 +33,9 @@ pub(super) struct StatusArgs {
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// The most accounts that are shown: those that are halted or paused first.
 const ACCOUNTS_SHOWN: usize = 30;
-/// The accounts of one request. All of them are read: a halted one may be the last by its name.
-const PAGE_SIZE: u16 = 200;
+/// The accounts of one request: as many as it may have, since the service reads all of them for each. All pages are read: a halted account
+/// may be the last by its name.
+const PAGE_SIZE: u16 = MAX_ITEMS;
 const FILE_WIDTH: usize = 120;
 
 pub(super) fn run(args: &StatusArgs) -> CommandResult {

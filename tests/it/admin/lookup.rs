@@ -47,6 +47,7 @@ async fn a_user_without_events_is_unknown_and_an_event_still_has_its_id() {
     let service = service(&[]).await;
     let found = change(&service, "/api/v1/lookup", &json!({"message_id": "m0"})).await;
     assert_eq!((&found["known"], &found["events"], &found["next"]), (&false.into(), &json!([]), &Value::Null));
+    assert_eq!(found["account"], "main");
     service.send(&identify("m0", "u1", &json!({}))).await;
     let came = change(&service, "/api/v1/lookup", &json!({"message_id": "m0"})).await;
     assert_eq!((&came["known"], &came["event"]), (&true.into(), &found["event"]));

@@ -264,9 +264,9 @@ async fn lookup() {
           --message-id <ID>  Segment's messageId of an event: only this event. For a delete, name its
                              user, too
           --code <CODE>      The code of an affiliate at Refersion
-          --account <NAME>   The account. If not given: the first configured account, which is `main` if
-                             there is one. Required if no account is configured and any API key is
-                             accepted
+          --account <NAME>   The account. If not given: the first one configured in the running service,
+                             or in this command if it opens the store itself; `main` if there is one.
+                             Required if no account is configured and any API key is accepted
           --json             Print JSON
           --ops <URL>        The URL of the running service's operators' listener. Without it, the
                              command opens the store, or if a service has it open, asks OPS_LISTEN
@@ -287,9 +287,9 @@ async fn forget() {
           --user-id <ID>     Segment's userId of the user
           --email <ADDRESS>  The user's e-mail address
           --dry-run          Only count what would be erased
-          --account <NAME>   The account. If not given: the first configured account, which is `main` if
-                             there is one. Required if no account is configured and any API key is
-                             accepted
+          --account <NAME>   The account. If not given: the first one configured in the running service,
+                             or in this command if it opens the store itself; `main` if there is one.
+                             Required if no account is configured and any API key is accepted
           --json             Print JSON
           --ops <URL>        The URL of the running service's operators' listener. Without it, the
                              command opens the store, or if a service has it open, asks OPS_LISTEN

@@ -48,17 +48,17 @@ async fn the_json_form_is_the_answer_of_the_api() {
     assert_eq!(shown["status"]["recent"]["hour"]["accepted"].as_array().map(Vec::len), Some(60));
 }
 
-/// Accounts come in pages, by their names: the last one may be the one in need.
+/// Accounts come in pages of a thousand, by their names: the last one may be the one in need.
 #[tokio::test]
 async fn every_account_is_read_however_many_there_are() {
     let folder = tempfile::tempdir().expect("a folder");
     let account = |n: usize| format!("[[accounts]]\nname = \"brand-{n}\"\napi_key = \"pub_{n}.sec_{n}\"\n");
     let file = folder.path().join("accounts.toml");
-    std::fs::write(&file, (0..200).map(account).collect::<String>()).expect("written");
+    std::fs::write(&file, (0..1_000).map(account).collect::<String>()).expect("written");
     let service = Service::configured(Refersion::start().await, folder, &[], &[file]).await;
     let ran = run(&["status", "--json", "--ops", &format!("http://{}/", service.addresses.ops)], &[], "").await;
     let shown: Value = serde_json::from_str(&ran.out).expect("JSON");
-    assert_eq!(shown["accounts"].as_array().map(Vec::len), Some(201), "{}", ran.err);
+    assert_eq!(shown["accounts"].as_array().map(Vec::len), Some(1_001), "{}", ran.err);
 }
 
 #[tokio::test]

@@ -5,6 +5,9 @@ use crate::support::{identify, within};
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 
+/// The line of an erasure that finds nothing of the user.
+const NOTHING: &str = "erased in account main: nothing but keyed hashes in the log, if there were any\n";
+
 /// A service with a known affiliate, a dead letter of that user, and two pending events.
 async fn deployment() -> Deployment {
     let mut deployment = Deployment::open(&[]).await;
@@ -28,7 +31,7 @@ async fn forget(deployment: &Deployment, whom: [&str; 2]) -> Value {
         if ran.code == Some(0) {
             return forgotten;
         }
-        assert!(ran.err.contains("left alone: run this again"), "{}", ran.err);
+        assert!(ran.err.contains("in flight and not erased: run this command again"), "{}", ran.err);
     }
 }
 
@@ -52,10 +55,7 @@ async fn everything_kept_of_a_user_is_erased_through_the_service_and_on_its_stor
         assert_eq!(listed.matches("(body erased)").count(), 3, "{listed}");
         assert!(!listed.to_lowercase().contains("marker"), "{listed}");
         let again = deployment.run(&["forget", whom[0], whom[1]]).await;
-        assert_eq!(
-            (again.code, &*again.out),
-            (Some(0), "nothing to erase but keyed hashes of this user in the log, if it has any\n")
-        );
+        assert_eq!((again.code, &*again.out), (Some(0), NOTHING));
         let replayed = deployment.run(&["dlq", "replay", "1"]).await;
         let expected = "1: cannot be replayed: its body was erased\nreplayed 0 dead letters\n";
         assert_eq!((replayed.code, &*replayed.out), (Some(1), expected));
@@ -69,34 +69,50 @@ async fn forget_prints_the_counts_of_erased_data_in_one_line() {
     let whom = ["forget", "--user-id", "markeruser1", "--email", "other@example.com"];
     for _ in 0..2 {
         let dry = deployment.run(&[&whom[..], &["--dry-run"]].concat()).await;
-        let expected = "would erase: 2 pending events, 1 dead letter, 2 links, 1 stored affiliate\n";
+        let expected = "would erase in account main: 2 pending events, 1 dead letter, 2 links, 1 stored affiliate\n";
         assert_eq!((dry.code, &*dry.out, &*dry.err), (Some(0), expected, ""));
     }
     let ran = deployment.run(&whom).await;
-    let expected = "erased: 2 pending events, 1 dead letter, 2 links, 1 stored affiliate\n";
+    let expected = "erased in account main: 2 pending events, 1 dead letter, 2 links, 1 stored affiliate\n";
     assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(0), expected, ""));
-    assert_eq!(
-        deployment.run(&whom).await.out,
-        "nothing to erase but keyed hashes of this user in the log, if it has any\n"
-    );
+    assert_eq!(deployment.run(&whom).await.out, NOTHING);
 }
 
-/// Through the service and on its store.
 #[tokio::test]
-async fn forget_without_an_account_applies_to_the_first_one_configured() {
+async fn an_event_in_flight_alone_is_reported_and_nothing_else() {
+    let deployment = Deployment::open(&[AT_ONCE]).await;
+    deployment.sandbox.script([Fault::Hang { effect: false }]);
+    deployment.send(&identify("m1", "markeruser1", &Value::Null)).await;
+    within(deployment.sandbox.until(|sandbox| sandbox.calls_total() > 0)).await;
+    for (dry_run, code, expected) in [
+        (&["--dry-run"][..], 0, "1 event in flight would not be erased"),
+        (&[], 1, "1 event in flight and not erased: run this command again in a moment"),
+    ] {
+        let ran = deployment.run(&[&["forget", "--user-id", "markeruser1"], dry_run].concat()).await;
+        let err = format!("{expected}\n");
+        assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(code), "", &*err), "{dry_run:?}");
+    }
+}
+
+/// The service has only the account `main`; the command only the account `other`, unless it has the service's key, too.
+#[tokio::test]
+async fn without_an_account_it_is_the_first_one_of_the_service_or_on_its_store_of_the_command() {
     let mut deployment = deployment().await;
-    deployment.stop().await;
     let others = deployment.folder.path().join("others.toml");
     std::fs::write(&others, "[[accounts]]\nname = \"other\"\napi_key = \"pub_o.sec_o\"\n").expect("written");
-    let forget = ["forget", "--user-id", "markeruser1", "--config", others.to_str().expect("text")];
-    let of_other = deployment.run_with(&forget, &[("REFERSION_API_KEY", "")]).await;
-    assert_eq!(
-        of_other.out, "nothing to erase but keyed hashes of this user in the log, if it has any\n",
-        "{}",
-        of_other.err
-    );
+    let options = ["--user-id", "markeruser1", "--config", others.to_str().expect("text")];
+    let forget = [&["forget"][..], &options].concat();
+    let no_main = [("REFERSION_API_KEY", "")];
+    let through = ["--ops", &deployment.process().ops.clone()];
+    let asked = deployment.run_with(&[&forget[..], &["--dry-run"], &through].concat(), &no_main).await;
+    assert!(asked.out.starts_with("would erase in account main: "), "{}{}", asked.out, asked.err);
+    let asked = deployment.run_with(&[&["lookup"][..], &options, &through].concat(), &no_main).await;
+    assert!(asked.out.starts_with("account main\naffiliate "), "{}{}", asked.out, asked.err);
+    deployment.stop().await;
+    let of_other = deployment.run_with(&forget, &no_main).await;
+    assert_eq!(of_other.out, NOTHING.replace("main", "other"), "{}", of_other.err);
     let of_main = deployment.run(&forget).await;
-    assert!(of_main.out.starts_with("erased: 2 pending events"), "{}{}", of_main.out, of_main.err);
+    assert!(of_main.out.starts_with("erased in account main: 2 pending events"), "{}{}", of_main.out, of_main.err);
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ async fn a_lookup_says_the_same_through_the_service_and_on_its_store() {
     let reported = reported[0].iter().map(|text| without_times_and_names(text).replace(code, "a3y7").replace(&id, "7"));
     let reported: Vec<String> = reported.collect();
     assert_snapshot!(reported[0], @r"
+    account main
     affiliate a3y7 (id 7): created by this service; a userId owns it; userIds that lead to it: 1, e-mail addresses: 1
       sent city as of 2026-..-..T..:..:..Z
       sent email as of 2026-..-..T..:..:..Z
@@ -47,6 +48,7 @@ async fn a_lookup_says_the_same_through_the_service_and_on_its_store() {
     event 0123456789ab received 2026-..-..T..:..:..Z is dead letter 1: refused: Refersion rejected new: Value exceed the char limit
     ");
     assert_snapshot!(reported[2], @r"
+    account main
     event 0123456789ab is its name in logs, traces and dead letters
     affiliate a3y7 (id 7): created by this service; a userId owns it; userIds that lead to it: 1, e-mail addresses: 1
       sent city as of 2026-..-..T..:..:..Z
@@ -57,7 +59,10 @@ async fn a_lookup_says_the_same_through_the_service_and_on_its_store() {
       sent unique_merchant_id
     event 0123456789ab received 2026-..-..T..:..:..Z is dead letter 1: refused: Refersion rejected new: Value exceed the char limit
     ");
-    assert_snapshot!(reported[4], @"nothing is known: no affiliate, and no event that is kept");
+    assert_snapshot!(reported[4], @r"
+    account main
+    nothing is known: no affiliate, and no event that is kept
+    ");
 }
 
 #[tokio::test]
