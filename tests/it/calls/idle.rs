@@ -51,6 +51,8 @@ pub struct Counting {
     pub saving: AtomicUsize,
     /// How often progress was saved.
     pub saved: AtomicUsize,
+    /// How many health states are being saved.
+    pub health_saves: AtomicUsize,
     /// How often a run loop has begun with new settings.
     pub unlinks: AtomicUsize,
     /// The lease of this process on every account.
@@ -266,7 +268,10 @@ impl Maintenance for Counting {
     }
 
     async fn save_health(&self, account: &AccountName, health: String) -> Result<(), StoreError> {
-        self.store.save_health(account, health).await
+        self.health_saves.fetch_add(1, Ordering::Relaxed);
+        let saved = self.store.save_health(account, health).await;
+        self.health_saves.fetch_sub(1, Ordering::Relaxed);
+        saved
     }
 
     async fn unlink(&self, keys: Vec<UserKey>) -> Result<(), StoreError> {
@@ -382,10 +387,22 @@ pub fn worker_with_signals(settings: WorkerContext, store: &Arc<Counting>) -> (W
 
 pub fn counting_store(folder: &tempfile::TempDir) -> Arc<Counting> {
     let store = SqliteStore::open(&folder.path().join("store.db"), StoreLimits::default()).expect("a store");
-    let [reads, begins, answers_to_lose, saving, saved, unlinks] = [const { AtomicUsize::new(0) }; 6];
+    let [reads, begins, answers_to_lose, saving, saved, health_saves, unlinks] = [const { AtomicUsize::new(0) }; 7];
     let (compacts, lease) = (Mutex::default(), Mutex::new(Some(Lease::unlimited())));
     let saves = Semaphore::new(SAVES);
-    Arc::new(Counting { store, reads, begins, answers_to_lose, compacts, saves, saving, saved, unlinks, lease })
+    Arc::new(Counting {
+        store,
+        reads,
+        begins,
+        answers_to_lose,
+        compacts,
+        saves,
+        saving,
+        saved,
+        health_saves,
+        unlinks,
+        lease,
+    })
 }
 
 /// Makes this the wait after every failure.

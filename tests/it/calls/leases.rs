@@ -223,6 +223,8 @@ async fn a_halt_is_published_after_the_account_is_removed_and_added_again_during
     for _ in 0..100 {
         tokio::task::yield_now().await; // the run loop sees it, and waits for the other event
     }
+    let health_saves = || std::future::ready(store.health_saves.load(Ordering::Relaxed));
+    within(poll_until(health_saves, |saves| *saves == 0)).await; // or it sees it now
     worker.apply_settings(DeliverySettings::clone(&delivery));
     store.saves.add_permits(SAVES);
     let begun = || std::future::ready(store.unlinks.load(Ordering::Relaxed));
