@@ -4,6 +4,8 @@
 //! [`BODY_TIMEOUT`]; an unknown parameter is an error if its type denies unknown fields. axum's own extractors answer errors as text.
 
 use super::problem::Problem;
+use crate::domain::{User, UserId};
+use crate::mapping::parse_email;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
@@ -160,6 +162,13 @@ pub(super) fn known_word<T: Copy>(
 /// The schema of a parameter that is one of these words.
 pub(super) fn one_of(words: impl IntoIterator<Item = &'static str>) -> Object {
     ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).enum_values(Some(words)).build()
+}
+
+/// The user with these identifiers, as an operator writes them. A blank `userId` counts as none.
+pub(super) fn user(user_id: Option<&str>, email: Option<&str>) -> Result<User, Problem> {
+    let email = email.map(parse_email).transpose();
+    let email = email.map_err(|error| Problem::InvalidRequest(format!("`email` is {error}")))?;
+    Ok(User { user_id: user_id.and_then(UserId::parse), email })
 }
 
 /// The size of a page: the requested one, if it is allowed.

@@ -2,10 +2,9 @@
 //! Refersion.
 
 use super::Admin;
-use super::extract::{ApiJson, ApiResult};
+use super::extract::{ApiJson, ApiResult, user};
 use super::problem::Problem;
-use crate::domain::{User, UserId};
-use crate::mapping::parse_email;
+use crate::domain::User;
 use crate::store::Forgotten;
 use axum::Json;
 use axum::extract::State;
@@ -40,9 +39,7 @@ pub struct ForgetResult {
 
 impl ForgetRequest {
     fn user(&self) -> Result<User, Problem> {
-        let email = self.email.as_deref().map(parse_email).transpose();
-        let email = email.map_err(|error| Problem::InvalidRequest(format!("`email` is {error}")))?;
-        Ok(User { user_id: self.user_id.as_deref().and_then(UserId::parse), email })
+        user(self.user_id.as_deref(), self.email.as_deref())
     }
 }
 

@@ -3,10 +3,9 @@
 //! Invariant: the identifier is hashed at once; it is in no URL, no log line and no answer.
 
 use super::Admin;
-use super::extract::{ApiJson, ApiResult, optional_integer, page_size};
+use super::extract::{ApiJson, ApiResult, optional_integer, page_size, user};
 use super::problem::Problem;
-use crate::domain::{AccountName, AffiliateCode, HashKey, User, UserId};
-use crate::mapping::parse_email;
+use crate::domain::{AccountName, AffiliateCode, HashKey};
 use crate::store::{LookupPage, LookupQuery};
 use axum::Json;
 use axum::extract::State;
@@ -58,9 +57,7 @@ impl LookupRequest {
     /// The query for an account of a store with this hash key.
     fn query(&self, hash: &HashKey, account: AccountName) -> Result<LookupQuery, Problem> {
         let blank = |text: &&String| !text.trim().is_empty();
-        let email = self.email.as_deref().map(parse_email).transpose();
-        let email = email.map_err(|error| Problem::InvalidRequest(format!("`email` is {error}")))?;
-        let user = User { user_id: self.user_id.as_deref().and_then(UserId::parse), email };
+        let user = user(self.user_id.as_deref(), self.email.as_deref())?;
         let code = self.code.as_ref().filter(blank).map(|code| AffiliateCode(code.trim().to_owned()));
         let users = user.keys(hash, &account);
         let message_id = self.message_id.as_deref().map(str::trim).filter(|id| !id.is_empty());

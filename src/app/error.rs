@@ -15,7 +15,8 @@ pub enum ServeError {
     /// The configuration has no API key. [`Config::load`](crate::config::Config::load) already reports that, except for a dry run.
     #[error("REFERSION_API_KEY is not set")]
     NoApiKey,
-    /// Any API key is accepted, but there is no seal key to seal stored API keys with. [`Config::load`](crate::config::Config::load) already reports that.
+    /// Any API key is accepted, but there is no seal key to seal stored API keys with. [`Config::load`](crate::config::Config::load) already
+    /// reports that.
     #[error("STORE_SEAL_KEY is not set")]
     NoSealKey,
     /// The store has API keys that no seal key opens.

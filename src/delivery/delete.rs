@@ -111,7 +111,8 @@ pub(super) fn on_reply(input: &PlanInput<'_>, state: &mut PlanState, call: &Call
             None
         }
         (Call::Get(Identifier::Code(code)), Reply::Affiliate(affiliate)) => {
-            let is_theirs = !has_lost_email(input, state, code, &affiliate);
+            let was_found_before = state.found_before.take().as_ref() == Some(code);
+            let is_theirs = !(was_found_before && has_lost_email(input, state, code, &affiliate));
             state.progress.target = is_theirs.then(|| DeleteTarget { code: code.clone(), id: Some(affiliate.id) });
             if !is_theirs {
                 state.progress.rejected_values = RejectedValues::default(); // they are of this affiliate
@@ -144,14 +145,13 @@ fn is_of_another(input: &PlanInput<'_>, state: &PlanState, shown: &Affiliate) ->
     state.known.as_ref().is_some_and(|known| existing::is_outdated(input, state, known, shown))
 }
 
-/// Whether only an earlier attempt's search led to the affiliate, and `get` shows that it has another e-mail by now. Then the user's keys
-/// decide again. The placeholder counts as theirs: an edit without a known answer may have sent it.
-fn has_lost_email(input: &PlanInput<'_>, state: &mut PlanState, code: &AffiliateCode, shown: &Affiliate) -> bool {
-    let was_found_before = state.found_before.take().as_ref() == Some(code);
+/// Whether `get` shows that an affiliate which an earlier attempt found by its e-mail has another one by now. Then the user's keys decide
+/// again. The placeholder counts as theirs: an edit without a known answer may have sent it.
+fn has_lost_email(input: &PlanInput<'_>, state: &PlanState, code: &AffiliateCode, shown: &Affiliate) -> bool {
     let is_remembered = state.known.as_ref().is_some_and(|known| known.code == *code);
     let Intent::Delete { user, .. } = input.intent else { return false };
     let is_anonymous = shown.profile.get(Field::Email) == Some(placeholder_email(shown.id).as_str());
-    was_found_before && !is_remembered && !is_anonymous && !existing::has_email(user, shown)
+    !is_remembered && !is_anonymous && !existing::has_email(user, shown)
 }
 
 /// The affiliate is disabled. Forgets everything that leads to it.

@@ -157,7 +157,8 @@ pub struct RejectedValues {
     pub dropped: Vec<String>,
     /// The number of calls that were rejected because of such values.
     pub rejections: u32,
-    /// Whether a `new` with all fields was rejected. Then it sends the required ones, and those that only `new` takes and that are not left out.
+    /// Whether a `new` with all fields was rejected. Then it sends the required ones, and those that only `new` takes and that are not left
+    /// out.
     pub required_only: bool,
     /// Whether the new e-mail belongs to another affiliate.
     pub email_taken: bool,

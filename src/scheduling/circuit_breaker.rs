@@ -168,23 +168,18 @@ impl CircuitBreaker {
     /// A closed breaker.
     pub(super) fn new(cooldown: Backoff) -> Self {
         let generation = Generation(0);
-        let (state, not_before) = (BreakerState::Closed, Timestamp(i64::MIN));
-        let (cause, failing) = (None, Vec::new());
-        let (trips, halts, key_since) = (0, 0, generation);
-        let key_accepted_at = not_before;
-        let trial = false;
         Self {
             cooldown,
-            state,
-            cause,
-            trips,
-            halts,
-            key_accepted_at,
-            not_before,
-            failing,
-            trial,
+            state: BreakerState::Closed,
+            cause: None,
+            trips: 0,
+            halts: 0,
+            key_accepted_at: Timestamp(i64::MIN),
+            not_before: Timestamp(i64::MIN),
+            failing: Vec::new(),
+            trial: false,
             generation,
-            key_since,
+            key_since: generation,
         }
     }
 

@@ -231,9 +231,7 @@ impl Lanes {
 
     /// Takes the head that has been runnable for the longest time. It is in flight from now on.
     pub fn pop(&mut self, now: Timestamp) -> Option<(LaneId, Seq)> {
-        let first = self.heads.first_entry().filter(|first| first.key().0 <= now)?;
-        let ((_, head), id) = first.remove_entry();
-        Some(self.begin(id, head))
+        self.pop_where(now, |_| true)
     }
 
     /// Like [`pop`](Self::pop), of the heads that `may` permits. The effort grows with the number of those that it does not.
@@ -241,15 +239,12 @@ impl Lanes {
         let mut runnable = self.heads.range(..=(now, Seq(i64::MAX)));
         let (key, id) = runnable.find(|((_, head), _)| may(*head)).map(|(key, id)| (*key, *id))?;
         self.heads.remove(&key);
-        Some(self.begin(id, key.1))
-    }
-
-    fn begin(&mut self, id: LaneId, head: Seq) -> (LaneId, Seq) {
+        let (_, head) = key;
         let lane = &mut self.by_id[id];
         lane.waiting.pop();
         lane.in_flight.push(head);
         self.in_flight.insert(head, id);
-        (id, head)
+        Some((id, head))
     }
 
     /// Takes the next pending event of `lane`, if `may` permits it.

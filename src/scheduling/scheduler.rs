@@ -115,8 +115,8 @@ impl Scheduler {
     }
 
     /// The unit in flight of `head` turned out to be about this affiliate, to which its keys do not lead yet: merges its lane with the one
-    /// of the affiliate. Returns whether no other unit of the lane is in flight and no event of it waits before this one. If not, the unit must
-    /// be handed back: it runs again after all of these have ended.
+    /// of the affiliate. Returns whether no other unit of the lane is in flight and no event of it waits before this one. If not, the unit
+    /// must be handed back: it runs again after all of these have ended.
     pub fn join_affiliate(&mut self, head: Seq, affiliate: AffiliateKey) -> bool {
         self.lanes.assign_in_flight(head, LaneName::LaneKey(LaneKey::Affiliate(affiliate)))
     }
@@ -149,8 +149,8 @@ impl Scheduler {
     pub fn next_trial(&mut self, now: Timestamp, max_followers: usize) -> Option<Unit> {
         self.last_trial_was_new = !self.last_trial_was_new;
         let attempts = &self.attempts;
-        let has_failed = |head| attempts.get(&head).is_some_and(|attempt| attempt.failed);
-        let new = self.last_trial_was_new.then(|| self.lanes.pop_where(now, |head| !has_failed(head))).flatten();
+        let has_not_failed = |head| !has_failed(attempts.get(&head));
+        let new = self.last_trial_was_new.then(|| self.lanes.pop_where(now, has_not_failed)).flatten();
         let (lane, head) = new.or_else(|| self.lanes.pop(now))?;
         Some(self.begin(lane, head, max_followers))
     }
@@ -187,7 +187,7 @@ impl Scheduler {
     /// Marks these followers as begun with `head`, because the progress of its unit was saved. The unit is the same after an interruption.
     pub fn mark(&mut self, head: Seq, followers: &[Seq]) {
         if let Some(unit) = self.units.get_mut(&head) {
-            let failed = unit.attempt.as_ref().is_some_and(|attempt| attempt.failed);
+            let failed = has_failed(unit.attempt.as_ref());
             unit.attempt = Some(EarlierAttempt { failed, due: None, followers: followers.to_vec() });
         }
     }
@@ -195,7 +195,7 @@ impl Scheduler {
     /// The unit of `head` is no longer in flight. Its remaining events are pending again, each at its place in the lane.
     pub fn end(&mut self, head: Seq, end: End, now: Timestamp) {
         let Some(UnitInFlight { followers, attempt }) = self.units.remove(&head) else { return };
-        let failed = attempt.as_ref().is_some_and(|attempt| attempt.failed);
+        let failed = has_failed(attempt.as_ref());
         let again = |due: Option<Timestamp>, followers| {
             (false, Vec::new(), Some(EarlierAttempt { failed: failed || due.is_some(), due, followers }))
         };
@@ -223,6 +223,10 @@ impl Scheduler {
         }
         self.lanes.end(head, &back, runnable_from(&self.attempts, now));
     }
+}
+
+fn has_failed(attempt: Option<&EarlierAttempt>) -> bool {
+    attempt.is_some_and(|attempt| attempt.failed)
 }
 
 /// When a pending event may run if it becomes the head of its lane at `now`.

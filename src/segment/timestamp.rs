@@ -2,8 +2,8 @@
 //!
 //! In: a JSON value. Out: a point in time, or nothing if it is unreadable. It reads ISO 8601 as senders write it: with any offset, without
 //! one (UTC), with a blank instead of `T`, with up to nine decimals, and a date alone; and as data warehouses export it, with ` UTC` or ` Z`
-//! at its end or a blank before the offset. Deliberately absent: numbers, which may be seconds or milliseconds, and other formats of programming
-//! languages.
+//! at its end or a blank before the offset. Deliberately absent: numbers, which may be seconds or milliseconds, and other formats of
+//! programming languages.
 
 use super::json::RawJson;
 use crate::domain::Timestamp;

@@ -43,8 +43,9 @@ impl Portion<i64> {
 }
 
 /// Runs `portion` again and again, each time from the position that it has returned: until the end, after which the next run begins at
-/// `start`, or until `most_empty` portions had nothing to do, or one that is not resumed. If `portion` returns `Ok(None)`, it could not run now, and the next run
-/// continues at the same position. Returns the position at which it ended, if the next run begins at the start nevertheless.
+/// `start`, or until `most_empty` portions had nothing to do, or one that is not resumed. If `portion` returns `Ok(None)`, it could not run
+/// now, and the next run continues at the same position. Returns the position at which it ended, if the next run begins at the start
+/// nevertheless.
 pub async fn advance<P: Copy, F, E>(
     position: &mut P,
     start: P,

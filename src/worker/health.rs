@@ -148,7 +148,7 @@ impl Worker {
     pub(super) async fn restore_health(&self, lease: &Lease) {
         let number = lease.number();
         if self.0.saved_health.lock().as_ref().is_some_and(|(restored, _)| *restored == number) {
-            return self.change_health(|_, _| ()); // the run loop before has published nothing of it any more at its end
+            return self.change_health(|_, _| ()); // published again: at its end, the last run loop published the default
         }
         let account = &self.0.settings.account;
         let saved = match self.read_health().await.as_deref().map(serde_json::from_str) {

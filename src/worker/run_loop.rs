@@ -63,7 +63,7 @@ pub(super) async fn run(worker: Worker, lease: Lease) {
             return;
         }
     }
-    worker.begin_to_end();
+    worker.set_ending();
     worker.dispatch(); // hands back the calls that were not sent; later ones dispatch themselves
     while let Some(ended) = run_loop.deliveries.join_next().await {
         run_loop.on_delivery_end(ended);
@@ -310,8 +310,8 @@ impl Worker {
         self.0.run.lock().as_mut().is_some_and(|run| std::mem::replace(&mut run.unread, unread))
     }
 
-    /// The run loop begins nothing any more.
-    fn begin_to_end(&self) {
+    /// From now on, the run loop only waits for its deliveries.
+    fn set_ending(&self) {
         if let Some(run) = &mut *self.0.run.lock() {
             run.is_ending = true;
         }

@@ -189,7 +189,7 @@ impl Compaction {
         let session = self.session.insert(session);
         while exclusively(session, compact::forget_ids(session, before.ids)).await? == Some(true) {}
         let remove = |after| compact::remove_portion(session, after, before);
-        Box::pin(self.positions.advance(remove)).await?; // it has both of its runs
+        Box::pin(self.positions.advance(remove)).await?; // boxed, because this future is large
         self.horizon = Some(build_filters(session, self.horizon).await?);
         while deletions::remove(session, before.deletions).await? {}
         remove_remembered(session, before, dropped).await?;

@@ -11,7 +11,7 @@ use refersion_destination::mapping::{CustomField, Rules};
 use refersion_destination::sandbox::{Fault, Operation, SandboxSettings};
 use refersion_destination::scheduling::{AccountHealth, BreakerState, HealthLimits, LearnedLimits};
 use refersion_destination::store::{AffiliateIndex, EventLog, Lease, Maintenance, NewEvent, Term};
-use refersion_destination::worker::DeliverySettings;
+use refersion_destination::worker::{DeliverySettings, Worker};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -177,6 +177,17 @@ async fn a_halt_is_not_published_again_after_the_lease_under_which_it_began() {
     within(tracker.wait()).await;
 }
 
+/// Removes the account, and adds it again once its run loop has seen that and waits for a delivery.
+async fn remove_and_add_again(worker: &Worker, store: &Counting, delivery: &DeliverySettings) {
+    worker.retire();
+    for _ in 0..100 {
+        tokio::task::yield_now().await; // the run loop sees it, unless it is saving health
+    }
+    let health_saves = || std::future::ready(store.health_saves.load(Ordering::Relaxed));
+    within(poll_until(health_saves, |saves| *saves == 0)).await; // then it sees it now
+    worker.apply_settings(delivery.clone());
+}
+
 /// Its last delivery has one more call to make, which would have to wait for the rate.
 #[tokio::test]
 async fn an_account_that_is_removed_and_added_again_during_a_call_goes_on() {
@@ -195,11 +206,7 @@ async fn an_account_that_is_removed_and_added_again_during_a_call_goes_on() {
     let (worker, tracker) = worker(settings, &store);
     worker.wake();
     refersion.until(|sandbox| sandbox.calls_total() == 1).await;
-    worker.retire();
-    for _ in 0..100 {
-        tokio::task::yield_now().await; // the run loop sees it
-    }
-    worker.apply_settings(DeliverySettings::clone(&delivery));
+    remove_and_add_again(&worker, &store, &delivery).await;
     tracker.close();
     within(tracker.wait()).await;
     assert_eq!((refersion.operations(), store.status().pending), (vec!["new", "edit"], 0));
@@ -219,13 +226,7 @@ async fn a_halt_is_published_after_the_account_is_removed_and_added_again_during
     let state = || std::future::ready(signals.health().state);
     let is_halted = |state: &BreakerState| matches!(state, BreakerState::Halted { .. });
     within(poll_until(state, is_halted)).await;
-    worker.retire();
-    for _ in 0..100 {
-        tokio::task::yield_now().await; // the run loop sees it, and waits for the other event
-    }
-    let health_saves = || std::future::ready(store.health_saves.load(Ordering::Relaxed));
-    within(poll_until(health_saves, |saves| *saves == 0)).await; // or it sees it now
-    worker.apply_settings(DeliverySettings::clone(&delivery));
+    remove_and_add_again(&worker, &store, &delivery).await;
     store.saves.add_permits(SAVES);
     let begun = || std::future::ready(store.unlinks.load(Ordering::Relaxed));
     within(poll_until(begun, |begun| *begun == 2)).await;
