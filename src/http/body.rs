@@ -1,10 +1,10 @@
 //! Reads the body of a request under its limits, plain or gzip.
 //!
 //! In: headers and a body stream. Out: the bytes as they were sent; [`gunzip`] decompresses them, because a signature may be over either
-//! form. Invariants: a body takes no more memory than [`MAX_BODY_BYTES`], before and after decompression; the number of large bodies in
-//! memory is limited; a client that is refused while it sends can read the response. tower-http's `RequestBodyLimit` and
-//! `RequestDecompression` do not fit: the first cannot limit the memory of all requests together, the second drops the bytes as they were
-//! sent.
+//! form. Invariants: a body takes no more memory than [`MAX_BODY_BYTES`], before and after decompression; the number of bodies in memory
+//! that are large, or may be once they are decompressed, is limited; a client that is refused while it sends can read the response.
+//! tower-http's `RequestBodyLimit` and `RequestDecompression` do not fit: the first cannot limit the memory of all requests together, the
+//! second drops the bytes as they were sent.
 
 use super::limits::{MAX_BODY_BYTES, MAX_EVENT_BYTES};
 use super::response::ApiResponse;
@@ -24,7 +24,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of a refused body is read, in bytes.
 const MAX_DISCARDED_BYTES: usize = 2 * MAX_BODY_BYTES;
-/// One permit for each body beyond [`MAX_EVENT_BYTES`] in memory; further ones wait for a permit.
+/// One permit for each body in memory that is longer than [`MAX_EVENT_BYTES`] or gzip: of 5 KB, 4.5 MiB can be decompressed. Further ones
+/// wait for a permit.
 static LARGE_BODIES: Semaphore = Semaphore::const_new(64);
 
 /// The body of a request, as it was sent.
@@ -32,29 +33,34 @@ pub(super) struct RawBody {
     pub(super) bytes: Vec<u8>,
     /// Whether the bytes are gzip.
     pub(super) gzip: bool,
+    pub(super) permit: LargeBodyPermit,
 }
 
-/// The permit to hold a large body, if the body is large; released when dropped.
+/// The permit to hold a large body, if the body is large or may be; released when dropped.
 pub(super) type LargeBodyPermit = Option<SemaphorePermit<'static>>;
 
-/// Reads `body`, which has these `headers`.
-pub(super) async fn read(headers: &HeaderMap, body: &mut Body) -> Result<(RawBody, LargeBodyPermit), ApiResponse> {
-    read_within(BODY_TIMEOUT, headers, body).await
+/// Reads `body`, which has these `headers` and may have `most` bytes.
+pub(super) async fn read(most: usize, headers: &HeaderMap, body: &mut Body) -> Result<RawBody, ApiResponse> {
+    read_within(BODY_TIMEOUT, most, headers, body).await
 }
 
 async fn read_within(
     limit: Duration,
+    most: usize,
     headers: &HeaderMap,
     body: &mut Body,
-) -> Result<(RawBody, LargeBodyPermit), ApiResponse> {
+) -> Result<RawBody, ApiResponse> {
     let gzip = is_gzip(headers)?;
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > MAX_BODY_BYTES) {
+    if declared.is_some_and(|length| length > most) {
         return Err(ApiResponse::BodyTooLarge);
     }
-    let collected = timeout(limit, collect(body, declared.unwrap_or(0).min(MAX_EVENT_BYTES))).await;
-    let (bytes, permit) = collected.unwrap_or(Err(ApiResponse::BodyTimeout))?;
-    Ok((RawBody { bytes, gzip }, permit))
+    let capacity = declared.unwrap_or(0).min(MAX_EVENT_BYTES);
+    let collected = async {
+        let (bytes, permit) = collect(body, most, capacity).await?;
+        Ok(RawBody { bytes, gzip, permit: if gzip { held_or_new(permit).await } else { permit } })
+    };
+    timeout(limit, collected).await.unwrap_or(Err(ApiResponse::BodyTimeout))
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, ApiResponse> {
@@ -67,21 +73,29 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, ApiResponse> {
     }
 }
 
-/// Collects the body into a buffer with a first capacity of `capacity` bytes.
-async fn collect(body: &mut Body, capacity: usize) -> Result<(Vec<u8>, LargeBodyPermit), ApiResponse> {
+/// Collects at most `most` bytes of the body, into a buffer with a first capacity of `capacity` bytes.
+async fn collect(body: &mut Body, most: usize, capacity: usize) -> Result<(Vec<u8>, LargeBodyPermit), ApiResponse> {
     let (mut bytes, mut permit) = (Vec::with_capacity(capacity), None);
     while let Some(data) = next_data(body).await {
         let data = data.map_err(|_| ApiResponse::Invalid("The body ended early: send all of it".into()))?;
-        if bytes.len() + data.len() > MAX_BODY_BYTES {
+        if bytes.len() + data.len() > most {
             return Err(ApiResponse::BodyTooLarge);
         }
-        if bytes.len() + data.len() > MAX_EVENT_BYTES && permit.is_none() {
-            // Err: the semaphore is never closed.
-            permit = LARGE_BODIES.acquire().await.ok();
+        if bytes.len() + data.len() > MAX_EVENT_BYTES {
+            permit = held_or_new(permit).await;
         }
         bytes.extend_from_slice(&data);
     }
     Ok((bytes, permit))
+}
+
+/// The permit that the body has, or a new one.
+async fn held_or_new(held: LargeBodyPermit) -> LargeBodyPermit {
+    match held {
+        Some(permit) => Some(permit),
+        // Err: the semaphore is never closed.
+        None => LARGE_BODIES.acquire().await.ok(),
+    }
 }
 
 /// Reads the rest of a refused body and drops it. A client that writes into a closed connection may never read the response, and would send
@@ -137,7 +151,10 @@ mod tests {
         let limit = Duration::from_millis(50);
         let handler = post(move |request: Request| async move {
             let (head, mut body) = request.into_parts();
-            read_within(limit, &head.headers, &mut body).await.err().unwrap_or(ApiResponse::InternalError)
+            read_within(limit, MAX_BODY_BYTES, &head.headers, &mut body)
+                .await
+                .err()
+                .unwrap_or(ApiResponse::InternalError)
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -151,13 +168,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_large_body_takes_a_permit_and_one_that_stalls_releases_it() {
+    async fn only_a_body_that_is_or_may_be_large_takes_a_permit_and_one_that_stalls_releases_it() {
         let free = LARGE_BODIES.available_permits();
-        for (length, taken) in [(MAX_EVENT_BYTES, 0), (MAX_EVENT_BYTES + 1, 1)] {
-            let read = read(&HeaderMap::new(), &mut Body::from(vec![b' '; length])).await.ok();
-            let (body, permit) = read.expect("whole");
+        for (encoding, length, taken) in [
+            ("identity", MAX_EVENT_BYTES, 0),
+            ("identity", MAX_EVENT_BYTES + 1, 1),
+            ("gzip", 1, 1),
+            ("gzip", MAX_EVENT_BYTES + 1, 1),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_ENCODING, encoding.parse().expect("a value"))]);
+            let read = read(MAX_BODY_BYTES, &headers, &mut Body::from(vec![b' '; length])).await.ok();
+            let body = read.expect("whole");
             assert_eq!((body.bytes.len(), free - LARGE_BODIES.available_permits()), (length, taken));
-            drop(permit);
+            drop(body);
         }
         for length in [1, MAX_EVENT_BYTES + 1] {
             let response = stalled(length).await;

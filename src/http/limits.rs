@@ -1,7 +1,7 @@
 //! The limits of a request: bytes of the payload, events and notes. The messages in `response` repeat these figures.
 
 /// The largest single event, in bytes: 128 KiB. Segment's own ingest limits events to 32 KB before it adds its fields.
-pub(super) const MAX_EVENT_BYTES: usize = 128 * 1024;
+pub const MAX_EVENT_BYTES: usize = 128 * 1024;
 /// The largest body (an array or a batch), in bytes: 4.5 MiB. Segment's batches end at 4 MB.
 pub(super) const MAX_BODY_BYTES: usize = 4 * 1024 * 1024 + 512 * 1024;
 /// The most events of one request. Each needs a result, however small the event is. Segment's batches end at 4,000.

@@ -23,6 +23,7 @@ mod webhook;
 
 pub use account_registry::{AccountRegistry, AdmissionError, MerchantAccounts};
 pub use connect::{ApiKeyCheck, ApiKeyProblem, Connect};
+pub use limits::MAX_EVENT_BYTES;
 pub use listen::{ListenerLimits, listen};
 pub use openapi::openapi;
 

@@ -14,7 +14,7 @@ use crate::delivery::{Action, OutcomeCode, Success};
 use crate::domain::{EventId, Timestamp, User};
 use crate::failpoint;
 use crate::mapping::{self, Creation, Identify, Intent, Mapped, MappingError, Note};
-use crate::segment::{Envelope, Event, EventKind, Malformed, PendingSignatures, RawJson, split_envelope};
+use crate::segment::{Envelope, Event, EventKind, Malformed, PendingSignatures, RawJson, split_first};
 use crate::store::{AnsweredEvent, KnownUsersOnly, NewEvent, ReadUpTo};
 use crate::telemetry::EventType;
 use std::borrow::Cow;
@@ -74,7 +74,7 @@ pub(super) fn parse_body(
     endpoint.authenticator.verify_signatures(pending, &forms).map_err(ApiResponse::Unauthenticated)?;
     failpoint::reach("http::authenticated");
     let content = content?;
-    match split_envelope(&content).map_err(invalid)? {
+    match split_first(MAX_EVENTS + 1, &content).map_err(invalid)? {
         Envelope::Single(_) if content.len() > MAX_EVENT_BYTES => Err(ApiResponse::BodyTooLarge),
         Envelope::Single(event) => {
             Ok(ParsedBody::One(Box::new(decide_on(endpoint, event.source(), event.parse(), now))))

@@ -14,8 +14,8 @@
 use super::account_registry::{SelectedEndpoint, credentials};
 use super::answered::{AnsweredRequest, log_auth_error};
 use super::append::{append, timeout_after};
-use super::body::{self, RawBody};
-use super::limits::{MAX_EVENT_BYTES, MAX_NOTES_OF_ARRAY};
+use super::body::{self, LargeBodyPermit, RawBody};
+use super::limits::{MAX_BODY_BYTES, MAX_EVENT_BYTES, MAX_NOTES_OF_ARRAY};
 use super::parse::{ItemDecision, ParsedBody, ParsedItem, parse_body};
 use super::response::{ApiResponse, ItemResult, ResponseBody, combined, combined_for_sdk};
 use super::{AccountEndpoint, AccountRegistry, refuse};
@@ -131,9 +131,14 @@ async fn receive(
     let signatures = headers.get_all("x-signature").into_iter().map(HeaderValue::as_bytes);
     let headers_checked = endpoint.authenticator.check_headers(credentials(headers), signatures);
     let pending = headers_checked.map_err(ApiResponse::Unauthenticated)?;
-    let (body, _permit) = body::read(headers, body).await?;
-    match parse(endpoint, pending, body, endpoint.clock.now()).await? {
-        ParsedBody::One(item) => Ok(answer_one(endpoint, *item, arrival).await),
+    let body = body::read(MAX_BODY_BYTES, headers, body).await?;
+    let (parsed, permit) = parse(endpoint, pending, body, endpoint.clock.now()).await?;
+    match parsed {
+        ParsedBody::One(item) => {
+            // A single event is not large. The answer may wait for its outcome.
+            drop(permit);
+            Ok(answer_one(endpoint, *item, arrival).await)
+        }
         ParsedBody::Array(items) => handle_many(endpoint, items, arrival, combined).await,
         ParsedBody::Batch(items) => handle_many(endpoint, items, arrival, combined_for_sdk).await,
     }
@@ -156,18 +161,19 @@ fn count(endpoint: &AccountEndpoint, kind: EventType, response: &ApiResponse) {
     response.count_reason(&endpoint.meter);
 }
 
-/// Parses a body; a large or compressed one on a thread for blocking work, so that other requests do not wait for it.
+/// Parses a body; a large or compressed one on a thread for blocking work, so that other requests do not wait for it. It is parsed to the end
+/// if the client disconnects, so its permit goes along.
 async fn parse(
     endpoint: &Arc<AccountEndpoint>,
     pending: PendingSignatures,
     body: RawBody,
     now: Timestamp,
-) -> Result<ParsedBody, ApiResponse> {
+) -> Result<(ParsedBody, LargeBodyPermit), ApiResponse> {
     if body.bytes.len() <= MAX_EVENT_BYTES && !body.gzip {
-        return parse_body(endpoint, &pending, &body, now);
+        return Ok((parse_body(endpoint, &pending, &body, now)?, body.permit));
     }
     let endpoint = Arc::clone(endpoint);
-    let parsing = tokio::task::spawn_blocking(move || parse_body(&endpoint, &pending, &body, now));
+    let parsing = tokio::task::spawn_blocking(move || Ok((parse_body(&endpoint, &pending, &body, now)?, body.permit)));
     // Err: a panic, which is a bug.
     parsing.await.unwrap_or(Err(ApiResponse::InternalError))
 }

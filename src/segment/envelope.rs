@@ -30,14 +30,19 @@ impl<'a> Envelope<'a> {
 
 /// Checks that a body is JSON, and splits it into its events. A byte order mark in front is skipped.
 pub fn split_envelope(body: &[u8]) -> Result<Envelope<'_>, Malformed> {
+    split_first(usize::MAX, body)
+}
+
+/// As [`split_envelope`], but without the events behind the first `most`: a body of 4.5 MiB can have two million.
+pub fn split_first(most: usize, body: &[u8]) -> Result<Envelope<'_>, Malformed> {
     let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let events = match text.trim_ascii_start().bytes().next() {
         None => return Err(Malformed::Empty),
-        Some(b'[') => Envelope::Array(RawJson::elements_of(text)?),
+        Some(b'[') => Envelope::Array(RawJson::elements_of(text, most)?),
         Some(_) => {
             let event = RawEvent::find(text)?;
-            event.batch().map_or(Envelope::Single(event), Envelope::Batch)
+            event.batch(most).map_or(Envelope::Single(event), Envelope::Batch)
         }
     };
     match events {
@@ -72,6 +77,21 @@ mod tests {
                 Envelope::Batch(_) => "batch",
             };
             assert_eq!((found, &split.sources()[..]), (envelope, events), "{body}");
+        }
+    }
+
+    #[test]
+    fn events_behind_the_first_ones_are_checked_and_left_out() {
+        for (body, events) in [
+            ("[1,2,3]", &["1", "2"][..]),
+            ("[1, 2]", &["1", "2"]),
+            ("[1]", &["1"]),
+            (r#"{"batch":[1,{},[3]]}"#, &["1", "{}"]),
+        ] {
+            assert_eq!(split_first(2, body.as_bytes()).expect(body).sources(), events, "{body}");
+        }
+        for body in ["[1,2,3", "[1,2,3,]", "[1,2,]", "[1,2,3] 4", "[1,2,\"\n\"]", r#"{"batch":[1,2,x]}"#] {
+            assert!(split_first(2, body.as_bytes()).is_err(), "{body}");
         }
     }
 

@@ -102,9 +102,9 @@ impl<'a> RawEvent<'a> {
         self.source
     }
 
-    /// The elements of `batch`, if it is an array.
-    pub(super) fn batch(&self) -> Option<Vec<RawJson<'a>>> {
-        self.batch?.as_array()
+    /// The first `most` elements of `batch`, if it is an array.
+    pub(super) fn batch(&self, most: usize) -> Option<Vec<RawJson<'a>>> {
+        RawJson::elements_of(self.batch?.source(), most).ok()
     }
 
     /// Reads the event.

@@ -13,7 +13,7 @@ use super::text;
 use indexmap::IndexMap;
 use memchr::{memchr, memmem};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -120,9 +120,12 @@ impl<'a> RawJson<'a> {
         Ok(members)
     }
 
-    /// The elements of an array, from a text that may be no JSON, or no array.
-    pub fn elements_of(text: &'a str) -> Result<Vec<Self>, serde_json::Error> {
-        serde_json::from_str(text)
+    /// The first `most` elements of an array, from a text that may be no JSON, or no array. The others are only checked.
+    pub fn elements_of(text: &'a str, most: usize) -> Result<Vec<Self>, serde_json::Error> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let elements = json.deserialize_seq(FirstElements(most))?;
+        json.end()?;
+        Ok(elements)
     }
 
     /// A string or a number as [clean](super::clean_text) text, unless nothing is left of it.
@@ -175,6 +178,27 @@ impl<'de, const N: usize> Visitor<'de> for NamedMembers<'_, N> {
             }
         }
         Ok(found)
+    }
+}
+
+/// Reads the first elements of an array, at most so many, and skips the others.
+struct FirstElements(usize);
+
+impl<'de> Visitor<'de> for FirstElements {
+    type Value = Vec<RawJson<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut elements = Vec::new();
+        while elements.len() < self.0 {
+            let Some(element) = array.next_element()? else { return Ok(elements) };
+            elements.push(element);
+        }
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(elements)
     }
 }
 

@@ -18,7 +18,7 @@ mod traits;
 pub use authenticator::{
     AuthError, Authenticator, CREDENTIALS_BASE64, PendingSignatures, find_authenticator, presented_api_key,
 };
-pub use envelope::{Envelope, split_envelope};
+pub use envelope::{Envelope, split_envelope, split_first};
 pub use event::{Event, EventKind, Malformed, RawEvent};
 pub use json::{JsonObject, RawJson};
 pub use text::{clean_text, is_invisible, split_lines, stands_for_absent};
