@@ -9,6 +9,15 @@ use crate::series::BacklogTrend;
 use indicatif::HumanCount;
 use std::time::Duration;
 
+/// The most accounts of one state that are named one by one: an outage of Refersion pauses all of them.
+pub const NAMED: usize = 5;
+
+/// How many accounts of `all` in this state are not [named](NAMED); `None` if none.
+pub fn not_named(all: usize, state: &str) -> Option<String> {
+    let more = all.checked_sub(NAMED).filter(|more| *more > 0)?;
+    Some(format!("{} more {} {state}", count(more as u64), if more == 1 { "account is" } else { "accounts are" }))
+}
+
 /// A number with a comma between thousands.
 pub fn count(number: u64) -> String {
     HumanCount(number).to_string()

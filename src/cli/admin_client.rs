@@ -5,6 +5,7 @@
 //! entries of a list, page by page. A service gets the token of the configuration; reading from a loopback listener needs none.
 
 use super::http_client::{Credentials, HttpClient, HttpResponse};
+use super::output::reader_is_gone;
 use super::{eprint, local_url, print};
 use crate::admin::ProblemDetails;
 use crate::app::store_api;
@@ -100,7 +101,7 @@ impl AdminClient {
         compacted.map_err(|error| error.to_string())
     }
 
-    /// Prints all entries of `list`. `line`: an entry as a line of text, or as JSON if `as_json`.
+    /// Prints all entries of `list`, as long as somebody reads them. `line`: an entry as a line of text, or as JSON if `as_json`.
     pub(super) async fn print_list<T: DeserializeOwned>(
         &self,
         list: List<'_>,
@@ -109,7 +110,7 @@ impl AdminClient {
     ) -> Result<(), String> {
         let List { path, mut query, cursor, limit, header, none } = list;
         let mut left = limit;
-        while left > 0 {
+        while left > 0 && !reader_is_gone() {
             query["limit"] = left.min(PAGE_SIZE).into();
             let page: Page<T> = self.get(path, &query).await?;
             if left == limit && !page.entries.is_empty() && !as_json {

@@ -17,8 +17,8 @@ pub(super) fn confirm(question: &str, why: &str, done: &str) -> CommandResult {
     let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
     let mut answer = String::new();
     let _ = std::io::stdin().read_line(&mut answer);
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
+    match &*answer.trim().to_ascii_lowercase() {
+        "y" | "yes" => Ok(()),
         _ => Err(fail(&format!("nothing was {done}"))),
     }
 }

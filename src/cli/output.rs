@@ -9,10 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether a line could not be written to standard output.
 static OUTPUT_FAILED: AtomicBool = AtomicBool::new(false);
+/// Whether the reader of standard output has closed its pipe.
+static READER_GONE: AtomicBool = AtomicBool::new(false);
 
 /// Whether a line could not be written to standard output, except to a closed pipe.
 pub(super) fn is_incomplete() -> bool {
     OUTPUT_FAILED.load(Ordering::Relaxed)
+}
+
+/// Whether the reader of standard output has closed its pipe: a command that only prints may end.
+pub(super) fn reader_is_gone() -> bool {
+    READER_GONE.load(Ordering::Relaxed)
 }
 
 /// Writes a line to standard error. A closed pipe is not an error.
@@ -24,7 +31,8 @@ pub(super) fn eprint(line: &str) {
 /// and its exit code says that the output is incomplete.
 pub(super) fn print(line: &str) {
     match writeln!(std::io::stdout(), "{line}") {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe && !OUTPUT_FAILED.swap(true, Ordering::Relaxed) => {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => READER_GONE.store(true, Ordering::Relaxed),
+        Err(error) if !OUTPUT_FAILED.swap(true, Ordering::Relaxed) => {
             eprint(&format!("refersion-destination: the output is incomplete: {error}"));
         }
         _ => {}

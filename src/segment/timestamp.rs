@@ -2,8 +2,8 @@
 //!
 //! In: a JSON value. Out: a point in time, or nothing if it is unreadable. It reads ISO 8601 as senders write it: with any offset, without
 //! one (UTC), with a blank instead of `T`, with up to nine decimals, and a date alone; and as data warehouses export it, with ` UTC` or ` Z`
-//! at its end or a blank before the offset. Deliberately absent: numbers, which may be seconds or milliseconds, and other formats of
-//! programming languages.
+//! at its end or a blank before the offset. A moment that programs print for an absent one is unreadable ([`FIRST`]). Deliberately absent:
+//! numbers, which may be seconds or milliseconds, and other formats of programming languages.
 
 use super::json::RawJson;
 use crate::domain::Timestamp;
@@ -11,10 +11,20 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use std::borrow::Cow;
 
+/// The earliest moment that an event may state: 1970-01-02. Before it are the moments that programs print for an absent one, in any time
+/// zone: the beginning of the year 1 (Go, .NET) and of 1970 (Unix).
+const FIRST: Timestamp = Timestamp(24 * 60 * 60 * 1000);
+
 /// The point in time in `value`.
 pub(super) fn timestamp(value: RawJson<'_>) -> Option<Timestamp> {
-    // A text with an escape in it is unreadable in any case, so nothing is decoded.
-    let text = &*as_iso_8601(value.source().strip_prefix('"')?.strip_suffix('"')?.trim());
+    let text = value.source().strip_prefix('"')?.strip_suffix('"')?;
+    // Decoded only if need be: .NET writes the `+` of an offset as an escape.
+    let stated = moment(text).or_else(|| moment(&value.as_string()?));
+    stated.filter(|moment| *moment >= FIRST)
+}
+
+fn moment(text: &str) -> Option<Timestamp> {
+    let text = &*as_iso_8601(text.trim());
     let with_offset = text.parse::<jiff::Timestamp>().ok();
     let moment =
         with_offset.or_else(|| Some(text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp()))?;
@@ -55,7 +65,8 @@ mod tests {
             ("2026-01-01 02:00:00.000 +0200", 1_767_225_600_000),
             ("2025-12-31 19:00:00 -05:00", 1_767_225_600_000),
             ("2026-01-01 00:00:00.123456789 +0000 UTC", 1_767_225_600_123),
-            ("1969-12-31T23:59:59Z", -1000),
+            (r"2026-01-01T02:00:00.0000000\u002B02:00", 1_767_225_600_000),
+            ("1970-01-02T00:00:00Z", 86_400_000),
         ] {
             let json = format!("\"{text}\"");
             let value = RawJson::parse(&json).expect("JSON");
@@ -74,6 +85,12 @@ mod tests {
             r#""2026-01-01 00:00:00Z UTC +01:00""#,
             r#""1767225600""#,
             r#""soon""#,
+            r#""0001-01-01T00:00:00Z""#,
+            r#""0001-01-01T00:00:00""#,
+            r#""1970-01-01T00:00:00Z""#,
+            r#""1970-01-01T14:00:00""#,
+            r#""1969-12-31T12:00:00""#,
+            r#""9999-12-31T23:59:59.9999999""#,
             r#""""#,
             "1767225600000",
             "null",

@@ -8,6 +8,7 @@ use crate::admin::accounts;
 use crate::admin::extract::ApiQuery;
 use crate::admin::problem::Problem;
 use crate::admin::status::{self, ServiceStatus};
+use crate::admin::wording::{NAMED, not_named};
 use crate::admin::{AccountState, AccountStatus, wording};
 use crate::domain::Timestamp;
 use crate::store::{DeadLetter, DeadLetterFilter, PageStart};
@@ -44,9 +45,10 @@ pub(super) async fn show(
     Ok(refreshed(page, view.refreshes()))
 }
 
-/// Whether all is well; if not, the fault and its effect on events.
+/// Whether all is well; if not, the fault and its effect on events. The table has the accounts that are not named here.
 fn banner(status: &ServiceStatus, accounts: &[AccountStatus]) -> Markup {
-    let troubled = |state| accounts.iter().filter(move |account| account.state == state);
+    let troubled = |state| accounts.iter().filter(move |account| account.state == state).take(NAMED);
+    let gone = || accounts.iter().filter(|account| account.gone);
     html! {
         @if !status.ready {
             div.banner.bad { p { "Not ready: " (status.message) } }
@@ -54,17 +56,20 @@ fn banner(status: &ServiceStatus, accounts: &[AccountStatus]) -> Markup {
         @for account in troubled(AccountState::Halted) {
             div.banner.bad { p { "Account " (account.name) " is halted: " (wording::why(account, status.now)) "." } }
         }
+        (others("bad", not_named(status.accounts.halted, "halted")))
         @for account in troubled(AccountState::Paused) {
             div.banner.wait { p { "Account " (account.name) " is paused: " (wording::why(account, status.now)) "." } }
         }
-        @for account in accounts.iter().filter(|account| account.gone) {
+        (others("wait", not_named(status.accounts.paused, "paused")))
+        @for account in gone().take(NAMED) {
             div.banner.wait {
                 p {
                     "Account " a href={ "/accounts/" (account.name) } { (account.name) } " is gone: " (wording::why(account, status.now)) "."
                 }
             }
         }
-        @if status.ready && status.accounts.halted + status.accounts.paused == 0 && !accounts.iter().any(|account| account.gone) {
+        (others("wait", not_named(gone().count(), "gone")))
+        @if status.ready && status.accounts.halted + status.accounts.paused == 0 && gone().next().is_none() {
             @if status.dead_letters == 0 {
                 div.banner.good { p { "All is well: events are accepted and delivered." } }
             } @else {
@@ -74,6 +79,10 @@ fn banner(status: &ServiceStatus, accounts: &[AccountStatus]) -> Markup {
             }
         }
     }
+}
+
+fn others(style: &str, not_named: Option<String>) -> Markup {
+    html! { @if let Some(not_named) = not_named { div class={ "banner " (style) } { p { (not_named) "." } } } }
 }
 
 fn figures(status: &ServiceStatus, accounts: &[AccountStatus]) -> Markup {

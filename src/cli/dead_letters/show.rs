@@ -6,6 +6,7 @@ use super::OutputArgs;
 use super::selection::{DeadLetterPages, FilterArgs, Selection};
 use crate::admin::{DeadLetterDetails, RevealedEvent};
 use crate::cli::admin_client::AdminClient;
+use crate::cli::output::reader_is_gone;
 use crate::cli::{eprint, print};
 use crate::store::{DeadLetter, DeadLetterPage};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
@@ -14,7 +15,9 @@ use serde_json::json;
 pub(super) async fn list(api: &AdminClient, filter: &FilterArgs, output: &OutputArgs) -> Result<bool, String> {
     let mut pages = DeadLetterPages::new(api, filter);
     let mut any = false;
-    while let Some(DeadLetterPage { mut letters, .. }) = pages.next().await? {
+    while !reader_is_gone()
+        && let Some(DeadLetterPage { mut letters, .. }) = pages.next().await?
+    {
         for letter in letters.iter_mut().filter(|_| output.reveal) {
             // None: it was erased, replayed or discarded after the page was read.
             letter.body = revealed(api, letter.id).await?.and_then(|revealed| revealed.body);
@@ -78,6 +81,9 @@ pub(super) async fn show(api: &AdminClient, selection: &Selection, output: &Outp
     let (mut all_found, mut any) = (true, false);
     while let Some(ids) = pages.next().await? {
         for id in ids {
+            if reader_is_gone() {
+                return Ok(all_found);
+            }
             let found: Option<DeadLetterDetails> = api.find(&format!("/api/v1/dead-letters/{id}")).await?;
             let Some(mut details) = found else {
                 eprint(&format!("{id}: no such dead letter"));

@@ -1,8 +1,9 @@
 //! Files of events: JSON (an event, an array of events or a batch), NDJSON (one on each line), or CSV (a user on each line).
 //!
 //! In: a file. Out: the text of each event with the number of its line, one after the other. Invariants: memory does not grow with the
-//! file, except for JSON that is neither an array nor one event on each line; a line that cannot be read affects no other line; no text is
-//! kept after its event; blank lines, empty arrays and an empty file are no events. Deliberately absent: parsing events.
+//! file, except for JSON that is neither an array nor one event on each line; a line that cannot be read affects no other line; an event
+//! that the service refuses for its size has no text; no text is kept after its event; blank lines, empty arrays and an empty file are no
+//! events. Deliberately absent: parsing events.
 
 mod csv_rows;
 mod json;
@@ -10,6 +11,7 @@ mod ndjson;
 mod quotes;
 
 use super::progress::bytes_bar;
+use crate::http::MAX_EVENT_BYTES;
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use std::borrow::Cow;
@@ -57,6 +59,15 @@ pub(super) struct Item<'a> {
     pub(super) event: Result<&'a str, String>,
 }
 
+impl Item<'_> {
+    /// Without its text, if the event is larger than the service accepts.
+    fn within_limit(self) -> Self {
+        let is_small = |text: &&str| text.len() <= MAX_EVENT_BYTES;
+        let too_large = || "the event is too large: at most 128 KiB".to_owned();
+        Self { event: self.event.and_then(|text| Some(text).filter(is_small).ok_or_else(too_large)), ..self }
+    }
+}
+
 /// The callback that receives each event.
 pub(super) type OnItem<'a> = &'a mut dyn FnMut(Item<'_>);
 
@@ -80,6 +91,7 @@ pub(super) fn read(args: &FileArgs, label: Option<&'static str>, on_item: OnItem
         None => by_content(&head, &mut input)?,
     };
     let is_array = head.trim_ascii_start().first() == Some(&b'[');
+    let on_item: OnItem<'_> = &mut |item| on_item(item.within_limit());
     let result = match format {
         FileFormat::Csv => csv_rows::read(&head, input, on_item),
         FileFormat::Ndjson => ndjson::read(io::Cursor::new(&head).chain(input), on_item),

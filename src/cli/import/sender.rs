@@ -49,8 +49,6 @@ struct ResponseItem {
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest response: a result for each of a hundred events.
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
-/// The largest event that the service accepts, in bytes.
-const MAX_EVENT_BYTES: usize = 128 * 1024;
 /// The first wait before a request is repeated; it doubles up to the longest one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -69,9 +67,6 @@ impl Sender {
         let (mut answers, mut unsent) = (Vec::new(), Vec::new());
         for FileEvent { line, text } in events {
             match text {
-                Ok(text) if text.len() > MAX_EVENT_BYTES => {
-                    answers.push(refused(line, "the event is too large: at most 128 KiB".to_owned()));
-                }
                 Ok(text) => unsent.push((line, text)),
                 Err(malformed) => answers.push(refused(line, malformed)),
             }

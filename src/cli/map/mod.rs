@@ -7,9 +7,13 @@
 mod summary;
 
 use super::event_file::{self, FileArgs};
+use super::output::reader_is_gone;
 use super::{CommandResult, ConfigArgs, fail, now, print};
 use crate::config::{Config, Mode};
+use crate::delivery::Policy;
+use crate::domain::AccountName;
 use crate::dry_run::{Detail, Explanation, explain};
+use crate::mapping::Rules;
 use clap::Args;
 use std::io;
 use std::process::ExitCode;
@@ -19,6 +23,10 @@ use summary::Summary;
 pub(super) struct MapArgs {
     #[command(flatten)]
     file: FileArgs,
+    /// The configured account by whose rules the events are mapped. If not given: by the rules of the sections, which are
+    /// those of `main`
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
     /// Print only how many events would create, update, be refused or ignored, with the reasons and line numbers
     #[arg(long)]
     summary: bool,
@@ -31,10 +39,11 @@ pub(super) struct MapArgs {
 
 pub(super) fn run(args: &MapArgs) -> CommandResult {
     let config = args.config.load(Mode::Offline)?;
+    let rules = rules(args.account.as_deref(), &config).map_err(|problem| fail(&problem))?;
     let refused = if args.summary {
-        summarize(args, &config).map(|refused| refused && args.fail)
+        summarize(args, rules).map(|refused| refused && args.fail)
     } else {
-        explain_each(args, &config)
+        explain_each(args, rules, config.delivery.policy)
     };
     match refused {
         Ok(false) => Ok(()),
@@ -43,12 +52,26 @@ pub(super) fn run(args: &MapArgs) -> CommandResult {
     }
 }
 
+/// The rules of the configured account of this name, or of the sections.
+fn rules<'a>(account: Option<&str>, config: &'a Config) -> Result<&'a Rules, String> {
+    match account {
+        Some(name) if name != AccountName::main().as_str() => {
+            let found = config.accounts.iter().find(|account| account.name.as_str() == name);
+            found.map(|account| &account.rules).ok_or_else(|| format!("there is no configured account {name}"))
+        }
+        _ => Ok(&config.rules),
+    }
+}
+
 /// Prints the calls that each event would make. Returns whether an event would be refused.
-fn explain_each(args: &MapArgs, config: &Config) -> io::Result<bool> {
+fn explain_each(args: &MapArgs, rules: &Rules, policy: Policy) -> io::Result<bool> {
     let (mut any, mut any_refused) = (false, false);
     event_file::read(&args.file, None, &mut |item| {
+        if reader_is_gone() {
+            return;
+        }
         let Explanation { lines, is_refused } = match item.event {
-            Ok(text) => explain(text, &config.rules, config.delivery.policy, now(), Detail::WithValues),
+            Ok(text) => explain(text, rules, policy, now(), Detail::WithValues),
             Err(malformed) => Explanation::of_malformed(malformed),
         };
         if any {
@@ -64,9 +87,9 @@ fn explain_each(args: &MapArgs, config: &Config) -> io::Result<bool> {
 }
 
 /// Prints the number of events for each result. Returns whether an event would be refused.
-fn summarize(args: &MapArgs, config: &Config) -> io::Result<bool> {
+fn summarize(args: &MapArgs, rules: &Rules) -> io::Result<bool> {
     let (mut summary, received_at) = (Summary::default(), now());
-    event_file::read(&args.file, Some("reading"), &mut |item| summary.add(&item, &config.rules, received_at))?;
+    event_file::read(&args.file, Some("reading"), &mut |item| summary.add(&item, rules, received_at))?;
     summary.lines().iter().for_each(|line| print(line));
     Ok(summary.any_refused())
 }

@@ -6,6 +6,7 @@
 mod screen;
 
 use super::admin_client::AdminClient;
+use super::output::reader_is_gone;
 use super::{CommandResult, ConfigArgs, block_on, print};
 use crate::admin::{AccountPage, AccountStatus, MAX_ITEMS, ServiceStatus};
 use crate::config::Mode;
@@ -55,7 +56,7 @@ async fn watch(args: &StatusArgs, service: &AdminClient, term: &Term) -> Result<
             Err(error) if args.json => print(&json!({"error": error}).to_string()),
             Err(error) => draw(&[error], args.watch, first, term),
         }
-        if !args.watch {
+        if !args.watch || reader_is_gone() {
             return Ok(());
         }
         first = false;

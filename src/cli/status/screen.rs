@@ -3,7 +3,9 @@
 //! In: the answers of the API. Out: lines, in the words of the status page.
 
 use super::ACCOUNTS_SHOWN;
-use crate::admin::wording::{count, duration, is_held_up, latency, oldest, state, why, will_be_empty};
+use crate::admin::wording::{
+    NAMED, count, duration, is_held_up, latency, not_named, oldest, state, why, will_be_empty,
+};
 use crate::admin::{AccountState, AccountStatus, ServiceStatus};
 use crate::domain::Timestamp;
 use crate::series::{Activity, ReasonCount, TimeSeries};
@@ -53,18 +55,23 @@ fn head(status: &ServiceStatus, accounts: &[&AccountStatus]) -> Vec<String> {
         ),
         format!("empty {empty}: {because}"),
     ];
-    for account in
-        accounts.iter().filter(|account| matches!(account.state, AccountState::Halted | AccountState::Paused))
-    {
-        let line = format!("account {} is {}: {}", account.name, state(account.state), why(account, status.now));
-        let line = if account.state == AccountState::Halted { style(line).red() } else { style(line).yellow() };
-        lines.push(line.to_string());
-    }
-    for account in accounts.iter().filter(|account| account.gone) {
-        let line = format!("account {} is gone: {}", account.name, why(account, status.now));
-        lines.push(style(line).yellow().to_string());
-    }
+    let in_state = |wanted| accounts.iter().copied().filter(move |account| account.state == wanted);
+    lines.extend(named("halted", in_state(AccountState::Halted), status.now).map(|line| style(line).red().to_string()));
+    let paused = named("paused", in_state(AccountState::Paused), status.now);
+    let gone = named("gone", accounts.iter().copied().filter(|account| account.gone), status.now);
+    lines.extend(paused.chain(gone).map(|line| style(line).yellow().to_string()));
     lines
+}
+
+/// A line for each of the first accounts in this state, and one with the number of the others, which the table may have.
+fn named<'a>(
+    state: &str,
+    accounts: impl Iterator<Item = &'a AccountStatus> + Clone,
+    now: Timestamp,
+) -> impl Iterator<Item = String> {
+    let others = not_named(accounts.clone().count(), state);
+    let line = move |account: &AccountStatus| format!("account {} is {state}: {}", account.name, why(account, now));
+    accounts.take(NAMED).map(line).chain(others)
 }
 
 fn account_table(accounts: &[&AccountStatus], now: Timestamp) -> Vec<String> {

@@ -107,7 +107,7 @@ async fn invalid_json_and_a_missing_file_are_reported() {
 }
 
 /// Writes a file for `map` into a folder of its own.
-fn file(name: &str, content: impl AsRef<[u8]>) -> (tempfile::TempDir, String) {
+pub(super) fn file(name: &str, content: impl AsRef<[u8]>) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
     std::fs::write(&path, content).expect("written");
@@ -116,7 +116,7 @@ fn file(name: &str, content: impl AsRef<[u8]>) -> (tempfile::TempDir, String) {
 }
 
 /// The first line of each event that `map` prints, and what else it says of it in one word.
-fn brief(out: &str) -> Vec<String> {
+pub(super) fn brief(out: &str) -> Vec<String> {
     let events = out.split("\n\n").map(|event| {
         let refused = if event.contains("refused: ") { " refused" } else { "" };
         let email = event.split("\"email\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("-");
@@ -125,8 +125,8 @@ fn brief(out: &str) -> Vec<String> {
     events.collect()
 }
 
-const ANN: &str = r#"{"type":"identify","messageId":"a","traits":{"name":"Ann","email":"ann@x.io"}}"#;
-const BOB: &str = r#"{"type":"identify","messageId":"b","traits":{"name":"Bob","email":"bob@x.io"}}"#;
+pub(super) const ANN: &str = r#"{"type":"identify","messageId":"a","traits":{"name":"Ann","email":"ann@x.io"}}"#;
+pub(super) const BOB: &str = r#"{"type":"identify","messageId":"b","traits":{"name":"Bob","email":"bob@x.io"}}"#;
 
 #[tokio::test]
 async fn a_file_may_be_an_event_an_array_a_batch_or_an_event_on_each_line() {

@@ -6,6 +6,7 @@ mod database;
 mod help;
 mod import;
 mod map;
+mod map_like_the_service;
 mod migrate_store;
 mod serve;
 mod status;

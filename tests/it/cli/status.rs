@@ -3,7 +3,7 @@
 use super::{Running, run};
 use crate::support::process::binary;
 use crate::support::service::{Refersion, Service};
-use crate::support::{identify, within};
+use crate::support::{Answer, basic, http, identify, poll_until, within};
 use serde_json::{Value, json};
 use std::process::Stdio;
 
@@ -61,6 +61,32 @@ async fn every_account_is_read_however_many_there_are() {
     assert_eq!(shown["accounts"].as_array().map(Vec::len), Some(1_001), "{}", ran.err);
 }
 
+/// An outage of Refersion pauses all accounts, and a changed policy of keys halts all.
+#[tokio::test]
+async fn of_many_accounts_in_one_state_a_few_are_named_and_the_others_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let account = |n: usize| format!("[[accounts]]\nname = \"brand-{n}\"\napi_key = \"pub_{n}.sec_{n}\"\n");
+    let file = folder.path().join("accounts.toml");
+    std::fs::write(&file, (0..7).map(account).collect::<String>()).expect("written");
+    let service = Service::configured(Refersion::start().await, folder, &[("SERVER_WAIT", "0s")], &[file]).await;
+    for n in 0..7 {
+        let event = identify("m1", "u1", &json!({})).to_string();
+        let key = basic(&format!("pub_{n}.sec_{n}"));
+        let sent = Answer::to(http().post(service.url("/segment")).header("Authorization", key).body(event)).await;
+        assert_eq!(sent.brief(), "202 accepted");
+    }
+    let url = format!("http://{}/", service.addresses.ops);
+    let halted = |page: &Answer| page.json()["accounts"]["halted"] == 7;
+    let ask = || Answer::to(http().get(format!("{url}api/v1/status")));
+    within(poll_until(ask, halted)).await;
+    let ran = run(&["status", "--ops", &url], &[], "").await;
+    let page = Answer::to(http().get(&url)).await.text;
+    assert_eq!(ran.out.matches(" is halted: Refersion rejects the API key").count(), 5, "{}", ran.out);
+    assert_eq!(page.matches(" is halted: Refersion rejects the API key").count(), 5, "{page}");
+    assert!(ran.out.contains("\n2 more accounts are halted\n"), "{}", ran.out);
+    assert!(page.contains("<p>2 more accounts are halted.</p>"), "{page}");
+}
+
 #[tokio::test]
 async fn watch_prints_it_again_and_reports_a_service_that_is_gone() {
     let (service, ops) = service().await;
@@ -76,6 +102,18 @@ async fn watch_prints_it_again_and_reports_a_service_that_is_gone() {
     service.stop().await;
     let read = tokio::task::spawn_blocking(move || running.read_to("Connection refused"));
     within(read).await.expect("read");
+}
+
+#[tokio::test]
+async fn watch_ends_once_its_reader_has_seen_enough() {
+    let (_service, ops) = service().await;
+    for format in [&[][..], &["--json"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut child = binary().args(["status", "--watch", "--ops", &ops]).args(format).stdout(writer).spawn();
+        let ended = tokio::task::spawn_blocking(move || child.as_mut().expect("starts").wait());
+        assert_eq!(within(ended).await.expect("waits").expect("ends").code(), Some(0), "{format:?}");
+    }
 }
 
 #[tokio::test]

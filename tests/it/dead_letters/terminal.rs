@@ -29,10 +29,10 @@ async fn discard_asks_first_and_only_yes_confirms() {
         assert!(ran.seen.contains("refersion-destination: nothing was discarded"), "{}", ran.seen);
         assert_eq!(deployment.ids().await, ids, "{typed:?}");
     }
-    let ran = at_a_terminal(deployment.folder.path(), &["discard", &ids[0]], "y\n").await;
+    let ran = at_a_terminal(deployment.folder.path(), &["discard", &ids[0]], "Y\n").await;
     assert_eq!((ran.code, &*ran.out), (Some(0), "discarded 1 dead letter\n"), "{}", ran.seen);
     assert!(ran.seen.contains(&format!("Discard the dead letter {} for good? [y/N] ", ids[0])), "{}", ran.seen);
-    let ran = at_a_terminal(deployment.folder.path(), &["discard", "--reason", "refused"], "yes\n").await;
+    let ran = at_a_terminal(deployment.folder.path(), &["discard", "--reason", "refused"], "Yes\n").await;
     assert_eq!((ran.code, &*ran.out), (Some(0), "discarded 2 dead letters\n"), "{}", ran.seen);
     assert!(ran.seen.contains("Discard all dead letters that match the filter for good?"), "{}", ran.seen);
     assert!(deployment.ids().await.is_empty());
