@@ -91,7 +91,7 @@ pub async fn move_dead_letters(
         let locked = session.lock(&names).await?;
         for (account, _) in locked.numbers() {
             let more = group[0].iter().filter(|event| event.account == *account).count() as u64;
-            check_backlog(shared.backlogs.pending(account), more, shared.max_backlog)?;
+            check_backlog(shared.pending_before(account, more), more, shared.max_backlog)?;
         }
         let repeats = Repeats::read(session, &group, shared.has_former_ids).await?;
         Ok::<_, JobError>((append(session, (&ids, &group[0]), &locked, &repeats).await?, locked))

@@ -3,10 +3,11 @@
 //! In: counts from the tables ([`Backlogs::counted`]), and the events that this process read, appended and ended since. Out: the published
 //! counts, and for each account a bound below which no event is pending, so that no reader examines settled events: while an old
 //! transaction lasts, they have many outdated rows. Every process has its own counts: events that other processes append or end show at the
-//! next count, about a second later. Invariant: with one process the counts are exact. An event that was appended during a count is counted
-//! once: its seq shows whether the count included it, since seqs of an account are in the order of commits. Events end on the connection
-//! that counts, so none ends during a count. A bound is valid only on the server on which it was counted: another one may be a promoted
-//! standby whose sequence lags. Deliberately absent: any I/O.
+//! next count, about a second later. While the tables cannot be counted, the number of an account for which another process delivers only
+//! grows, so it is [out of date](Backlogs::is_outdated): no event is refused because of it. Invariant: with one process the counts are
+//! exact. An event that was appended during a count is counted once: its seq shows whether the count included it, since seqs of an account
+//! are in the order of commits. Events end on the connection that counts, so none ends during a count. A bound is valid only on the server
+//! on which it was counted: another one may be a promoted standby whose sequence lags. Deliberately absent: any I/O.
 
 use super::accounts::AccountNumber;
 use crate::domain::{AccountName, Seq};
@@ -80,6 +81,8 @@ struct CountedBacklogs {
 #[derive(Debug, Default)]
 struct CountedBacklog {
     pending: u64,
+    /// Whether the last count failed while another process delivered for the account: fewer events may be pending.
+    is_outdated: bool,
     bound: Bound,
     /// The seq up to which the last count included everything.
     counted_up_to: Seq,
@@ -96,6 +99,11 @@ impl Backlogs {
     /// The number of pending events of the account.
     pub fn pending(&self, account: &AccountName) -> u64 {
         self.state.lock().accounts.get(account).map_or(0, |backlog| backlog.pending)
+    }
+
+    /// Whether fewer events of the account may be pending than [`Backlogs::pending`], because the tables could not be counted since.
+    pub fn is_outdated(&self, account: &AccountName) -> bool {
+        self.state.lock().accounts.get(account).is_some_and(|backlog| backlog.is_outdated)
     }
 
     /// A seq below which no event of the account is pending.
@@ -166,6 +174,13 @@ impl Backlogs {
         self.ended([], -i64::try_from(events.len()).unwrap_or(i64::MAX));
     }
 
+    /// The tables could not be counted. This process knows of the ends of events only in the accounts that it owns.
+    pub fn not_counted(&self, is_owned: impl Fn(&AccountName) -> bool) {
+        for (name, backlog) in &mut self.state.lock().accounts {
+            backlog.is_outdated |= !is_owned(name);
+        }
+    }
+
     /// The tables were counted from `bounds` on, as of one moment. Accounts without pending events are left out. A count is ignored if it
     /// was begun in an earlier session, or if `server`, on which it was made, is not that of the bounds.
     pub fn counted(&self, bounds: &Bounds, counts: &BTreeMap<AccountName, Count>, sums: Sums) {
@@ -195,6 +210,7 @@ impl Backlogs {
             };
             backlog.counted_up_to = backlog.counted_up_to.max(last);
             backlog.appended.retain(|seq| *seq > last);
+            backlog.is_outdated = false;
             backlog.pending = pending + backlog.appended.len() as u64;
             backlog.bound.first = backlog.bound.first.max(first);
             backlog.bound.newest_read = backlog.bound.newest_read.max(newest);
@@ -219,89 +235,4 @@ impl Bound {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SERVER: SystemTime = SystemTime::UNIX_EPOCH;
-
-    fn counts(pending: u64, first: i64) -> BTreeMap<AccountName, Count> {
-        let newest = Seq(first + i64::try_from(pending).expect("few") - 1);
-        BTreeMap::from([(AccountName::main(), Count { account: 1, pending, first: Seq(first), newest })])
-    }
-
-    fn counted(backlogs: &Backlogs, counts: &BTreeMap<AccountName, Count>, last: Seq, dead: u64) {
-        backlogs.counted(&backlogs.bounds(), counts, Sums { server: SERVER, last, dead });
-    }
-
-    #[test]
-    fn an_event_that_was_appended_while_the_tables_were_counted_is_counted_once() {
-        let (main, published) = (AccountName::main(), Arc::<Published>::default());
-        let backlogs = Backlogs::new(Arc::clone(&published));
-        backlogs.appended([(&main, Seq(1)), (&main, Seq(2)), (&main, Seq(3))]);
-        assert_eq!(backlogs.pending(&main), 3);
-        counted(&backlogs, &counts(2, 1), Seq(2), 7);
-        assert_eq!(backlogs.pending(&main), 3, "the third was not counted");
-        counted(&backlogs, &counts(4, 1), Seq(4), 7);
-        backlogs.appended([(&main, Seq(4)), (&main, Seq(5))]);
-        assert_eq!((backlogs.pending(&main), backlogs.first(&main)), (5, Seq(1)), "the fourth was counted already");
-        let status = published.lock().status.clone();
-        assert_eq!((status.pending, status.dead), (5, 7));
-    }
-
-    #[test]
-    fn an_event_that_ended_since_the_last_count_is_not_counted_again() {
-        let (main, published) = (AccountName::main(), Arc::<Published>::default());
-        let backlogs = Backlogs::new(Arc::clone(&published));
-        backlogs.appended([(&main, Seq(1)), (&main, Seq(2))]);
-        backlogs.ended([(&main, 2)], 1);
-        assert_eq!((backlogs.pending(&main), published.lock().status.dead), (0, 1));
-        counted(&backlogs, &BTreeMap::new(), Seq(2), 1);
-        assert_eq!((backlogs.pending(&main), backlogs.first(&main)), (0, Seq(0)), "one may be about to be committed");
-        assert!(published.lock().pending.is_empty());
-    }
-
-    #[test]
-    fn pending_events_begin_after_the_newest_that_was_seen_before_none_was_pending() {
-        let (main, none) = (AccountName::main(), BTreeMap::new());
-        let backlogs = Backlogs::new(Arc::default());
-        counted(&backlogs, &counts(3, 5), Seq(9), 0);
-        assert_eq!(backlogs.first(&main), Seq(5));
-        let before = backlogs.bounds();
-        backlogs.read_up_to(&main, Seq(12));
-        backlogs.counted(&before, &none, Sums { server: SERVER, last: Seq(20), dead: 0 });
-        assert_eq!(backlogs.first(&main), Seq(8), "the twelfth was not committed when the count began");
-        counted(&backlogs, &none, Seq(20), 0);
-        assert_eq!(backlogs.first(&main), Seq(13));
-        counted(&backlogs, &counts(1, 21), Seq(21), 0);
-        assert_eq!(backlogs.first(&main), Seq(21));
-    }
-
-    #[test]
-    fn nothing_is_known_in_another_session_of_where_pending_events_begin() {
-        let main = AccountName::main();
-        let backlogs = Backlogs::new(Arc::default());
-        counted(&backlogs, &counts(3, 5), Seq(9), 0);
-        let before = backlogs.bounds();
-        backlogs.in_another_session();
-        backlogs.counted(&before, &counts(1, 7), Sums { server: SERVER, last: Seq(9), dead: 0 });
-        assert_eq!((backlogs.first(&main), backlogs.pending(&main)), (Seq(0), 3), "that was another server, perhaps");
-        counted(&backlogs, &counts(1, 4), Seq(4), 0);
-        assert_eq!(backlogs.first(&main), Seq(4), "its sequence lagged");
-    }
-
-    #[test]
-    fn a_bound_is_valid_only_on_the_server_on_which_it_was_counted() {
-        let main = AccountName::main();
-        let another = SERVER + std::time::Duration::from_secs(1);
-        let backlogs = Backlogs::new(Arc::default());
-        counted(&backlogs, &counts(3, 5), Seq(9), 0);
-        assert_eq!((backlogs.first_on(SERVER, &main), backlogs.first_on(another, &main)), (Seq(5), Seq(0)));
-        let on_another = |counts: BTreeMap<_, _>| {
-            backlogs.counted(&backlogs.bounds(), &counts, Sums { server: another, last: Seq(4), dead: 0 });
-        };
-        on_another(counts(1, 6));
-        assert_eq!(backlogs.first(&main), Seq(0), "it was counted from a bound of the first server on");
-        on_another(counts(2, 3));
-        assert_eq!((backlogs.first_on(another, &main), backlogs.first_on(SERVER, &main)), (Seq(3), Seq(0)));
-    }
-}
+mod tests;

@@ -34,6 +34,8 @@ pub struct Counted {
     took: Duration,
     /// Whether this release is too old for the tables.
     is_too_old: bool,
+    /// Whether it failed.
+    has_failed: bool,
 }
 
 /// Counts in one statement, so the counts are of one moment. Each account is counted from its bound on, by the index of pending events: see
@@ -80,28 +82,32 @@ fn wait_after(took: Duration, before: Duration) -> Duration {
     INTERVAL.max(took.min(before) * TIMES_AS_LONG)
 }
 
-/// Counts once.
+/// Counts once. If that fails, the numbers of accounts for which other processes deliver are out of date.
 pub async fn count(shared: &Arc<Shared>, owner: &Owner) -> Result<Counted, StoreError> {
-    let shared = Arc::clone(shared);
+    let counting = Arc::clone(shared);
     let count = owner.run(move |session| {
         Box::pin(async move {
             let began = Instant::now();
-            match count_in(&shared, session).await {
+            match count_in(&counting, session).await {
                 // There are millions of outdated rows, which cannot be removed while an old transaction lasts, for instance a dump.
                 Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
                     tracing::warn!("counting pending events took too long; they are counted again later");
-                    Ok(Counted { took: began.elapsed(), is_too_old: false })
+                    Ok(Counted { took: began.elapsed(), is_too_old: false, has_failed: true })
                 }
                 // An administrator has locked a table. That says nothing of the time that a later count takes.
                 Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
                     tracing::warn!("counting pending events waited too long for a lock; they are counted again");
-                    Ok(Counted { took: INTERVAL_IF_LOCKED / TIMES_AS_LONG, is_too_old: false })
+                    Ok(Counted { took: INTERVAL_IF_LOCKED / TIMES_AS_LONG, is_too_old: false, has_failed: true })
                 }
                 counted => Ok::<_, JobError>(counted?),
             }
         })
     });
-    count.await
+    let counted = count.await;
+    if counted.as_ref().map_or(true, |counted| counted.has_failed) {
+        shared.backlogs.not_counted(|account| shared.leases.token(account).is_some());
+    }
+    counted
 }
 
 async fn count_in(shared: &Shared, session: &Session) -> Result<Counted, Error> {
@@ -121,7 +127,7 @@ async fn count_in(shared: &Shared, session: &Session) -> Result<Counted, Error> 
         shared.backlogs.counted(&bounds, &counts, sums);
     }
     let took = rows.last().and_then(|row| Duration::try_from_secs_f64(row.get(8)).ok()).unwrap_or_default();
-    Ok(Counted { took, is_too_old: is_too_old(session).await? })
+    Ok(Counted { took, is_too_old: is_too_old(session).await?, has_failed: false })
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Locks that others hold in PostgreSQL: what waits for one fails with that reason, and neither the order of the log nor a lease depends on
 //! how long the wait lasts.
 
-use super::engine::{Engine, Postgres, TestStore, UNLIMITED, dead};
+use super::engine::{Engine, Postgres, TestStore, UNLIMITED, accepted, dead, done};
 use super::several_processes::connect;
 use crate::support::{poll_until, within};
 use refersion_destination::domain::{AccountName, Seq};
-use refersion_destination::store::{Ownership, PostgresStore, PostgresUrl, Replay, StoreError, StoreLimits};
+use refersion_destination::store::{Ownership, PostgresStore, PostgresUrl, Replay, Store, StoreError, StoreLimits};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Client;
 
@@ -69,6 +70,32 @@ async fn counts_that_failed_because_of_a_lock_do_not_make_the_following_ones_rar
     administrator.batch_execute("COMMIT").await.expect("unlocked");
     one.append("a", &["u1"]).await;
     within(poll_until(|| async { other.status().pending }, |pending| *pending == 1)).await;
+}
+
+/// The other process cannot know that the owner has ended the events that it appended before.
+#[tokio::test]
+async fn while_the_tables_cannot_be_counted_only_the_owner_refuses_events_because_of_the_backlog() {
+    let Some(schema) = Postgres::new() else { return };
+    let owner = TestStore::start(Box::new(schema.clone()), 2).await;
+    let (other, administrator) = (schema.open(2).await, connect(&schema).await);
+    owner.settle(owner.append("first", &["u1"]).await, done()).await; // prepares its statements, which name the table
+    administrator.batch_execute("BEGIN; LOCK TABLE dead_letters").await.expect("locked");
+    let append = async |store: &Arc<dyn Store>, name: &str| store.append(vec![owner.event(name, &["u1"], 0)]).await;
+    for name in ["a", "b"] {
+        owner.settle(accepted(append(&other, name).await.expect("appended")[0]), done()).await;
+    }
+    let is_appended = async || {
+        administrator.batch_execute("SELECT pg_stat_clear_snapshot()").await.expect("cleared");
+        let cancel_counts = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+            WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)) AND query LIKE '%FROM dead_letters%'";
+        administrator.query(cancel_counts, &[]).await.expect("asked");
+        append(&other, "c").await.is_ok()
+    };
+    within(poll_until(is_appended, |is_appended| *is_appended)).await;
+    for (name, is_full) in [("d", false), ("e", false), ("f", true)] {
+        let appended = append(owner.store(), name).await;
+        assert_eq!(matches!(appended, Err(StoreError::BacklogFull(_))), is_full, "{appended:?}");
+    }
 }
 
 /// Its seq would be drawn beside those of appends, and the owner might read past it.

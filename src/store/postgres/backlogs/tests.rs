@@ -1,0 +1,103 @@
+//! Counts, appends and ends of events in an order, and the numbers that they lead to.
+
+use super::*;
+
+const SERVER: SystemTime = SystemTime::UNIX_EPOCH;
+
+fn counts(pending: u64, first: i64) -> BTreeMap<AccountName, Count> {
+    let newest = Seq(first + i64::try_from(pending).expect("few") - 1);
+    BTreeMap::from([(AccountName::main(), Count { account: 1, pending, first: Seq(first), newest })])
+}
+
+fn counted(backlogs: &Backlogs, counts: &BTreeMap<AccountName, Count>, last: Seq, dead: u64) {
+    backlogs.counted(&backlogs.bounds(), counts, Sums { server: SERVER, last, dead });
+}
+
+#[test]
+fn an_event_that_was_appended_while_the_tables_were_counted_is_counted_once() {
+    let (main, published) = (AccountName::main(), Arc::<Published>::default());
+    let backlogs = Backlogs::new(Arc::clone(&published));
+    backlogs.appended([(&main, Seq(1)), (&main, Seq(2)), (&main, Seq(3))]);
+    assert_eq!(backlogs.pending(&main), 3);
+    counted(&backlogs, &counts(2, 1), Seq(2), 7);
+    assert_eq!(backlogs.pending(&main), 3, "the third was not counted");
+    counted(&backlogs, &counts(4, 1), Seq(4), 7);
+    backlogs.appended([(&main, Seq(4)), (&main, Seq(5))]);
+    assert_eq!((backlogs.pending(&main), backlogs.first(&main)), (5, Seq(1)), "the fourth was counted already");
+    let status = published.lock().status.clone();
+    assert_eq!((status.pending, status.dead), (5, 7));
+}
+
+#[test]
+fn an_event_that_ended_since_the_last_count_is_not_counted_again() {
+    let (main, published) = (AccountName::main(), Arc::<Published>::default());
+    let backlogs = Backlogs::new(Arc::clone(&published));
+    backlogs.appended([(&main, Seq(1)), (&main, Seq(2))]);
+    backlogs.ended([(&main, 2)], 1);
+    assert_eq!((backlogs.pending(&main), published.lock().status.dead), (0, 1));
+    counted(&backlogs, &BTreeMap::new(), Seq(2), 1);
+    assert_eq!((backlogs.pending(&main), backlogs.first(&main)), (0, Seq(0)), "one may be about to be committed");
+    assert!(published.lock().pending.is_empty());
+}
+
+#[test]
+fn pending_events_begin_after_the_newest_that_was_seen_before_none_was_pending() {
+    let (main, none) = (AccountName::main(), BTreeMap::new());
+    let backlogs = Backlogs::new(Arc::default());
+    counted(&backlogs, &counts(3, 5), Seq(9), 0);
+    assert_eq!(backlogs.first(&main), Seq(5));
+    let before = backlogs.bounds();
+    backlogs.read_up_to(&main, Seq(12));
+    backlogs.counted(&before, &none, Sums { server: SERVER, last: Seq(20), dead: 0 });
+    assert_eq!(backlogs.first(&main), Seq(8), "the twelfth was not committed when the count began");
+    counted(&backlogs, &none, Seq(20), 0);
+    assert_eq!(backlogs.first(&main), Seq(13));
+    counted(&backlogs, &counts(1, 21), Seq(21), 0);
+    assert_eq!(backlogs.first(&main), Seq(21));
+}
+
+#[test]
+fn a_number_is_out_of_date_from_a_count_that_failed_while_another_process_owned_the_account_until_the_next_count() {
+    let main = AccountName::main();
+    let backlogs = Backlogs::new(Arc::default());
+    counted(&backlogs, &counts(3, 5), Seq(9), 0);
+    for (is_owned, is_outdated) in [(true, false), (false, true), (true, true)] {
+        backlogs.not_counted(|_| is_owned);
+        assert_eq!((backlogs.is_outdated(&main), backlogs.pending(&main)), (is_outdated, 3), "owned: {is_owned}");
+    }
+    let before = backlogs.bounds();
+    backlogs.in_another_session();
+    backlogs.counted(&before, &counts(1, 7), Sums { server: SERVER, last: Seq(9), dead: 0 });
+    assert!(backlogs.is_outdated(&main), "that count is ignored");
+    counted(&backlogs, &counts(1, 7), Seq(9), 0);
+    assert!(!backlogs.is_outdated(&main));
+}
+
+#[test]
+fn nothing_is_known_in_another_session_of_where_pending_events_begin() {
+    let main = AccountName::main();
+    let backlogs = Backlogs::new(Arc::default());
+    counted(&backlogs, &counts(3, 5), Seq(9), 0);
+    let before = backlogs.bounds();
+    backlogs.in_another_session();
+    backlogs.counted(&before, &counts(1, 7), Sums { server: SERVER, last: Seq(9), dead: 0 });
+    assert_eq!((backlogs.first(&main), backlogs.pending(&main)), (Seq(0), 3), "that was another server, perhaps");
+    counted(&backlogs, &counts(1, 4), Seq(4), 0);
+    assert_eq!(backlogs.first(&main), Seq(4), "its sequence lagged");
+}
+
+#[test]
+fn a_bound_is_valid_only_on_the_server_on_which_it_was_counted() {
+    let main = AccountName::main();
+    let another = SERVER + std::time::Duration::from_secs(1);
+    let backlogs = Backlogs::new(Arc::default());
+    counted(&backlogs, &counts(3, 5), Seq(9), 0);
+    assert_eq!((backlogs.first_on(SERVER, &main), backlogs.first_on(another, &main)), (Seq(5), Seq(0)));
+    let on_another = |counts: BTreeMap<_, _>| {
+        backlogs.counted(&backlogs.bounds(), &counts, Sums { server: another, last: Seq(4), dead: 0 });
+    };
+    on_another(counts(1, 6));
+    assert_eq!(backlogs.first(&main), Seq(0), "it was counted from a bound of the first server on");
+    on_another(counts(2, 3));
+    assert_eq!((backlogs.first_on(another, &main), backlogs.first_on(SERVER, &main)), (Seq(3), Seq(0)));
+}
