@@ -6,6 +6,7 @@
 
 use super::accounts::AccountNumber;
 use super::connection::Connection;
+use super::schema::schema_of_tables;
 use super::session::Session;
 use super::settle::Settler;
 use crate::scheduling::ReplicaId;
@@ -25,7 +26,7 @@ const MAX_ACCOUNTS: usize = 500;
 /// The channel of all hints: one for each schema. Channels of PostgreSQL are common to a database, but numbers of accounts belong to a
 /// schema.
 pub async fn channel(session: &Session) -> Result<String, Error> {
-    let schema = session.query_one("SELECT current_schema()::regnamespace::oid", &[]).await?;
+    let schema = session.query_one(concat!("SELECT ", schema_of_tables!()), &[]).await?;
     Ok(format!("refersion_destination_{}", schema.get::<_, u32>(0)))
 }
 

@@ -4,6 +4,7 @@
 //! are in a table.
 
 use super::remembered;
+use super::schema::schema_of_tables;
 use super::session::{Session, Values};
 use crate::domain::Timestamp;
 use crate::store::Measured;
@@ -19,8 +20,10 @@ pub const OLDEST: &str = "SELECT wanted.name, (SELECT log.received_at FROM log
     ORDER BY wanted.place";
 const DEAD_LETTERS: &str = "SELECT accounts.name, dead_letters.code, count(*)
     FROM dead_letters JOIN accounts USING (account) GROUP BY accounts.name, dead_letters.code";
-const SIZE: &str = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint
-    FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace";
+const SIZE: &str = concat!(
+    "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class WHERE relkind = 'r' AND relnamespace = ",
+    schema_of_tables!()
+);
 
 /// Measures everything at once. `accounts` and `firsts`: the accounts with pending events, and their bounds.
 pub async fn measure(session: &Session, (accounts, firsts): (Vec<String>, Vec<i64>)) -> Result<Measured, Error> {

@@ -6,7 +6,7 @@
 //! migrate, nothing is written, and no right to create tables is needed.
 
 use super::error::text;
-use super::schema::{META, migrations, tables_after, version};
+use super::schema::{META, migrations, schema_of_tables, tables_after, version};
 use super::session::Session;
 use futures_util::future::BoxFuture;
 use rand::Rng;
@@ -23,6 +23,12 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// The oldest supported server: PostgreSQL 14.
 const OLDEST_SERVER: i32 = 140_000;
+
+/// Until the transaction ends, tables are made beside those that exist already, even if another schema stands first in `search_path`.
+const IN_SCHEMA_OF_TABLES: &str = concat!(
+    "SELECT set_config('search_path', quote_ident(nspname), true) FROM pg_namespace WHERE oid = ",
+    schema_of_tables!()
+);
 
 /// Why the tables cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -168,8 +174,11 @@ fn check(found: &MetaTable) -> Result<(), MigrateError> {
 
 /// Checks that nothing has the name of a table that a migration would make.
 async fn check_names(session: &Session, found: &MetaTable) -> Result<(), MigrateError> {
-    let sql = "SELECT relname::text FROM pg_class
-               WHERE relnamespace = current_schema()::regnamespace AND relname = ANY ($1) ORDER BY relname";
+    let sql = concat!(
+        "SELECT relname::text FROM pg_class WHERE relname = ANY ($1) AND relnamespace = ",
+        schema_of_tables!(),
+        " ORDER BY relname"
+    );
     let taken = session.query(sql, &[&tables_after(found.version)]).await?;
     if taken.is_empty() { Ok(()) } else { Err(MigrateError::NamesTaken(taken.iter().map(|row| row.get(0)).collect())) }
 }
@@ -185,6 +194,7 @@ fn under_lock(session: &Session) -> BoxFuture<'_, Result<bool, MigrateError>> {
         let before = found(session).await?;
         check(&before)?;
         check_names(session, &before).await?;
+        session.query_one(IN_SCHEMA_OF_TABLES, &[]).await?;
         session.run_statements(META).await?;
         for migration in migrations().iter().filter(|migration| migration.version > before.version) {
             session.run_statements(migration.sql).await?;

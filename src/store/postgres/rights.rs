@@ -3,16 +3,20 @@
 //! In: a session. Out: the missing rights, in words. The service asks for them at each probe, since they can be revoked while it runs, and
 //! PostgreSQL then refuses only the statements that need them. Deliberately absent: granting them.
 
-use super::schema::tables;
+use super::schema::{schema_of_tables, tables};
 use super::session::Session;
 use std::sync::LazyLock;
 use tokio_postgres::Error;
 
 /// The missing rights to make the tables, or to migrate them. Only the owner of a table can change it.
-const TO_MIGRATE: &str = "SELECT 'CREATE in its schema'
-    WHERE NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
-    UNION ALL SELECT 'ALTER ' || relname FROM pg_class
-    WHERE relnamespace = current_schema()::regnamespace AND relname = ANY ($1) AND NOT pg_has_role(relowner, 'USAGE')";
+const TO_MIGRATE: &str = concat!(
+    "WITH tables AS (SELECT ",
+    schema_of_tables!(),
+    " AS schema)
+    SELECT 'CREATE in its schema' FROM tables WHERE NOT coalesce(has_schema_privilege(schema, 'CREATE'), false)
+    UNION ALL SELECT 'ALTER ' || relname FROM pg_class JOIN tables ON relnamespace = schema
+    WHERE relname = ANY ($1) AND NOT pg_has_role(relowner, 'USAGE')"
+);
 
 /// The missing rights to use the tables.
 static TO_USE: LazyLock<String> = LazyLock::new(|| {

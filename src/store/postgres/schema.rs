@@ -21,6 +21,16 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
+/// SQL: the schema of the tables, wherever it stands in `search_path`; as long as there are none, the first one, in which they are made. Its
+/// name is quoted, since `regnamespace` reads capital letters without quotes as small ones.
+macro_rules! schema_of_tables {
+    () => {
+        "coalesce((SELECT relnamespace FROM pg_class WHERE oid = to_regclass('dead_keys')),
+             quote_ident(current_schema())::regnamespace::oid)"
+    };
+}
+pub(super) use schema_of_tables;
+
 /// Every migration, in order. A released migration is never changed.
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, oldest_reader: 1, sql: TABLES },

@@ -7,7 +7,7 @@
 //! removal of outdated rows, a table is vacuumed again only when it has twice as many of them; a table that another vacuum had locked is
 //! vacuumed the next time. Deliberately absent: `VACUUM FULL`, which locks a table, and returning space to the system.
 
-use super::schema::tables;
+use super::schema::{schema_of_tables, tables};
 use super::session::Session;
 use std::collections::HashMap;
 use tokio_postgres::{Error, Row};
@@ -68,8 +68,11 @@ struct RowCounts {
 }
 
 async fn outdated(session: &Session) -> Result<HashMap<String, RowCounts>, Error> {
-    let sql = "SELECT relname::text, n_live_tup, n_dead_tup, vacuum_count FROM pg_stat_user_tables
-               WHERE schemaname = current_schema()";
+    let sql = concat!(
+        "SELECT pg_class.relname::text, n_live_tup, n_dead_tup, vacuum_count
+         FROM pg_stat_user_tables JOIN pg_class ON pg_class.oid = relid WHERE relnamespace = ",
+        schema_of_tables!()
+    );
     let rows = session.query(sql, &[]).await?;
     let counts = |row: &Row| RowCounts { live: row.get(1), outdated: row.get(2), vacuums: row.get(3) };
     Ok(rows.iter().map(|row| (row.get(0), counts(row))).collect())

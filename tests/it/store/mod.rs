@@ -4,7 +4,7 @@
 //! [`engine::every`]. Promises of the SQLite engine alone (its file, its lock, its WAL, its earlier versions) are tested in
 //! [`migrate_v5`], [`migrate_v6`], [`migrate_v8`], [`migrate_v9`], [`damaged`], [`erased`], [`erased_at_random`], [`failure`], [`file`],
 //! [`torn`] and [`writes`]; those of the PostgreSQL engine alone in [`disk_full`], [`elsewhere`], [`locks`], [`outdated`], [`pipelined`],
-//! [`postgres_tls`], [`promoted`], [`rights`], [`several_processes`] and [`vacuum`]. Which events of a user may run is decided in
+//! [`postgres_tls`], [`promoted`], [`rights`], [`schemas`], [`several_processes`] and [`vacuum`]. Which events of a user may run is decided in
 //! `src/scheduling` and tested there. No test sleeps: moments are arguments.
 
 mod account_gone;
@@ -44,6 +44,7 @@ mod random;
 mod read;
 mod remembered;
 mod rights;
+mod schemas;
 mod sealed;
 mod several_processes;
 mod torn;
