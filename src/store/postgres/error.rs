@@ -70,7 +70,7 @@ pub fn breaks_session(error: &Error) -> bool {
         Some(code) => {
             *code == SqlState::READ_ONLY_SQL_TRANSACTION
                 || *code == SqlState::FEATURE_NOT_SUPPORTED
-                || ["08", "25P03", "26", "42P05", "57P"].iter().any(|class| code.code().starts_with(class))
+                || ["08", "25P03", "25P04", "26", "42P05", "57P"].iter().any(|class| code.code().starts_with(class))
         }
         None => error.is_closed() || error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>),
     }
@@ -83,22 +83,16 @@ pub fn is_full_disk(error: &Error) -> bool {
 
 /// The class of error by the class of the SQLSTATE, its first two characters.
 fn class(code: &SqlState) -> fn(String) -> StoreError {
-    let may_pass = [
-        SqlState::READ_ONLY_SQL_TRANSACTION,
-        SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
-        SqlState::INSUFFICIENT_PRIVILEGE,
-        SqlState::DUPLICATE_PSTATEMENT,
-    ];
-    if may_pass.contains(code) {
+    if [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::DUPLICATE_PSTATEMENT].contains(code) {
         return StoreError::Transient;
     }
     if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED {
         return StoreError::Corrupt;
     }
     match code.code().get(..2) {
-        // Connection, plan outdated, prepared statement gone, refused at login, rolled back, out of resources, lock timeout, ended by an
-        // operator, disk.
-        Some("08" | "0A" | "26" | "28" | "40" | "53" | "55" | "57" | "58") => StoreError::Transient,
+        // Connection, plan outdated, transaction ended by a timeout or failed by an earlier statement, prepared statement gone, refused at
+        // login, rolled back, out of resources, lock timeout, ended by an operator, disk.
+        Some("08" | "0A" | "25" | "26" | "28" | "40" | "53" | "55" | "57" | "58") => StoreError::Transient,
         _ => StoreError::Fatal,
     }
 }
@@ -125,6 +119,8 @@ mod tests {
             (SqlState::CANNOT_CONNECT_NOW, true),
             (SqlState::READ_ONLY_SQL_TRANSACTION, true),
             (SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, true),
+            (SqlState::IN_FAILED_SQL_TRANSACTION, true),
+            (SqlState::from_code("25P04"), true), // transaction_timeout, since PostgreSQL 17
             (SqlState::T_R_DEADLOCK_DETECTED, true),
             (SqlState::T_R_SERIALIZATION_FAILURE, true),
             (SqlState::DISK_FULL, true),
