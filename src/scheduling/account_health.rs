@@ -4,14 +4,16 @@
 //! In: moments and replies. Out: [`Permit`]s, or the reason why there is none, and [`Transition`]s. It combines the circuit breaker, the
 //! concurrency limit and the rate limit, which do not know each other. Outages (5xx, timeouts) act on the breaker and on the concurrency
 //! limit. A 429 acts on the breaker and on the rate limit, and on the concurrency limit only while no rate is known; a 429 that is [to be
-//! expected](Unrelated429s) at any rate changes none of them; only its `Retry-After`, if it has one, pauses the account. Invariants: every
-//! permit counts as in flight until it is handed back, once; the account has one [`HealthSnapshot`]; nothing here waits, so the caller can
-//! stop at any moment. Deliberately absent: logs, metrics and the probe itself, which the worker has, and moments and chance, which are
+//! expected](super::Unrelated429s) at any rate changes none of them; only its `Retry-After`, if it has one, pauses the account. Invariants:
+//! every permit counts as in flight until it is handed back, once; the account has one [`HealthSnapshot`]; nothing here waits, so the caller
+//! can stop at any moment. Deliberately absent: logs, metrics and the probe itself, which the worker has, and moments and chance, which are
 //! arguments.
 
-use super::circuit_breaker::{BreakerState, Cause, CircuitBreaker, Generation, SavedPause, Transition};
+use super::breaker_state::{BreakerState, Cause, Transition};
+use super::circuit_breaker::{CircuitBreaker, Generation};
 use super::rate_limit::RateLimit;
-use super::{Backoff, ConcurrencyLimit, Epoch, Unrelated429s};
+use super::saved_health::{LearnedLimits, SavedHealth};
+use super::{Backoff, ConcurrencyLimit, Epoch};
 use crate::delivery::ApiKeyVerification;
 use crate::domain::{Seq, Timestamp};
 use std::time::Duration;
@@ -25,59 +27,6 @@ pub struct HealthLimits {
     pub concurrency: usize,
     /// The most requests per second; `None`: no limit.
     pub requests_per_second: Option<f64>,
-}
-
-/// The learned limits of an account, saved across restarts. A field that an older release did not save has its default.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
-pub struct LearnedLimits {
-    /// The rate limit of Refersion; `None` as long as no 429 has shown it, or too few requests were accepted to measure it.
-    pub requests_per_second: Option<f64>,
-    /// The concurrency limit; zero if unknown.
-    pub concurrency: f64,
-    /// The 429s that are not about the rate.
-    pub unrelated_429s: Unrelated429s,
-}
-
-impl LearnedLimits {
-    /// Whether the difference from `saved` is worth saving.
-    pub fn differs_from(&self, saved: &Self) -> bool {
-        let differ = |one: f64, other: f64, share: f64| (one - other).abs() > share * other.max(one);
-        let (one, other) = (self.requests_per_second, saved.requests_per_second);
-        one.is_some() != other.is_some()
-            || differ(one.unwrap_or_default(), other.unwrap_or_default(), 0.05)
-            || differ(self.concurrency, saved.concurrency, 0.05)
-            || differ(self.unrelated_429s.count, saved.unrelated_429s.count, 0.2)
-            || differ(self.unrelated_429s.accepted, saved.unrelated_429s.accepted, 0.2)
-    }
-}
-
-/// The saved form of an account's health. The next owner takes all of it over. A restart of a single process (SQLite) takes over the
-/// learned limits and drops the pause, because an operator ends a pause by a restart.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct SavedHealth {
-    /// The learned limits.
-    #[serde(flatten)]
-    pub learned: LearnedLimits,
-    /// The pause or the halt, if there is one.
-    #[serde(default)]
-    pub pause: Option<SavedPause>,
-}
-
-impl SavedHealth {
-    /// The state of the account at `now`: a pause that has ended counts as ended.
-    pub fn state(&self, now: Timestamp) -> BreakerState {
-        self.pause.as_ref().map_or(BreakerState::Closed, |pause| pause.state(now)).at(now)
-    }
-
-    /// Whether the difference from `saved` is worth saving.
-    pub fn differs_from(&self, saved: &Self) -> bool {
-        let same_pause = match (&self.pause, &saved.pause) {
-            (Some(one), Some(other)) => one.is_same(other),
-            (one, other) => one.is_none() && other.is_none(),
-        };
-        !same_pause || self.learned.differs_from(&saved.learned)
-    }
 }
 
 /// The permission to make one request. It is in flight until it is handed back with its reply, [abandoned](AccountHealth::abandon)

@@ -14,113 +14,11 @@
 //! older request, because a 429 is about the present. Deliberately absent: the number of requests and their rate
 //! ([`super::ConcurrencyLimit`], `RateLimit`).
 
-use super::{Backoff, RetryWait};
-use crate::domain::{Seq, Timestamp, words};
+use super::Backoff;
+use super::breaker_state::{BreakerState, Cause, Transition};
+use super::saved_health::SavedPause;
+use crate::domain::{Seq, Timestamp};
 use std::time::Duration;
-
-/// Whether requests may begin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BreakerState {
-    /// Requests may begin.
-    #[default]
-    Closed,
-    /// No request may begin before `until`.
-    Open {
-        /// The end of the wait.
-        until: Timestamp,
-    },
-    /// One request at a time, until a reply shows that Refersion accepts calls.
-    HalfOpen,
-    /// No request may begin: Refersion rejected the API key.
-    Halted {
-        /// When the API key is probed next.
-        probe_at: Timestamp,
-    },
-}
-
-impl BreakerState {
-    /// The state at `now`. A pause that is over counts as closed, even if no request was made since and the next one is the trial request:
-    /// callers only need to know whether an event is delivered at once.
-    #[must_use]
-    pub fn at(self, now: Timestamp) -> Self {
-        match self {
-            Self::Open { until } if until <= now => Self::Closed,
-            state => state,
-        }
-    }
-}
-
-words! {
-    /// Why requests may not begin.
-    #[derive(serde::Serialize, serde::Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    Cause {
-        /// Refersion answered 429.
-        RateLimited = "rate_limited",
-        /// Calls for several events failed in a row.
-        Outage = "outage",
-        /// Refersion rejected the API key.
-        Unauthorized = "unauthorized",
-    }
-}
-
-/// A change of state, to be logged and counted once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transition {
-    /// Closed or half-open → open.
-    Opened {
-        /// The cause; never [`Cause::Unauthorized`].
-        cause: Cause,
-        /// The time until it is half-open.
-        wait: Duration,
-        /// The number of trips since it was last closed: 1 if it was closed before, more if it was half-open, 0 if a 429 to an earlier
-        /// request opens it.
-        trips: u32,
-    },
-    /// Open → half-open.
-    HalfOpened,
-    /// Half-open → closed.
-    Closed,
-    /// Any state → halted.
-    Halted {
-        /// The time until the API key is probed.
-        wait: Duration,
-    },
-    /// Halted → closed, or back to open if a `Retry-After` is not over.
-    Resumed,
-}
-
-/// The saved form of a pause or a halt. It has waits instead of moments, so that a wrong clock does no harm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct SavedPause {
-    cause: Cause,
-    trips: u32,
-    noted_at: Timestamp,
-    /// The remaining pause, or the remaining wait for the next probe.
-    wait: Duration,
-    /// The remaining part of the longest `Retry-After`.
-    retry_after: Duration,
-}
-
-impl SavedPause {
-    /// Whether both end at the same moment, with the same consequences.
-    pub fn is_same(&self, other: &Self) -> bool {
-        let ends = |pause: &Self| (pause.noted_at.after(pause.wait), pause.noted_at.after(pause.retry_after));
-        (self.cause, self.trips, ends(self)) == (other.cause, other.trips, ends(other))
-    }
-
-    /// The state of the account at `now`. A halt ends by a probe, which is due at once.
-    pub(super) fn state(&self, now: Timestamp) -> BreakerState {
-        match self.cause {
-            Cause::Unauthorized => BreakerState::Halted { probe_at: now },
-            Cause::RateLimited | Cause::Outage => BreakerState::Open { until: self.ends(self.wait, now) },
-        }
-    }
-
-    fn ends(&self, wait: Duration, now: Timestamp) -> Timestamp {
-        RetryWait { wait, noted_at: self.noted_at }.due(now)
-    }
-}
 
 /// The number of changes of the breaker before a request began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
