@@ -28,13 +28,13 @@ pub(super) struct ForgetRequest {
 }
 
 /// What was erased, or would be.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ForgetResult {
+#[derive(Serialize, ToSchema)]
+pub(super) struct ForgetResult {
     /// The user's account.
-    pub account: String,
+    account: String,
     /// The counts.
     #[serde(flatten)]
-    pub counts: Forgotten,
+    counts: Forgotten,
 }
 
 impl ForgetRequest {

@@ -38,7 +38,6 @@ pub use dead_letters::{DeadLetterDetails, DiscardOutcome, DiscardResult, Reveale
 pub use directory::{AccountDirectory, AccountState, AccountWithWorker};
 pub use email_conflicts::EmailConflictPage;
 pub use extract::MAX_ITEMS;
-pub use forget::ForgetResult;
 pub use lookup::{LookupRequest, LookupResult};
 pub use openapi::openapi;
 pub use problem::ProblemDetails;

@@ -2,6 +2,8 @@
 
 use super::{AT_ONCE, Deployment};
 use crate::support::{identify, within};
+use axum::Router;
+use axum::routing::post;
 use refersion_destination::sandbox::Fault;
 use serde_json::{Value, json};
 
@@ -113,6 +115,24 @@ async fn without_an_account_it_is_the_first_one_of_the_service_or_on_its_store_o
     assert_eq!(of_other.out, NOTHING.replace("main", "other"), "{}", of_other.err);
     let of_main = deployment.run(&forget).await;
     assert!(of_main.out.starts_with("erased in account main: 2 pending events"), "{}{}", of_main.out, of_main.err);
+}
+
+/// The data are erased by then.
+#[tokio::test]
+async fn the_answer_of_a_service_of_another_release_is_printed_as_far_as_it_is_known() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let ops = format!("http://{}", listener.local_addr().expect("bound"));
+    let answer =
+        async || r#"{"events": 1, "in_flight": 0, "dead_letters": 2, "affiliates": 0, "of_a_later_release": 3}"#;
+    let service = Router::new().route("/api/v1/forget", post(answer));
+    tokio::spawn(axum::serve(listener, service).into_future());
+    let folder = tempfile::tempdir().expect("a folder");
+    let forget = ["forget", "--user-id", "u1", "--ops", &ops];
+    let ran = super::command(folder.path(), &forget, &[]).await;
+    let expected = "erased: 1 pending event, 2 dead letters\n";
+    assert_eq!((ran.code, &*ran.out, &*ran.err), (Some(0), expected, ""));
+    let as_json = super::command(folder.path(), &[&forget[..], &["--json"]].concat(), &[]).await;
+    assert!(as_json.code == Some(0) && as_json.out.contains("of_a_later_release"), "{}{}", as_json.out, as_json.err);
 }
 
 #[tokio::test]
