@@ -53,6 +53,17 @@ impl ReachedKeys {
     }
 }
 
+/// A row of the log.
+#[derive(Clone, Copy, Debug)]
+pub struct ScannedRow<'a> {
+    /// Its seq.
+    pub seq: Seq,
+    /// Its user keys, as they are stored.
+    pub user_keys: &'a [u8],
+    /// Whether the event is pending.
+    pub is_pending: bool,
+}
+
 /// A search for all data of a user. An engine follows the keys of [`ForgetSearch::take_new`] by index until there are none, reads the log
 /// in portions up to its end, calls [`ForgetSearch::end_of_log`] and follows the keys again. It repeats this after
 /// [`ForgetSearch::restart`] until [`ForgetSearch::is_complete`].
@@ -99,8 +110,8 @@ impl ForgetSearch {
         self.scanned_up_to
     }
 
-    /// Examines a row of the log, with its user keys as stored. Rows without a key of the user may be left out.
-    pub fn scan(&mut self, seq: Seq, stored: &[u8], is_pending: bool) {
+    /// Examines a row of the log. Rows without a key of the user may be left out.
+    pub fn scan(&mut self, ScannedRow { seq, user_keys: stored, is_pending }: ScannedRow<'_>) {
         if user_keys::hashes(stored).any(|key| self.reached.keys.contains(&key)) {
             self.rows.push(seq);
             if is_pending {
@@ -162,9 +173,9 @@ mod tests {
     /// Reads a log of these rows: the user keys of each, and whether it is pending.
     fn read(search: &mut ForgetSearch, log: &[(&[u8], bool)]) {
         search.scanned_up_to();
-        for (seq, (users, is_pending)) in (1..).zip(log) {
+        for (seq, (users, is_pending)) in (1..).map(Seq).zip(log) {
             let users: Vec<UserKey> = users.iter().copied().map(user).collect();
-            search.scan(Seq(seq), &user_keys::to_blob(&users), *is_pending);
+            search.scan(ScannedRow { seq, user_keys: &user_keys::to_blob(&users), is_pending: *is_pending });
         }
         search.end_of_log();
     }

@@ -127,7 +127,7 @@ fn each_outside_thing_is_used_in_its_own_files_only() {
                 "store/sqlite/open.rs",
                 "store/postgres/migrate.rs",
                 "store/postgres/open.rs",
-                "store/postgres/ownership.rs",
+                "store/postgres/ownership_moves.rs",
                 "sandbox/",
                 "app/stored_api_keys.rs",
                 "cli/connect/secret.rs",

@@ -19,7 +19,7 @@ use super::settle_rows::SettledRows;
 use crate::delivery::OutcomeCode;
 use crate::domain::{Seq, Timestamp, UserKey};
 use crate::store::Forgotten;
-use crate::store::erasure::{ForgetSearch, UserKeyHash};
+use crate::store::erasure::{ForgetSearch, ScannedRow, UserKeyHash};
 use crate::store::in_flight::{EraseGuard, InFlightEvents};
 use crate::store::rows::attempts::{Attempts, COLUMNS};
 use crate::store::rows::dead_letters::ERASED;
@@ -128,7 +128,8 @@ impl UserSearch {
             let keys = as_slices(self.found.keys());
             let rows = session.query(sql, &[&after.0, &end.0, &self.account, &keys]).await?;
             for row in rows {
-                self.found.scan(Seq(row.get(0)), row.get(1), row.get(2));
+                let row = ScannedRow { seq: Seq(row.get(0)), user_keys: row.get(1), is_pending: row.get(2) };
+                self.found.scan(row);
             }
             self.found.end_of_portion(end);
             after = end;

@@ -50,6 +50,7 @@ mod operators;
 mod outcomes;
 mod owners;
 mod ownership;
+mod ownership_moves;
 mod read;
 mod remembered;
 mod rights;

@@ -10,8 +10,8 @@
 //!   again (behind a pooler only the start of the server shows a change), no event in flight is settled: the server may lack the event, and
 //!   may have given its seq to another event. The delivery counts as interrupted, as by a crash.
 //!
-//! Deliberately absent: statements ([`super::owners`]), and the assignment of accounts
-//! ([`AccountOwnership::next_move`](crate::scheduling::AccountOwnership::next_move)).
+//! Deliberately absent: the assignment of accounts ([`AccountOwnership::next_move`](crate::scheduling::AccountOwnership::next_move)), the
+//! moves that follow from it ([`super::ownership_moves`]), and statements ([`super::owners`]).
 
 use super::PostgresStore;
 use super::accounts::{AccountNumber, as_str};
@@ -31,8 +31,6 @@ use uuid::Uuid;
 
 /// The renewals after which all accounts are examined. They are examined also when a process started or ended.
 const LOOK_AT_ALL: u32 = 16;
-/// The most accounts that are taken or given in one transaction.
-const PORTION: usize = 500;
 
 /// The time without a heartbeat after which a process counts as dead, and the times that are derived from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +57,7 @@ impl LeaseTimes {
 /// This process among those that share the database.
 #[derive(Debug)]
 pub struct Replica {
-    times: LeaseTimes,
+    pub(super) times: LeaseTimes,
     notifications: Mutex<UnboundedReceiver<String>>,
     last: Mutex<LastRenewal>,
 }
@@ -82,13 +80,6 @@ struct LastRenewal {
     candidates: BTreeSet<AccountName>,
     free: BTreeSet<AccountName>,
     renewals: u32,
-}
-
-/// The portions of this list: the first one, and those that begin before the next renewal is due. However many accounts there are, the
-/// leases do not end meanwhile.
-fn portions<T>(accounts: &[T], due: Instant) -> impl Iterator<Item = &[T]> {
-    let in_time = move |(number, _): &(usize, _)| *number == 0 || Instant::now() < due;
-    accounts.chunks(PORTION).enumerate().take_while(in_time).map(|(_, portion)| portion)
 }
 
 impl PostgresStore {
@@ -160,85 +151,6 @@ impl PostgresStore {
             }
         }
         (take, ask)
-    }
-
-    /// Takes accounts over if their owners are still dead.
-    async fn take(&self, rows: &[AccountRow], until: Instant) -> Result<(), StoreError> {
-        for portion in portions(rows, until) {
-            let (me, token) = (uuid(self.shared.hints.me), Uuid::from_u128(rand::random()));
-            let owners: BTreeSet<Uuid> = portion.iter().filter_map(|row| row.owner).collect();
-            let owners: Vec<Uuid> = owners.into_iter().collect();
-            let names: Vec<AccountName> = portion.iter().map(|row| row.name.clone()).collect();
-            let taken = self.listen.transaction(move |session| {
-                Box::pin(async move { owners::take(session, me, token, &as_str(&names), &owners).await })
-            });
-            for (account, token) in taken.await? {
-                self.shared.leases.hold(&account, token);
-                tracing::info!(%account, "this process owns the account now: it had no live owner");
-            }
-        }
-        Ok(())
-    }
-
-    async fn ask(&self, accounts: &[(AccountName, Uuid)], until: Instant) -> Result<(), StoreError> {
-        for portion in portions(accounts, until) {
-            let (names, owners): (Vec<AccountName>, Vec<Uuid>) = portion.iter().cloned().unzip();
-            let me = uuid(self.shared.hints.me);
-            let asked = self.listen.transaction(move |session| {
-                Box::pin(async move { owners::ask(session, me, &as_str(&names), &owners).await })
-            });
-            if asked.await? > 0 {
-                self.shared.hints.add(HintMessage::Owners);
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives up the accounts whose ending leases have no clone left, or gives them a new lease.
-    async fn give_up_ended(&self, until: Instant) -> Result<(), StoreError> {
-        let (mut given, leases) = (Vec::new(), &self.shared.leases);
-        for (name, token, ending) in leases.ended() {
-            match ending {
-                LeaseEnd::Lost => leases.remove(&name),
-                LeaseEnd::Again => {
-                    leases.remove(&name);
-                    leases.hold(&name, token);
-                }
-                LeaseEnd::Give(to) => given.push((name, to.map(uuid), token.token)),
-            }
-        }
-        for portion in portions(&given, until) {
-            let (me, token) = (uuid(self.shared.hints.me), Uuid::from_u128(rand::random()));
-            let names: Vec<AccountName> = portion.iter().map(|(name, ..)| name.clone()).collect();
-            let (owners, tokens): (Vec<Option<Uuid>>, Vec<Uuid>) =
-                portion.iter().map(|(_, to, token)| (*to, *token)).unzip();
-            let written = self.listen.transaction(move |session| {
-                Box::pin(async move { owners::give(session, (me, token), &as_str(&names), &owners, &tokens).await })
-            });
-            written.await?;
-            for (name, to, _) in portion {
-                leases.remove(name);
-                tracing::info!(account = %name, asked = to.is_some(), "this process gave the account up");
-            }
-            self.shared.hints.add(HintMessage::Owners);
-        }
-        Ok(())
-    }
-
-    /// Gives up every account without events in flight. Other processes take over the others when the lease has ended.
-    pub(super) async fn resign(&self) -> Result<(), StoreError> {
-        self.shared.leases.end_all(LeaseEnd::Give(None));
-        self.give_up_ended(Instant::now() + self.replica.times.0).await?;
-        if self.shared.leases.held().is_empty() {
-            self.deregister().await?;
-        }
-        Ok(())
-    }
-
-    /// Removes this process, which owns no account and will own none.
-    async fn deregister(&self) -> Result<(), StoreError> {
-        let me = uuid(self.shared.hints.me);
-        self.listen.run(move |session| Box::pin(async move { owners::deregister(session, me).await })).await
     }
 
     /// The owned accounts with pending events that were not reported yet.

@@ -26,6 +26,17 @@ use crate::store::{
 use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 
+/// A dead letter to insert.
+struct NewDeadLetter<'a> {
+    outcome: OutcomeCode,
+    reason: &'a str,
+    at: Timestamp,
+    failures: u32,
+    history: Option<String>,
+    /// It has neither a body nor user keys.
+    is_erased: bool,
+}
+
 /// Ends the pending event `seq` of the account as a dead letter; [`StoreError::NotPending`] if it is not pending. Its body stays where it
 /// is; a body that cannot be read counts as erased.
 pub fn keep(
@@ -37,38 +48,33 @@ pub fn keep(
     at: Timestamp,
     rows: RowCleanup,
 ) -> Result<(), StoreError> {
-    let (attempts, has_body, rows) = if let RowCleanup::Leave { has_body } = rows {
+    let ((failures, before), has_body, rows) = if let RowCleanup::Leave { has_body } = rows {
         ((0, None), has_body, rows)
     } else {
         let has_body = bodies::read(tx.connection, seq)?.is_some();
         (attempts::of_dead_letter(tx.connection, seq)?, has_body, RowCleanup::KeepBody)
     };
     let last = FailedAttempt { at, what: reason.to_owned() };
-    let history = history::with(seq, attempts.1.as_deref(), &last);
-    insert(tx, account, seq, (outcome, reason, at), (attempts.0, Some(history)), !has_body)?;
+    let history = Some(history::with(seq, before.as_deref(), &last));
+    insert(tx, account, seq, NewDeadLetter { outcome, reason, at, failures, history, is_erased: !has_body })?;
     end(tx, account, seq, outcome, rows).map(drop)
 }
 
 /// Ends a pending event whose user is erased as a dead letter without body and user keys; [`StoreError::NotPending`] if it is not pending.
 pub fn keep_erased(tx: &mut WriteTx<'_>, account: AccountNumber, seq: Seq, at: Timestamp) -> Result<(), StoreError> {
-    let attempts = attempts::of_dead_letter(tx.connection, seq)?;
-    insert(tx, account, seq, (OutcomeCode::Erased, ERASED, at), attempts, true)?;
-    end(tx, account, seq, OutcomeCode::Erased, RowCleanup::Erase).map(drop)
+    let (failures, history) = attempts::of_dead_letter(tx.connection, seq)?;
+    let outcome = OutcomeCode::Erased;
+    insert(tx, account, seq, NewDeadLetter { outcome, reason: ERASED, at, failures, history, is_erased: true })?;
+    end(tx, account, seq, outcome, RowCleanup::Erase).map(drop)
 }
 
-fn insert(
-    tx: &mut WriteTx<'_>,
-    account: AccountNumber,
-    seq: Seq,
-    (outcome, reason, at): (OutcomeCode, &str, Timestamp),
-    (failures, history): (u32, Option<String>),
-    erased: bool,
-) -> Result<(), StoreError> {
+fn insert(tx: &mut WriteTx<'_>, account: AccountNumber, seq: Seq, letter: NewDeadLetter<'_>) -> Result<(), StoreError> {
+    let NewDeadLetter { outcome, reason, at, failures, history, is_erased } = letter;
     let sql = "INSERT INTO dead_letters
                    (seq, account, id, code, reason, failures, received_at, died_at, erased, keys, history)
                SELECT seq, account, id, ?2, ?3, ?4, received_at, ?5, ?6, iif(?6, NULL, keys), ?7
                FROM log WHERE seq = ?1 AND account = ?8 AND outcome IS NULL RETURNING keys";
-    let values = params![seq.0, outcome.as_str(), reason, failures, at.0, erased, history, account];
+    let values = params![seq.0, outcome.as_str(), reason, failures, at.0, is_erased, history, account];
     let stored: Option<Option<Vec<u8>>> = tx.connection.one(sql, values, |row| Ok(row.get(0)?))?;
     let stored = stored.ok_or(StoreError::NotPending)?;
     for key in user_keys::hashes(&stored.unwrap_or_default()) {

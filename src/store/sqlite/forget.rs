@@ -18,7 +18,7 @@ use super::read::still_pending;
 use super::remembered;
 use super::write_tx::WriteTx;
 use crate::domain::{AffiliateKey, Seq, Timestamp};
-use crate::store::erasure::ForgetSearch;
+use crate::store::erasure::{ForgetSearch, ScannedRow};
 use crate::store::in_flight::{EraseGuard, InFlightEvents};
 use crate::store::user_keys::{self, EMAIL, USER_ID, with_tag};
 use crate::store::{Forgotten, StoreError};
@@ -46,7 +46,8 @@ fn scan(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, Stor
     let (mut scanned, mut last) = (0, Seq::default());
     connection.each(sql, params![search.scanned_up_to().0, PORTION], |row| {
         (scanned, last) = (scanned + 1, Seq(row.get(0)?));
-        search.scan(last, row.get_ref(1)?.as_blob().unwrap_or_default(), row.get(2)?);
+        let user_keys = row.get_ref(1)?.as_blob().unwrap_or_default();
+        search.scan(ScannedRow { seq: last, user_keys, is_pending: row.get(2)? });
         Ok(false)
     })?;
     search.end_of_portion(last);
