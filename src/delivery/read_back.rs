@@ -31,7 +31,9 @@ fn shows(affiliate: &Affiliate, attribute: &Attribute, value: &str) -> bool {
     let Attribute::Field(field) = attribute else { return false };
     let shown = affiliate.profile.get(*field);
     match field.spec().format {
-        FieldFormat::Email => shown.is_some_and(|shown| shown.trim().to_lowercase() == value.to_lowercase()),
+        FieldFormat::Email => {
+            shown.is_some_and(|shown| Email::parse(value).is_ok_and(|email| email.is_same_address(shown)))
+        }
         FieldFormat::Text
         | FieldFormat::NonEmpty
         | FieldFormat::StateCode

@@ -130,6 +130,12 @@ fn read_back() -> Vec<Row> {
             "edit 7 {email}, get 7 → unchanged a3y7 | created a3y7/7",
         ),
         row(
+            "an address shown with its domain in punycode is as wanted",
+            identify("email=new@bücher.example").by_user_id("created a3y7/7", ""),
+            "unchanged, affiliate 7 ACTIVE email=new@xn--bcher-kva.example",
+            "edit 7 {email}, get 7 → unchanged a3y7 | created a3y7/7",
+        ),
+        row(
             "what `get` never shows is taken to be as wanted",
             identify("city=Paris #11=450").knowing("created a3y7/7", ""),
             "unchanged, affiliate 7 ACTIVE",
