@@ -164,8 +164,9 @@ fn finish(state: &mut PlanState) -> Step {
     deleted(state, action, code, remark)
 }
 
-/// Refersion does not find the affiliate. An affiliate that was only remembered is forgotten, and the plan continues with the e-mail, which
-/// another affiliate may have. An affiliate that a search has just named exists, so the delete is retried.
+/// Refersion does not find the affiliate. An affiliate that was only remembered, or that an earlier attempt found, is forgotten, and the plan
+/// continues with the e-mail, which another affiliate may have by now. An affiliate that a search has just named exists, so the delete is
+/// retried.
 fn on_not_found(state: &mut PlanState) -> Option<Step> {
     if let Stage::Found(_) = std::mem::take(&mut state.progress.stage) {
         return Some(Step::Retry(TransientFailure::new("Refersion does not find an affiliate that its search named")));
@@ -179,7 +180,8 @@ fn on_not_found(state: &mut PlanState) -> Option<Step> {
         return None;
     }
     state.forgotten.extend(target.map(|target| target.code));
-    Some(not_found(state))
+    let was_found_before = state.found_before.take().is_some();
+    (!was_found_before).then(|| not_found(state))
 }
 
 fn on_search(state: &mut PlanState, reply: Reply, call: &Call) -> Option<Step> {

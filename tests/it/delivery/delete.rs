@@ -1,7 +1,7 @@
 //! Delete: the affiliate that it is about, how that one is disabled or anonymized, and the read-back after the answer "not changed".
 
 use super::scenario::{Scenario, delete};
-use super::{Row, check, row, unanswered};
+use super::{Row, check, row};
 use refersion_destination::delivery::Stage;
 use refersion_destination::domain::AffiliateCode;
 
@@ -28,7 +28,7 @@ pub fn rows() -> Vec<Row> {
 }
 
 /// An earlier attempt found affiliate a3y7 by a search.
-fn found_before(mut event: Scenario) -> Scenario {
+pub(super) fn found_before(mut event: Scenario) -> Scenario {
     event.progress.stage = Stage::Found(AffiliateCode("a3y7".into()));
     event
 }
@@ -186,7 +186,7 @@ fn anonymizing() -> Scenario {
 }
 
 /// `BLANKS` and others stand for an edit.
-fn expected(calls: &str) -> &'static str {
+pub(super) fn expected(calls: &str) -> &'static str {
     let parts = [
         ("BLANKS", BLANKS),
         ("NO_EMAIL", NO_EMAIL),
@@ -334,61 +334,6 @@ fn a_delete_ends_with_a_disabled_affiliate_or_nobody() {
 #[test]
 fn an_affiliate_that_is_not_found_is_searched_by_the_users_other_key() {
     check(&gone());
-}
-
-#[test]
-fn an_affiliate_that_an_earlier_attempt_of_a_delete_found_is_read_again_before_it_is_changed() {
-    let peter = || delete("peter@x.io");
-    unanswered::check(&[
-        (
-            "another affiliate has the e-mail after too many calls: that one is disabled",
-            peter(),
-            "found a3y7, affiliate 7 ACTIVE email=peter@x.io, 429 ; \
-             affiliate 7 ACTIVE email=new@x.io, found b2b2, affiliate 9 ACTIVE email=peter@x.io, changed",
-            "search p1, get a3y7, status 7 DISABLED ; \
-             get a3y7, search p1, get b2b2, status 9 DISABLED → disabled b2b2 | forgot b2b2",
-        ),
-        (
-            "nobody has it after a halt: nobody is overwritten",
-            peter().anonymizing(),
-            "found a3y7, affiliate 7 ACTIVE email=peter@x.io, 401 ; affiliate 7 ACTIVE email=new@x.io, gone",
-            expected("search p1, get a3y7, BLANKS ; get a3y7, search p1 → not_found"),
-        ),
-        (
-            "it still has the e-mail",
-            peter(),
-            "found a3y7, affiliate 7 ACTIVE email=peter@x.io, 429 ; affiliate 7 ACTIVE email=Peter@X.io, changed",
-            "search p1, get a3y7, status 7 DISABLED ; get a3y7, status 7 DISABLED → disabled a3y7 | forgot a3y7",
-        ),
-        (
-            "it has the placeholder, which an unanswered edit has sent",
-            peter().anonymizing(),
-            "found a3y7, affiliate 7 ACTIVE, lost ; affiliate 7 ACTIVE email=deleted-7@example.com, changed, changed",
-            expected(
-                "search p1, get a3y7, BLANKS ; get a3y7, BLANKS, status 7 DISABLED → anonymized a3y7 | forgot a3y7",
-            ),
-        ),
-        (
-            "once it is overwritten, only the status is left",
-            peter().anonymizing(),
-            "found a3y7, affiliate 7 ACTIVE, changed, 429 ; changed",
-            expected(
-                "search p1, get a3y7, BLANKS, status 7 DISABLED ; status 7 DISABLED → anonymized a3y7 | forgot a3y7",
-            ),
-        ),
-        (
-            "one that the userId leads to need not have the e-mail",
-            delete("u1 peter@x.io").by_user_id("created a3y7", ""),
-            "affiliate 7 ACTIVE email=new@x.io, 429 ; changed",
-            "get a3y7, status 7 DISABLED ; status 7 DISABLED → disabled a3y7 | forgot a3y7",
-        ),
-        (
-            "the same, if an earlier attempt found it",
-            found_before(delete("u1 peter@x.io").by_user_id("created a3y7", "")),
-            "affiliate 7 ACTIVE email=new@x.io, changed",
-            "get a3y7, status 7 DISABLED → disabled a3y7 | forgot a3y7",
-        ),
-    ]);
 }
 
 #[test]

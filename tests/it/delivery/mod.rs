@@ -7,6 +7,7 @@
 mod bounds;
 mod coalesce;
 mod delete;
+mod delete_again;
 mod identify;
 mod known;
 mod listed;
