@@ -3,7 +3,7 @@
 //! In: the replies to `search` and `get`, and the record in the store. Out: a changed state, or the end of the delivery. Invariants: an
 //! affiliate with another owner is not taken over; an affiliate that is `DISABLED` or `DENIED` when it is found is left alone; an affiliate
 //! that is known only from Refersion's list, or that an earlier attempt has found, is changed only after `get` has shown that it still has
-//! that e-mail. Deliberately absent: the change itself ([`super::identify`]).
+//! that e-mail, or that an unanswered `new` created it. Deliberately absent: the change itself ([`super::identify`]).
 
 use super::outcome::Step;
 use super::search::{self, Search};
@@ -81,8 +81,10 @@ pub(super) fn on_details(
     code: &AffiliateCode,
     affiliate: &Affiliate,
 ) -> Option<Step> {
-    // An unanswered `new` may have created it: then another one would be a second.
-    let was_found_before = state.found_before.take().is_some() && state.progress.unanswered_new.is_none();
+    let unanswered = state.progress.unanswered_new.as_ref();
+    let is_created = unanswered.is_some_and(|new| new.created(input.hash, &affiliate.profile));
+    // If an unanswered `new` created it, another one would create a second.
+    let was_found_before = state.found_before.take().is_some() && !is_created;
     if (was_found_before || matches!(state.progress.stage, Stage::Listed(_))) && !has_email(&wanted.user, affiliate) {
         state.forget();
         return None;
@@ -100,16 +102,14 @@ pub(super) fn on_details(
     if let Some(step) = status::left_alone(code, affiliate.status) {
         return Some(step);
     }
-    let unanswered = state.progress.unanswered_new.take();
-    let origin = if unanswered.as_ref().is_some_and(|new| new.created(input.hash, &affiliate.profile)) {
+    let had_unanswered_new = state.progress.unanswered_new.is_some();
+    let origin = if is_created { Origin::Created } else { Origin::Found };
+    if is_created {
         state.progress.done = Done::Created;
-        Origin::Created
-    } else {
-        Origin::Found
-    };
+    }
     let sent = read_back::sent_already(input, wanted, affiliate);
     state.record_affiliate(AffiliateRecord { code: code.clone(), id: Some(affiliate.id), origin, sent });
-    if unanswered.is_some() {
+    if had_unanswered_new {
         state.doubt_superseded(input.hash, input.policy); // it may have sent them
     }
     None

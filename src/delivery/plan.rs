@@ -35,7 +35,7 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
         Intent::Nothing(reason) => Step::Done(Success::Ignored(Ignored::Mapping(reason.clone()))),
     });
     if let Step::Next(Call::New(new)) = &next {
-        state.progress.new_in_flight = Some(unanswered_new::visible(input.hash, &new.profile));
+        state.progress.new_in_flight = Some(unanswered_new::compared(input.hash, &new.profile));
     }
     next
 }
@@ -96,7 +96,7 @@ fn on_new_reply(input: &PlanInput<'_>, state: &mut PlanState, new: &NewAffiliate
         | Reply::RateLimited { .. }
         | Reply::Unavailable(_) => {}
         _ => {
-            let sent = unanswered_new::visible(input.hash, &new.profile);
+            let sent = unanswered_new::compared(input.hash, &new.profile);
             UnansweredNew::add(&mut state.progress.unanswered_new, sent);
         }
     }

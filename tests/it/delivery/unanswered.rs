@@ -101,6 +101,33 @@ fn an_affiliate_that_shows_the_sent_values_was_created_by_the_event() {
 }
 
 #[test]
+fn an_affiliate_that_an_earlier_attempt_found_and_that_has_another_email_by_now_is_changed_only_if_the_new_created_it()
+{
+    check(&[
+        (
+            "it shows the other sent values: a second `new` would create a second affiliate",
+            identify("city=Paris"),
+            "lost ; taken, found a3y7, 429 ; affiliate 7 ACTIVE email=new@x.io, changed",
+            "new ; new, search p1, get a3y7 ; get a3y7, edit 7 {city} → created a3y7 | created a3y7/7",
+        ),
+        (
+            "it shows others: another affiliate has the e-mail by now",
+            identify("city=Paris"),
+            "lost ; taken, found a3y7, 429 ; affiliate 7 ACTIVE email=new@x.io first_name=Pat, taken, found b2b2, \
+             affiliate 9 ACTIVE first_name=Pat, changed",
+            "new ; new, search p1, get a3y7 ; get a3y7, new, search p1, get b2b2, edit 9 {first_name, city} \
+             → updated b2b2 | found b2b2/9",
+        ),
+        (
+            "it shows others: nobody has the e-mail by now",
+            identify("city=Paris"),
+            "lost ; taken, found a3y7, 429 ; affiliate 7 ACTIVE email=new@x.io first_name=Pat, created b2b2 9",
+            "new ; new, search p1, get a3y7 ; get a3y7, new → created b2b2 | created b2b2/9",
+        ),
+    ]);
+}
+
+#[test]
 fn an_affiliate_that_shows_something_else_existed_before() {
     check(&[
         (
@@ -248,7 +275,7 @@ fn sent_values_are_saved_before_the_call_and_cannot_be_read() {
     let run = run_with(&identify("company=Initech city=Paris"), Restarts::Never, |_| None);
     let saved = serde_json::to_value(&run.store.progress).expect("serialises");
     let fields = saved["new_in_flight"].as_object().expect("saved").keys().map(String::as_str).collect::<Vec<_>>();
-    assert_eq!(fields, ["company", "email", "first_name", "last_name"], "those that `get` shows");
+    assert_eq!(fields, ["company", "first_name", "last_name"], "those that `get` shows; the e-mail finds it");
     for value in ["Initech", "Peter", "Gibbons", "peter@x.io"] {
         assert!(!saved.to_string().contains(value), "{saved}");
     }
