@@ -81,7 +81,7 @@ fn update(input: &PlanInput<'_>, wanted: &Identify, known: AffiliateRecord, stat
         (Some(id), _) if matches!(state.progress.stage, Stage::CheckEdit | Stage::CheckStatus | Stage::ReadStatus) => {
             Step::Next(Call::Get(Identifier::Id(id)))
         }
-        (Some(id), Some(status)) if changes.is_empty() => status::set(state, id, status),
+        (Some(id), Some(status)) if changes.is_empty() => status::set(input, state, id, status),
         (Some(id), _) => Step::Next(Call::Edit { id, changes: changes.profile() }),
     }
 }
@@ -194,7 +194,6 @@ pub(super) fn on_reply(
             rejection::on_email_taken(input, state, changes)
         }
         (Call::SetStatus { .. }, Reply::Changed) => {
-            state.progress.status_in_flight = None;
             status::on_changed(input, wanted, state);
             mark_updated(state);
             None

@@ -139,7 +139,8 @@ pub struct Progress {
     /// The values that Refersion rejected.
     #[serde(default, rename = "refused_values")]
     pub rejected_values: RejectedValues,
-    /// The status that a call without a known answer was to set. If the affiliate has it, this service has set it.
+    /// The status that a call of this event without a known answer was to set. If the next reply that shows a status shows this one, this
+    /// service has set it.
     #[serde(default)]
     pub status_in_flight: Option<AffiliateStatus>,
 }

@@ -3,12 +3,14 @@
 //! [`step`] is the whole state machine. It handles replies that mean the same for every call (a wrong API key, too many calls, an outage);
 //! [`identify`] and [`delete`] handle the others. Invariants: every path ends, whatever the replies (a search is bounded, an outdated
 //! record is forgotten once, and the event never forgets an affiliate that it created or found); a call is repeated only if the repeat has
-//! no second effect; a step that asks for a `new` leaves the values that it sends in the progress, which is saved before the call is made.
+//! no second effect; a step that asks for a `new` leaves the values that it sends in the progress, which is saved before the call is made;
+//! what a call may have changed counts as unknown in the record of the affiliate as soon as its answer is missing or unclear, so nothing is
+//! left to record when the event ends, however it ends.
 
 use super::outcome::{Ignored, Step, Success};
 use super::{
     Call, DeleteTarget, PlanInput, PlanState, RecalledAffiliate, Reply, Stage, UnansweredNew, delete, existing,
-    identify, unanswered_new,
+    identify, status, unanswered_new,
 };
 use crate::domain::{AffiliateCode, NewAffiliate};
 use crate::mapping::Intent;
@@ -18,6 +20,9 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
     match &last_reply {
         Some((Call::New(new), reply)) => on_new_reply(input, state, new, reply),
         Some((call, Reply::Rejected(_) | Reply::Unauthorized | Reply::RateLimited { .. })) => on_no_effect(state, call),
+        Some((Call::Edit { changes, .. }, reply)) if !matches!(reply, Reply::Changed) => {
+            state.doubt(changes);
+        }
         None if matches!(input.intent, Intent::Delete { .. }) => delete::begin(state),
         _ => {}
     }
@@ -81,7 +86,7 @@ pub fn on_affiliate_in_use(state: &mut PlanState) -> Step {
 fn on_no_effect(state: &mut PlanState, call: &Call) {
     match call {
         Call::New(_) => state.progress.new_in_flight = None,
-        Call::SetStatus { .. } => state.progress.status_in_flight = state.unanswered_status.take(),
+        Call::SetStatus { .. } => status::on_not_set(state),
         Call::Search { .. } | Call::Get(_) | Call::Edit { .. } => {}
     }
 }

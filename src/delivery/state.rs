@@ -4,11 +4,8 @@
 //! created or found is marked in its progress, and the event never forgets it.
 
 use super::status::PresentStatus;
-use super::{
-    AffiliateRecord, DeleteTarget, Memory, OnOtherUser, OnStale, PermanentFailure, Policy, Progress, Stage,
-    UnansweredNew,
-};
-use crate::domain::{AffiliateCode, AffiliateStatus, Fact, Facts, Fingerprint, HashKey, Profile, Timestamp};
+use super::{AffiliateRecord, DeleteTarget, Memory, OnOtherUser, OnStale, Policy, Progress, Stage, UnansweredNew};
+use crate::domain::{AffiliateCode, Fact, Facts, Fingerprint, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
 
 /// The input of a plan, which does not change during a delivery.
@@ -49,8 +46,6 @@ pub struct PlanState {
     pub(super) has_sent_all: bool,
     /// The present status of the affiliate, as far as this attempt knows it.
     pub(super) present_status: PresentStatus,
-    /// [`Progress::status_in_flight`] before the present call.
-    pub(super) unanswered_status: Option<AffiliateStatus>,
     /// The values of the head that a follower replaces; see [`Coalesced::superseded`](super::Coalesced::superseded).
     superseded: Facts,
     /// The progress of the delivery.
@@ -129,7 +124,6 @@ impl PlanState {
             found_before,
             has_sent_all: false,
             present_status: PresentStatus::Unread,
-            unanswered_status: None,
             superseded: Facts::default(),
             progress,
             forgotten: Vec::new(),
@@ -153,12 +147,11 @@ impl PlanState {
         }
     }
 
-    /// The event ends with this failure. If a call of it may have had its effect, Refersion may have its values: they count as unknown, so
-    /// that a later event that states the values of before sends them.
-    pub fn on_dead(&mut self, input: &PlanInput<'_>, failure: &PermanentFailure) {
-        let is_in_doubt = self.progress.may_have_taken_effect || matches!(failure, PermanentFailure::Expired(_));
-        if let (true, Intent::Identify(wanted)) = (is_in_doubt, input.intent) {
-            self.supersede(input.hash, input.policy, &wanted.facts);
+    /// An edit of `changes` may have had its effect, or not: the values count as unknown. This event sends them again, and a later event
+    /// that states the values of before sends those.
+    pub(super) fn doubt(&mut self, changes: &Profile) {
+        if let Some(known) = &mut self.known {
+            changes.iter().for_each(|(attribute, _)| known.sent.doubt(attribute));
         }
     }
 

@@ -3,6 +3,11 @@
 //! In: the wanted status, the record of the affiliate, and its present status. Out: whether to set the wanted one. Invariant: a status that
 //! the merchant decided, `DENIED` or `DISABLED`, stays; a status that this service has set may change again, unless another one was seen
 //! since: then the merchant set it anew. A change between the two that no call has shown cannot be distinguished from none.
+//!
+//! A call without a known answer leaves two traces, both saved before it is sent. The record of the affiliate holds the status as in doubt
+//! until one is read, so the next event that states a status reads first, however the event of the call ended. The progress of the event
+//! says that this event may have set it: only then, and only until another status is read, does a final status count as set by this service.
+//! After the event has ended, the merchant may have decided it.
 
 use super::outcome::{Ignored, Step};
 use super::{AffiliateRecord, Call, Identifier, OnStale, PlanInput, PlanState, Stage, TransientFailure};
@@ -39,8 +44,7 @@ pub(super) fn left_alone(code: &AffiliateCode, status: Option<AffiliateStatus>) 
     Some(Step::ignored(Ignored::LeftAlone { code: code.clone(), status }))
 }
 
-/// The status that still has to be set: the wanted one, if it is newer than the last one, different from it, and not ruled out. Also if it
-/// equals the last one, and a call without a known answer was to set another one meanwhile.
+/// The status that still has to be set: the wanted one, if it is newer than the last one, different from it or in doubt, and not ruled out.
 pub(super) fn to_set(
     input: &PlanInput<'_>,
     wanted: &Identify,
@@ -49,23 +53,36 @@ pub(super) fn to_set(
 ) -> Option<AffiliateStatus> {
     let fact = wanted.status?;
     let is_newer = input.policy.on_stale == OnStale::Apply || known.sent.accepts_status(fact.time);
+    // The previous release recorded it in the progress alone.
     let is_in_doubt = state.progress.status_in_flight.is_some_and(|other| other != fact.status);
     let differs = is_in_doubt || !known.sent.has_status(input.hash, fact.status);
     (is_newer && differs && state.present_status.kept().is_none()).then_some(fact.status)
 }
 
 /// The call that sets the status. The present one is read first, unless this attempt has created the affiliate.
-pub(super) fn set(state: &mut PlanState, id: AffiliateId, status: AffiliateStatus) -> Step {
+pub(super) fn set(input: &PlanInput<'_>, state: &mut PlanState, id: AffiliateId, status: AffiliateStatus) -> Step {
     if state.present_status != PresentStatus::Unread {
-        state.unanswered_status = state.progress.status_in_flight.replace(status);
+        state.progress.status_in_flight = Some(status);
+        if let Some(known) = &mut state.known {
+            known.sent.doubt_status(input.hash, status);
+        }
         return Step::Next(Call::SetStatus { id, status });
     }
     state.progress.stage = Stage::ReadStatus;
     Step::Next(Call::Get(Identifier::Id(id)))
 }
 
-/// Records that the status was set.
+/// The call that was to set the status certainly had no effect.
+pub(super) fn on_not_set(state: &mut PlanState) {
+    state.progress.status_in_flight = None;
+    if let Some(known) = &mut state.known {
+        known.sent.end_status_doubt();
+    }
+}
+
+/// Records that the affiliate has the wanted status.
 pub(super) fn on_changed(input: &PlanInput<'_>, wanted: &Identify, state: &mut PlanState) {
+    state.progress.status_in_flight = None;
     if let (Some(known), Some(fact)) = (&mut state.known, wanted.status) {
         known.sent.record_status(input.hash, fact.status, fact.time.at());
     }
@@ -81,9 +98,7 @@ pub(super) fn confirm(input: &PlanInput<'_>, wanted: &Identify, known: &mut Affi
     }
 }
 
-/// Handles the present status in the reply to `get`, before the wanted one is set or after "not changed". A final status (denied, disabled)
-/// is the merchant's decision, even if the event states the same one. It is this service's status only if a call of this service was to set
-/// it, and the answer to that call is not known.
+/// Handles the present status in the reply to `get`, before the wanted one is set or after "not changed".
 pub(super) fn on_read_back(
     input: &PlanInput<'_>,
     wanted: &Identify,
@@ -91,36 +106,32 @@ pub(super) fn on_read_back(
     shown: Option<AffiliateStatus>,
 ) -> Option<Step> {
     let stage = std::mem::take(&mut state.progress.stage);
+    on_present_status(input, state, shown);
     let is_as_wanted = shown.is_some() && shown == wanted.status.map(|fact| fact.status);
-    let is_ours = stage == Stage::CheckStatus || shown == state.progress.status_in_flight;
-    if is_as_wanted && (is_ours || !shown.is_some_and(is_final)) {
-        state.progress.status_in_flight = None;
+    if is_as_wanted && state.present_status.kept().is_none() {
         on_changed(input, wanted, state);
         return None;
     }
-    if stage == Stage::CheckStatus {
-        return Some(Step::Retry(TransientFailure::new(
-            "Refersion did not change the affiliate's status, and gave no reason",
-        )));
-    }
-    on_present_status(input, state, shown);
-    None
+    (stage == Stage::CheckStatus).then(|| {
+        Step::Retry(TransientFailure::new("Refersion did not change the affiliate's status, and gave no reason"))
+    })
 }
 
-/// Handles the present status in the reply to `get`: one that the merchant decided stays. It is not the merchant's if this service set it,
-/// or was to set it by a call without a known answer.
+/// Handles the present status in the reply to `get`: a final one is the merchant's decision and stays, even if the event states the same
+/// one, unless this service set it. This ends the doubt about a call without a known answer.
 pub(super) fn on_present_status(input: &PlanInput<'_>, state: &mut PlanState, shown: Option<AffiliateStatus>) {
-    let is_unanswered = |status| state.progress.status_in_flight == Some(status);
-    if let (Some(known), Some(status)) = (&mut state.known, shown) {
-        if is_unanswered(status) {
-            known.sent.record_status_given(input.hash, status);
+    state.present_status = PresentStatus::Open;
+    let Some(status) = shown else { return };
+    let is_of_this_event = state.progress.status_in_flight.take() == Some(status);
+    let is_ours = state.known.as_mut().is_some_and(|AffiliateRecord { sent, .. }| {
+        if is_of_this_event || !is_final(status) && sent.may_have_status(input.hash, status) {
+            sent.record_status_given(input.hash, status);
         } else {
-            known.sent.record_status_seen(input.hash, status);
+            sent.record_status_seen(input.hash, status);
         }
+        sent.explains_status(input.hash, status)
+    });
+    if is_final(status) && !is_ours {
+        state.present_status = PresentStatus::Kept(status);
     }
-    let is_explained =
-        |status| state.known.as_ref().is_some_and(|known| known.sent.explains_status(input.hash, status));
-    let is_ours = |status| is_explained(status) || is_unanswered(status);
-    let kept = shown.filter(|status| is_final(*status) && !is_ours(*status));
-    state.present_status = kept.map_or(PresentStatus::Open, PresentStatus::Kept);
 }

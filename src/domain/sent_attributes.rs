@@ -32,6 +32,8 @@ const UNKNOWN: [u8; 8] = [0; 8];
 const STATUS: &str = "status";
 /// The name under which is recorded that somebody else has changed the status since; not an attribute.
 const STATUS_CHANGED: &str = "status changed";
+/// The name under which a status is recorded that a call without a known answer was to give; not an attribute.
+const STATUS_IN_DOUBT: &str = "status in doubt";
 
 impl SentAttributes {
     /// Records that `attribute` was sent as `value`, which was true since `at`. An empty value is a field that was cleared.
@@ -63,8 +65,19 @@ impl SentAttributes {
 
     /// Records that the affiliate was given `status`.
     pub fn record_status(&mut self, key: &HashKey, status: AffiliateStatus, at: Timestamp) {
-        self.attributes.retain(|(name, _)| name != STATUS_CHANGED);
+        self.attributes.retain(|(name, _)| name != STATUS_CHANGED && name != STATUS_IN_DOUBT);
         self.set(STATUS.into(), SentValue { hash: key.status(status), at: at.0 });
+    }
+
+    /// Records that a call is to give the affiliate `status`. Until its answer is known, or the status of the affiliate is seen, no status
+    /// is known to be given.
+    pub fn doubt_status(&mut self, key: &HashKey, status: AffiliateStatus) {
+        self.set(STATUS_IN_DOUBT.into(), SentValue { hash: key.status(status), at: Timestamp::OLDEST.0 });
+    }
+
+    /// Records that the call of [`doubt_status`](Self::doubt_status) certainly had no effect.
+    pub fn end_status_doubt(&mut self) {
+        self.attributes.retain(|(name, _)| name != STATUS_IN_DOUBT);
     }
 
     /// Records that the last given status was still wanted at `at`.
@@ -82,6 +95,7 @@ impl SentAttributes {
     /// Records that Refersion has `status`. If another one was given last, somebody else has changed it: the given one no longer explains
     /// what Refersion has, although an event that states it again does not change it.
     pub fn record_status_seen(&mut self, key: &HashKey, status: AffiliateStatus) {
+        self.end_status_doubt();
         if self.get(STATUS).is_some_and(|sent| sent.hash != key.status(status)) {
             self.set(STATUS_CHANGED.into(), SentValue { hash: UNKNOWN, at: Timestamp::OLDEST.0 });
         }
@@ -99,7 +113,8 @@ impl SentAttributes {
 
     /// The name of each attribute that was sent, the status included, and since when its value was true; none if the moment is not known.
     pub fn moments(&self) -> impl Iterator<Item = (&str, Option<Timestamp>)> {
-        self.attributes.iter().filter(|(name, _)| name != STATUS_CHANGED).map(|(name, sent)| {
+        let is_attribute = |name: &str| name != STATUS_CHANGED && name != STATUS_IN_DOUBT;
+        self.attributes.iter().filter(move |(name, _)| is_attribute(name)).map(|(name, sent)| {
             let at = Timestamp(sent.at);
             (&**name, (at != Timestamp::OLDEST).then_some(at))
         })
@@ -125,9 +140,14 @@ impl SentAttributes {
         self.get(&attribute.name()).is_some() && !self.has(key, attribute, "")
     }
 
-    /// Whether `status` is the one last given.
+    /// Whether `status` is the one last given, and no call without a known answer was to give another one.
     pub fn has_status(&self, key: &HashKey, status: AffiliateStatus) -> bool {
-        self.get(STATUS).is_some_and(|sent| sent.hash == key.status(status))
+        self.get(STATUS).is_some_and(|sent| sent.hash == key.status(status)) && self.get(STATUS_IN_DOUBT).is_none()
+    }
+
+    /// Whether a call without a known answer was to give `status`.
+    pub fn may_have_status(&self, key: &HashKey, status: AffiliateStatus) -> bool {
+        self.get(STATUS_IN_DOUBT).is_some_and(|sent| sent.hash == key.status(status))
     }
 
     /// Whether `status` is the one last given, and nobody else was seen to have changed it since.
@@ -228,6 +248,29 @@ mod tests {
         assert_eq!((names, sent.latest()), (vec!["status"], Some(Timestamp(5))));
         sent.record_status(&key, Denied, Timestamp(6));
         assert!(sent.explains_status(&key, Denied));
+    }
+
+    #[test]
+    fn a_status_in_doubt_is_not_the_given_one_until_a_status_is_given_or_seen() {
+        use AffiliateStatus::{Active, Denied};
+        let (key, mut given) = (key(), SentAttributes::default());
+        given.record_status(&key, Active, Timestamp(5));
+        let mut in_doubt = given.clone();
+        in_doubt.doubt_status(&key, Denied);
+        assert!(!in_doubt.has_status(&key, Active) && !in_doubt.explains_status(&key, Active));
+        assert!(!in_doubt.has_status(&key, Denied) && in_doubt.may_have_status(&key, Denied));
+        assert!(!in_doubt.may_have_status(&key, Active));
+        assert!(in_doubt.moments().eq(given.moments()) && in_doubt.latest() == given.latest());
+        let ended = |end: fn(&mut SentAttributes, &HashKey)| {
+            let mut sent = in_doubt.clone();
+            end(&mut sent, &key);
+            sent
+        };
+        assert_eq!(ended(|sent, _| sent.end_status_doubt()), given);
+        assert_eq!(ended(|sent, key| sent.record_status_seen(key, Active)), given);
+        assert!(ended(|sent, key| sent.record_status_given(key, Denied)).explains_status(&key, Denied));
+        let changed = ended(|sent, key| sent.record_status_seen(key, Denied));
+        assert!(!changed.explains_status(&key, Denied) && !changed.may_have_status(&key, Denied));
     }
 
     #[test]

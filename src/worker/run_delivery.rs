@@ -193,7 +193,7 @@ async fn deliver(
                 Some(traits) => traits.end(worker, end),
                 None => (end, None),
             };
-            let mut verdict = verdict(worker, &run, state, end);
+            let mut verdict = verdict(worker, &run, &state, end);
             verdict.changes.traits = change;
             return Ok(verdict);
         };

@@ -12,8 +12,8 @@
 use super::Worker;
 use crate::account_signals::WaitResult;
 use crate::delivery::{
-    AffiliateRecord, Call, Coalesced, Ignored, Memory, OutcomeCode, PermanentFailure, PlanInput, PlanState, Progress,
-    Step, Success, TransientFailure,
+    AffiliateRecord, Call, Coalesced, Ignored, OutcomeCode, PermanentFailure, PlanInput, PlanState, Progress, Step,
+    Success, TransientFailure,
 };
 use crate::domain::{AccountName, AffiliateCode, Seq, Timestamp, UserKey};
 use crate::mapping::Intent;
@@ -96,11 +96,23 @@ impl DeliveryRun<'_> {
             (Intent::Identify(wanted), Some(known)) => {
                 let hash = self.input.hash;
                 let email = wanted.user.email.as_ref().filter(|email| known.has_email(hash, email));
-                remember(self.begun, known, email.map(|email| hash.email(self.account, email)))
+                self.remember(known, email.map(|email| hash.email(self.account, email)))
             }
             _ => None,
         };
         AffiliateChanges { remember, forget: state.forgotten.clone(), ..AffiliateChanges::default() }
+    }
+
+    /// The affiliate and the keys that lead to it; the key of the e-mail only if Refersion has the address. `None` if all of these are
+    /// stored as they were when the event was begun.
+    fn remember(&self, known: &AffiliateRecord, email: Option<UserKey>) -> Option<Remember> {
+        let memory = &self.begun.memory;
+        let user_id = self.begun.user_keys.iter().filter(|key| matches!(key, UserKey::UserId(_)));
+        let keys: Vec<_> = user_id.copied().chain(email).collect();
+        let is_remembered = keys.iter().all(|key| memory.leads_to(key) == Some(known))
+            && [&memory.by_user_id, &memory.by_email].into_iter().flatten().any(|before| before == known);
+        // The record that this attempt saved may hold a doubt that has ended since.
+        (!is_remembered || self.marked.is_some()).then(|| Remember { known: known.clone(), user_keys: keys })
     }
 }
 
@@ -130,16 +142,13 @@ pub(super) fn give_up_expired(worker: &Worker, run: &DeliveryRun<'_>, end: Step)
 }
 
 /// Turns the end of the plan into a settlement.
-pub(super) fn verdict(worker: &Worker, run: &DeliveryRun<'_>, mut state: PlanState, end: Step) -> Verdict {
+pub(super) fn verdict(worker: &Worker, run: &DeliveryRun<'_>, state: &PlanState, end: Step) -> Verdict {
     match end {
-        Step::Done(outcome) => done(run, &state, outcome),
-        Step::Dead(failure) => {
-            state.on_dead(&run.input, &failure);
-            dead_letter(worker, run.begun, failure, run.changes(&state))
-        }
-        Step::Retry(failure) => retry(worker, run, &state, failure),
-        Step::Halt => hand_back(run, &state, SettlementReport::AccountHalted),
-        Step::HandBack | Step::Next(_) | Step::Recall(_) => hand_back(run, &state, SettlementReport::HandedBack),
+        Step::Done(outcome) => done(run, state, outcome),
+        Step::Dead(failure) => dead_letter(worker, run.begun, failure, run.changes(state)),
+        Step::Retry(failure) => retry(worker, run, state, failure),
+        Step::Halt => hand_back(run, state, SettlementReport::AccountHalted),
+        Step::HandBack | Step::Next(_) | Step::Recall(_) => hand_back(run, state, SettlementReport::HandedBack),
     }
 }
 
@@ -293,15 +302,4 @@ impl SettlementReport {
 fn erased(begun: &Begun, forgotten: &[AffiliateCode]) -> Vec<UserKey> {
     let theirs = |key: &&UserKey| begun.memory.leads_to(key).is_none_or(|known| forgotten.contains(&known.code));
     begun.user_keys.iter().filter(theirs).copied().collect()
-}
-
-/// The affiliate and the keys that lead to it; the key of the e-mail only if Refersion has the address. `None` if all of these are stored
-/// already.
-fn remember(begun: &Begun, known: &AffiliateRecord, email: Option<UserKey>) -> Option<Remember> {
-    let user_id = begun.user_keys.iter().filter(|key| matches!(key, UserKey::UserId(_)));
-    let keys: Vec<_> = user_id.copied().chain(email).collect();
-    let Memory { by_user_id, by_email, .. } = &begun.memory;
-    let remembered = keys.iter().all(|key| begun.memory.leads_to(key) == Some(known));
-    let known_before = [by_user_id, by_email].into_iter().flatten().any(|before| before == known);
-    (!remembered || !known_before).then(|| Remember { known: known.clone(), user_keys: keys })
 }

@@ -8,6 +8,9 @@ use crate::support::{identify, within};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
+/// A trait that decides about the status.
+const VIP: &str = r#"[{ trait = "vip", on_true = { status = "ACTIVE" }, on_false = { status = "DENIED" } }]"#;
+
 /// Sends an identify of the user `u0`.
 async fn send(service: &Service, name: &str, traits: &Value) {
     send_all(service, vec![identify(name, "u0", traits)]).await;
@@ -117,7 +120,6 @@ async fn a_value_that_is_cleared_while_a_new_is_unanswered_is_cleared() {
 
 #[tokio::test]
 async fn a_status_that_returns_while_its_change_is_unanswered_is_set() {
-    const VIP: &str = r#"[{ trait = "vip", on_true = { status = "ACTIVE" }, on_false = { status = "DENIED" } }]"#;
     for (is_vip, status, effect, fails_again) in [
         (true, "ACTIVE", true, false),
         (true, "ACTIVE", true, true),
@@ -141,6 +143,25 @@ async fn a_status_that_returns_while_its_change_is_unanswered_is_set() {
         let found = sandbox.affiliates()[0].status.as_str();
         assert_eq!(found, status, "effect: {effect}, fails again: {fails_again}");
     }
+}
+
+#[tokio::test]
+async fn a_status_that_returns_after_its_unanswered_change_was_given_up_is_set() {
+    let settings = [("MAPPING_AUDIENCES", VIP), ("DELIVERY_MAX_AGE", "1ms"), ("DELIVERY_RETRY_MIN", "10ms")];
+    let (service, _) = knowing(Refersion::start().await, 1, &settings).await;
+    let sandbox = &service.refersion.sandbox;
+    let vip = |is_vip: bool| json!({ "vip": is_vip });
+    send(&service, "first", &vip(false)).await;
+    service.until_drained().await;
+    sandbox.script_for(Operation::Get, [Fault::Pass, Fault::status(500)]);
+    sandbox.script_for(Operation::StatusChange, [Fault::LoseResponse]);
+    send(&service, "given-up", &vip(true)).await;
+    service.until_drained().await;
+    let status = || sandbox.affiliates()[0].status.as_str();
+    assert_eq!((status(), super::dead_letters(&service).await), ("ACTIVE", json!(1)));
+    send(&service, "last", &vip(false)).await;
+    service.until_drained().await;
+    assert_eq!(status(), "DENIED");
 }
 
 #[tokio::test]

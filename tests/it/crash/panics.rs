@@ -7,6 +7,7 @@ use super::{drained, ended};
 use crate::support::process::Process;
 use crate::support::service::Refersion;
 use crate::support::{identify, within};
+use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
 
 /// Where it panics, what the last line says, and whether the panic is in a task that delivers one event.
@@ -131,6 +132,29 @@ async fn an_event_that_panics_at_every_delivery_becomes_a_dead_letter_and_later_
     let store = rusqlite::Connection::open(folder.path().join("store.db")).expect("opens");
     let code: String = store.query_row("SELECT code FROM dead_letters", [], |row| row.get(0)).expect("one");
     assert_eq!(code, "internal_error");
+}
+
+/// The first attempt at the second event changes the affiliate, and its answer is lost. The second attempt panics, and is the last.
+#[tokio::test]
+async fn a_value_that_returns_after_an_event_whose_last_attempt_panicked_is_sent() {
+    let refersion = Refersion::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [
+        ("SERVER_WAIT", "0s"),
+        ("DELIVERY_RETRY_MIN", "10ms"),
+        ("DELIVERY_MAX_AGE", "1ms"),
+        ("FAILPOINTS", "worker::begun=2*off->1*panic"),
+    ];
+    let process = Process::start(&refersion.base_url, folder.path(), &settings);
+    for (message_id, city, fault, dead_letters) in
+        [("m1", "Oslo", None, 0), ("m2", "Bern", Some(Fault::LoseResponse), 1), ("m3", "Oslo", None, 1)]
+    {
+        refersion.sandbox.script_for(Operation::Edit, fault);
+        let event = identify(message_id, "u1", &json!({ "city": city }));
+        assert_eq!(within(process.send(&event)).await.expect("answered").status, 202);
+        assert_eq!(drained(&process).await["dead_letters"], dead_letters, "{message_id}");
+        assert_eq!(refersion.sandbox.affiliates()[0].field("city"), city, "{message_id}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use super::scenario::{Scenario, identify};
 use super::script_runner::{Restarts, run_script};
 use super::transient_failures::later;
 use super::{Row, check, row};
+use refersion_destination::delivery::{Step, Success};
 use refersion_destination::domain::AffiliateStatus;
 
 /// The scripts.
@@ -71,6 +72,50 @@ fn a_status_that_a_call_without_an_answer_has_set_is_this_services_own() {
         let activating = later(&identify("").demanding(AffiliateStatus::Active), &done, false).with_no_progress();
         let active = run_script(&activating, "affiliate 7 DISABLED, changed", Restarts::Never);
         assert_eq!(active.to_string(), "get 7, status 7 ACTIVE → updated a3y7 | created a3y7/7");
+    }
+}
+
+#[test]
+fn a_status_that_an_ended_event_may_have_set_is_asked_for_and_nothing_final_counts_as_its_work() {
+    use AffiliateStatus::{Active, Disabled};
+    for (before, unanswered, wanted, shown, expected) in [
+        ("status=ACTIVE", Disabled, Active, "affiliate 7 ACTIVE", "get 7 → unchanged a3y7"),
+        // The event, or the merchant since.
+        ("status=ACTIVE", Disabled, Active, "affiliate 7 DISABLED", "get 7 → left alone a3y7 DISABLED"),
+        ("status=ACTIVE", Disabled, Disabled, "affiliate 7 DISABLED", "get 7 → left alone a3y7 DISABLED"),
+        ("", Disabled, Active, "affiliate 7 DISABLED", "get 7 → left alone a3y7 DISABLED"),
+        ("status=DISABLED", Active, Disabled, "affiliate 7 ACTIVE, changed", "get 7, status 7 DISABLED → updated a3y7"),
+        ("status=DISABLED", Active, Disabled, "affiliate 7 DISABLED", "get 7 → unchanged a3y7"),
+        ("status=DISABLED", Active, Active, "affiliate 7 DISABLED, changed", "get 7, status 7 ACTIVE → updated a3y7"),
+        ("status=DISABLED", Active, Active, "affiliate 7 ACTIVE", "get 7 → unchanged a3y7"),
+    ] {
+        let first = identify("").demanding(unanswered).knowing("created a3y7/7", before);
+        let replies = format!("affiliate 7 {}, lost", before.strip_prefix("status=").unwrap_or("PENDING"));
+        let lost = run_script(&first, &replies, Restarts::Never);
+        assert_eq!(lost.to_string(), format!("get 7, status 7 {unanswered} → retry | created a3y7/7"));
+        let next = later(&identify("").demanding(wanted), &lost, false).with_no_progress();
+        let claim = format!("{before}, perhaps {unanswered}, {wanted} wanted, {shown}");
+        let run = run_script(&next, shown, Restarts::Never);
+        assert_eq!(run.to_string(), format!("{expected} | created a3y7/7"), "{claim}");
+        if matches!(run.verdict, Step::Done(Success::Delivered { .. })) {
+            let again = run_script(&later(&next, &run, false).with_no_progress(), "", Restarts::Never);
+            assert_eq!(again.to_string(), "→ unchanged a3y7 | created a3y7/7", "it is known again: {claim}");
+        }
+    }
+}
+
+#[test]
+fn a_status_that_the_merchant_sets_after_a_read_without_the_unanswered_one_is_theirs() {
+    let disabling = identify("").demanding(AffiliateStatus::Disabled).knowing("created a3y7/7", "status=ACTIVE");
+    for (second, expected) in [
+        ("affiliate 7 ACTIVE, 429", "get 7, status 7 DISABLED → handed back"),
+        ("affiliate 7 ACTIVE, unchanged, affiliate 7 ACTIVE", "get 7, status 7 DISABLED, get 7 → retry"),
+    ] {
+        let lost = run_script(&disabling, "affiliate 7 ACTIVE, lost", Restarts::Never);
+        let read = run_script(&later(&disabling, &lost, false), second, Restarts::Never);
+        assert_eq!(read.to_string(), format!("{expected} | created a3y7/7"));
+        let kept = run_script(&later(&disabling, &read, false), "affiliate 7 DISABLED", Restarts::Never);
+        assert_eq!(kept.to_string(), "get 7 → left alone a3y7 DISABLED | created a3y7/7", "{second}");
     }
 }
 

@@ -156,6 +156,22 @@ fn a_new_that_was_certainly_not_carried_out_is_not_our_own_work() {
 }
 
 #[test]
+fn the_values_of_before_are_sent_if_an_ended_event_may_have_changed_them() {
+    let bern = identify("city=Bern").knowing("created a3y7/7", "city=Oslo");
+    let calls = |replies: &str| {
+        let ended = run_script(&bern, replies, Restarts::Never);
+        let returns = later(&identify("city=Oslo"), &ended, false).with_no_progress();
+        run_with(&returns, Restarts::Never, |_| Some(Reply::Changed)).calls
+    };
+    for replies in ["lost", "down", "unchanged, lost", "unchanged, down"] {
+        assert_eq!(calls(replies), ["edit 7 {city}"], "{replies}");
+    }
+    for replies in ["429", "401"] {
+        assert!(calls(replies).is_empty(), "{replies}");
+    }
+}
+
+#[test]
 fn an_answer_that_belongs_to_another_call_is_tried_again() {
     for (scenario, replies) in [
         (identify(""), "changed"),
