@@ -118,9 +118,35 @@ impl Admin {
     }
 }
 
+/// The most configured accounts that a problem names.
+const NAMED: usize = 10;
+
 /// There is no account of this name.
 fn unknown(name: &str, configured: &[AccountName]) -> Problem {
-    let configured = configured.iter().map(AccountName::as_str).collect::<Vec<_>>().join(", ");
-    let configured = if configured.is_empty() { "none".to_owned() } else { configured };
-    Problem::NotFound(format!("there is no account {name:?}; the configured accounts are: {configured}"))
+    let named = configured.iter().take(NAMED).map(AccountName::as_str).collect::<Vec<_>>().join(", ");
+    let named = if named.is_empty() { "none".to_owned() } else { named };
+    let more = match configured.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Problem::NotFound(format!("there is no account {name:?}; the configured accounts are: {named}{more}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_configured_accounts_a_problem_names_the_first_and_counts_the_others() {
+        for (configured, listed) in [
+            (0, "none".to_owned()),
+            (2, "a0, a1".to_owned()),
+            (10, "a0, a1, a2, a3, a4, a5, a6, a7, a8, a9".to_owned()),
+            (1_000, "a0, a1, a2, a3, a4, a5, a6, a7, a8, a9 and 990 more".to_owned()),
+        ] {
+            let configured: Vec<AccountName> = (0..configured).map(|n| AccountName::from(format!("a{n}"))).collect();
+            let Problem::NotFound(what) = unknown("x", &configured) else { panic!("another problem") };
+            assert_eq!(what, format!("there is no account \"x\"; the configured accounts are: {listed}"));
+        }
+    }
 }

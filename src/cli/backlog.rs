@@ -54,13 +54,14 @@ enum BacklogCommand {
 pub(super) fn run(args: &BacklogArgs) -> CommandResult {
     match &args.command {
         BacklogCommand::List { account, user, before, json, target } => {
+            let none = format!("no pending events of the account {account}");
             let list = List {
                 path: "/api/v1/backlog",
                 query: json!({"account": account, "user": user, "received_before": before}),
                 cursor: "after",
                 limit: usize::MAX,
                 header: "SEQ      RECEIVED (UTC)        EVENT         FAILURES  USERID                            EMAIL",
-                none: "no pending events",
+                none: &none,
             };
             target.with_backend(&target.config()?, async |api| api.print_list(list, line, *json).await)
         }

@@ -101,7 +101,8 @@ async fn on_store(
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let pool = ConnectionPool::new(&account.base_url, config.refersion.timeout).map_err(|error| text(&error))?;
     let client = pool.client(&account.api_key).map_err(|error| text(&error))?;
-    let spacing = account.max_requests_per_second.map(|rate| Duration::from_secs_f64(1.0 / rate)).unwrap_or_default();
+    let spacing = account.max_requests_per_second.map(|rate| 1.0 / rate).unwrap_or_default();
+    let spacing = Duration::try_from_secs_f64(spacing).unwrap_or(Duration::MAX);
     let progress = affiliate_list::list_progress(store, &account.name).await;
     let mut progress = progress.map_err(|error| text(&error))?;
     loop {

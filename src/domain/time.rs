@@ -32,10 +32,14 @@ impl Timestamp {
     }
 }
 
+/// The last moment that RFC 3339 can state: 9999-12-31T23:59:59Z, in milliseconds.
+const LAST: u64 = 253_402_300_799_000;
+
 impl fmt::Display for Timestamp {
-    /// By RFC 3339, without fractions of a second.
+    /// By RFC 3339, without fractions of a second. A moment before 1970 or after the year 9999, such as that after a duration that means
+    /// "for ever", is shown as the nearest that can be stated.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = UNIX_EPOCH + Duration::from_millis(u64::try_from(self.0).unwrap_or(0));
+        let moment = UNIX_EPOCH + Duration::from_millis(u64::try_from(self.0).unwrap_or(0).min(LAST));
         humantime::format_rfc3339_seconds(moment).fmt(f)
     }
 }
@@ -44,5 +48,24 @@ impl From<SystemTime> for Timestamp {
     fn from(moment: SystemTime) -> Self {
         let elapsed = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_moment_can_be_shown() {
+        for (moment, shown) in [
+            (i64::MIN, "1970-01-01T00:00:00Z"),
+            (-1, "1970-01-01T00:00:00Z"),
+            (1_767_225_600_999, "2026-01-01T00:00:00Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59Z"),
+            (253_402_300_800_000, "9999-12-31T23:59:59Z"),
+            (i64::MAX, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(Timestamp(moment).to_string(), shown, "{moment}");
+        }
     }
 }
