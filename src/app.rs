@@ -20,8 +20,8 @@
 //! sent, and requests in flight to Refersion finish; accounts without calls in flight are released to other processes. These steps have one
 //! deadline (the grace period, or shutdown timeout: `SERVER_DRAIN` (`8s`)). After it the store is closed, which takes as long as its last
 //! commits, and the last traces are sent: both together take [`AFTER_DRAIN`] at most, whatever a database or a disk does. Events that are
-//! still in flight at the deadline are delivered after the next start; none is lost. If the store fails for good or a worker panics, the
-//! service ends with an error, so that its supervisor restarts it.
+//! still in flight at the deadline are delivered after the next start; none is lost. If the store fails for good, or a worker or
+//! another task that the service needs panics, the service ends with an error, so that its supervisor restarts it.
 
 mod api_key_verification;
 mod connect;
@@ -67,8 +67,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// The addresses of the listeners. Ports are the bound ones, also where the configuration says 0.
 #[derive(Clone, Copy, Debug)]
@@ -114,15 +112,12 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (limits, mut stop) = (open_files::raise_and_divide(), pin!(stop));
     let Some(store) = open_unless_stopped(&config, stop.as_mut()).await? else { return Ok(()) };
-    let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
-    let (handle, tracker) = (deliveries.clone(), TaskTracker::new());
-    let runtime = Runtime { handle, tracker: tracker.clone(), shutdown: shutdown.clone(), failed: failed.clone() };
     let metrics = Metrics::new(config.ops.metrics_accounts);
     let commits = metrics.clone();
     store.on_commit(Box::new(move |commit| commits.committed(commit.requests, commit.took)));
     let clock = store.time().await?.map_or_else(Clock::start, Clock::start_at);
-    let context = AppContext::new(config, store, clock, metrics, runtime);
-    let (config, store) = (&context.config(), &context.store);
+    let context = AppContext::new(config, store, clock, metrics, Runtime::new(deliveries.clone()));
+    let (config, store, runtime) = (&context.config(), &context.store, &context.runtime);
     let (registry, merchants, accounts) = new_registry(&context).await?;
     let registry = Arc::new(registry);
     let server = bind(config.server.listen, "SERVER_LISTEN")?;
@@ -134,36 +129,40 @@ pub async fn serve(
     announce(addresses);
 
     let windows = (config.store.deduplication_window, config.store.ledger_window);
-    let compaction = tokio::spawn(store_tasks::compact(Arc::clone(store), context.clock, windows));
-    let ledger = tokio::spawn(store_tasks::write_ledger(Arc::clone(store), shutdown.clone()));
-    let probing = tokio::spawn(store_tasks::probe(Arc::clone(store)));
+    let compaction = tokio::spawn(runtime.essential(store_tasks::compact(Arc::clone(store), context.clock, windows)));
+    let ledger =
+        tokio::spawn(runtime.essential(store_tasks::write_ledger(Arc::clone(store), runtime.shutdown.clone())));
+    let probing = tokio::spawn(runtime.essential(store_tasks::probe(Arc::clone(store))));
     let router = http::public_router(Arc::clone(&registry), pages);
     let public =
-        tokio::spawn(http::listen(server, move |_| router.clone(), limits.public, shutdown.clone().cancelled_owned()));
+        http::listen(server, move |_| router.clone(), limits.public, runtime.shutdown.clone().cancelled_owned());
+    let public = tokio::spawn(runtime.essential(public));
     let series = SeriesRecorder::new(context.metrics.clone(), Arc::clone(store), context.clock);
-    let sampling = tokio::spawn(series.clone().run());
+    let sampling = tokio::spawn(series.clone().run()); // of charts alone
     let (reload, requests) = mpsc::channel(MAX_WAITING_RELOADS);
     let operators = admin_router(&context, &registry, series, reload, addresses.ops);
     // The handlers of the operators' listener see the address of the peer.
     let of_peer = move |peer: SocketAddr| operators.clone().layer(Extension(ConnectInfo(peer)));
-    let private = tokio::spawn(http::listen(ops, of_peer, limits.operators, shutdown.clone().cancelled_owned()));
-    let leases = start_lease_renewal(Arc::clone(store), Arc::clone(&registry), shutdown.clone());
+    let private = http::listen(ops, of_peer, limits.operators, runtime.shutdown.clone().cancelled_owned());
+    let private = tokio::spawn(runtime.essential(private));
+    let leases = start_lease_renewal(runtime, Arc::clone(store), Arc::clone(&registry));
     registry.wake_accounts_with_pending_events();
-    let (context, registry) = (context.clone(), Arc::clone(&registry));
-    let reloads = tokio::spawn(Reloader { reloading, requests, context, registry, merchants, accounts }.run());
+    let reloader = Reloader { reloading, requests, context: context.clone(), registry, merchants, accounts };
+    let reloads = tokio::spawn(runtime.essential(reloader.run()));
     let failure = tokio::select! {
         () = stop => None,
-        () = failed.cancelled() => Some(ServeError::WorkerPanicked),
+        () = runtime.failed.cancelled() => Some(ServeError::Panicked),
         () = store.closed() => Some(ServeError::StoreFailed),
     };
 
     tracing::info!("stopping: answering requests in flight, handing back calls that were not sent");
-    shutdown.cancel();
-    tracker.close();
-    for task in [reloads, compaction, probing, sampling] {
+    runtime.shutdown.cancel();
+    runtime.tracker.close();
+    sampling.abort();
+    for task in [reloads, compaction, probing] {
         task.abort();
     }
-    let finished = async { (public.await, private.await, ledger.await, tracker.wait().await) };
+    let finished = async { (public.await, private.await, ledger.await, runtime.tracker.wait().await) };
     if tokio::time::timeout(config.server.drain, finished).await.is_err() {
         tracing::warn!("the deadline passed; events in flight are delivered after the next start");
     }

@@ -58,9 +58,10 @@ pub enum ServeError {
     /// A listener failed.
     #[error("a listener failed: {0}")]
     Serve(io::Error),
-    /// The worker of an account panicked: a bug. Events would be accepted and never delivered.
-    #[error("a worker panicked; pending events are delivered after the next start")]
-    WorkerPanicked,
+    /// The worker of an account or another task that the service needs panicked: a bug. Events would be accepted and never delivered, for
+    /// instance.
+    #[error("a part of the service panicked; pending events are delivered after the next start")]
+    Panicked,
     /// The store failed for good: no event can be accepted or settled any more.
     #[error("the store failed; pending events are delivered after the next start")]
     StoreFailed,

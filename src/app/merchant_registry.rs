@@ -178,8 +178,8 @@ impl MerchantAccounts for MerchantRegistry {
                 None => unopened += 1,
             }
         }
-        let is_kept = |name: &AccountName| sealed.iter().any(|key| key.account == *name);
-        for name in self.names().into_iter().filter(|name| !is_kept(name)) {
+        let kept: HashSet<&AccountName> = sealed.iter().map(|key| &key.account).collect();
+        for name in self.names().into_iter().filter(|name| !kept.contains(name)) {
             tracing::info!(account = %name, "another process has removed an API key");
             let (inner, removed) = (Arc::clone(&self.0), self.0.remove_account(&name));
             // A separate task, because the requests in flight finish first.

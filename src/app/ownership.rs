@@ -8,6 +8,7 @@
 
 use crate::http::AccountRegistry;
 use crate::store::{Hint, Store};
+use crate::worker::Runtime;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,16 +29,17 @@ struct RenewalLoop {
     api_keys_due: Instant,
 }
 
-/// Starts the task that renews the leases; none for a store that one process opens exclusively. `shutdown` is cancelled when the service
-/// begins to shut down. The task runs until it is aborted. When the store is closed, it gives up the accounts without events in flight.
+/// Starts the task that renews the leases; none for a store that one process opens exclusively. It runs until it is aborted, also during
+/// the shutdown of `runtime`. When the store is closed, it gives up the accounts without events in flight.
 pub(super) fn start_lease_renewal(
+    runtime: &Runtime,
     store: Arc<dyn Store>,
     registry: Arc<AccountRegistry>,
-    shutdown: CancellationToken,
-) -> Option<JoinHandle<()>> {
-    let every = store.renew_every()?;
+) -> Option<JoinHandle<Option<()>>> {
+    let (every, shutdown) = (store.renew_every()?, runtime.shutdown.clone());
     let api_keys_due = Instant::now() + READ_API_KEYS_EVERY;
-    Some(tokio::spawn(RenewalLoop { store, registry, every, shutdown, failing: false, api_keys_due }.run()))
+    let renewal = RenewalLoop { store, registry, every, shutdown, failing: false, api_keys_due };
+    Some(tokio::spawn(runtime.essential(renewal.run())))
 }
 
 impl RenewalLoop {

@@ -222,6 +222,7 @@ impl CircuitBreaker {
     /// Postpones the next probe. Returns the wait.
     pub(super) fn probe_later(&mut self, now: Timestamp, retry_after: Option<Duration>, chance: f64) -> Duration {
         let wait = self.cooldown.wait(self.trips, chance, retry_after);
+        self.note_retry_after(retry_after, now.after(wait));
         self.state = BreakerState::Halted { probe_at: now.after(wait) };
         wait
     }
@@ -254,6 +255,13 @@ impl CircuitBreaker {
         self.trial = false;
     }
 
+    /// No request begins before `until`, if Refersion asked for a wait.
+    fn note_retry_after(&mut self, retry_after: Option<Duration>, until: Timestamp) {
+        if retry_after.is_some() {
+            self.not_before = self.not_before.max(until);
+        }
+    }
+
     fn close(&mut self) {
         (self.state, self.cause, self.trips) = (BreakerState::Closed, None, 0);
     }
@@ -269,9 +277,7 @@ impl CircuitBreaker {
     ) -> Option<Transition> {
         let trips = self.trips.saturating_add(u32::from(self.is_current(generation)));
         let wait = self.cooldown.wait(trips.max(1), chance, retry_after);
-        if retry_after.is_some() {
-            self.not_before = self.not_before.max(now.after(wait));
-        }
+        self.note_retry_after(retry_after, now.after(wait));
         match self.state {
             BreakerState::Halted { .. } => None,
             BreakerState::Open { until } => {

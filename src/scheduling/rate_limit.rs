@@ -54,9 +54,11 @@ impl RateLimit {
         }
     }
 
-    /// Changes the configured limit.
+    /// Changes the configured limit. A higher one spaces the next request, too: its slot by the former limit may be hours away.
     pub(super) fn set_configured(&mut self, configured: Option<f64>) {
+        let before = self.spacing();
         self.configured = valid(configured);
+        self.slot -= (before - self.spacing()).max(0.0);
     }
 
     /// Another process may have begun a request at `now`.
@@ -128,4 +130,22 @@ fn millis(at: Timestamp) -> f64 {
 #[expect(clippy::cast_possible_truncation, reason = "saturates")]
 fn slot_at(millis: f64) -> i64 {
     millis.ceil() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_higher_limit_spaces_the_next_request_and_a_lower_one_those_after_it() {
+        const NOW: Timestamp = Timestamp(1_000_000);
+        for (former, changed, wait) in
+            [(Some(0.001), Some(10.0), Some(100)), (Some(0.001), None, None), (Some(10.0), Some(0.5), Some(100))]
+        {
+            let mut limit = RateLimit::new(former, &LearnedLimits::default());
+            limit.on_begin(NOW);
+            limit.set_configured(changed);
+            assert_eq!(limit.wait(NOW), wait.map(|wait| Timestamp(NOW.0 + wait)), "{former:?} to {changed:?}");
+        }
+    }
 }

@@ -151,6 +151,9 @@ impl Worker {
         if deliveries_run && health.in_flight + 1 >= health.concurrency_limit {
             return Err(FOREVER); // until a request has ended
         }
+        if !self.may_send() {
+            return Err(FOREVER); // until the lease is renewed
+        }
         match self.try_acquire() {
             Ok(permit) => {
                 let mut dispatcher = self.0.dispatcher.lock();

@@ -72,7 +72,7 @@ pub struct DeliverySettings {
     pub seal_keys: Vec<SealKey>,
 }
 
-/// The runtime of all run loops, with their shutdown.
+/// The runtime of all run loops, with the shutdown of the service.
 #[derive(Clone)]
 pub struct Runtime {
     /// The runtime of all deliveries.
@@ -81,8 +81,23 @@ pub struct Runtime {
     pub tracker: TaskTracker,
     /// Cancelled when the service shuts down: nothing new is begun.
     pub shutdown: CancellationToken,
-    /// Cancelled by a run loop that panicked, which is a bug: the service must end, or events would never be delivered.
+    /// Cancelled by an [essential](Self::essential) task that panicked, which is a bug: the service must end.
     pub failed: CancellationToken,
+}
+
+impl Runtime {
+    /// One whose run loops run on `handle`.
+    pub fn new(handle: Handle) -> Self {
+        let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
+        Self { handle, tracker: TaskTracker::new(), shutdown, failed }
+    }
+
+    /// The `task`, without which the service must not go on: if it panics, the service ends. Else events would be accepted and never
+    /// delivered, for instance. Returns none then.
+    pub fn essential<F: Future>(&self, task: F) -> impl Future<Output = Option<F::Output>> + use<F> {
+        let failed = self.failed.clone();
+        async move { AssertUnwindSafe(task).catch_unwind().await.inspect_err(|_| failed.cancel()).ok() }
+    }
 }
 
 /// The worker of one account. Cheap to clone; all clones are one.
@@ -189,13 +204,8 @@ impl Worker {
             && let Some(lease) = self.0.store.lease(&self.0.settings.account)
         {
             *run = Some(RunState { lease: lease.clone(), unread: true, is_ending: false });
-            let Runtime { handle, tracker, failed, .. } = &self.0.runtime;
-            let (run, failed) = (AssertUnwindSafe(run_loop::run(self.clone(), lease)), failed.clone());
-            let run = async move {
-                if run.catch_unwind().await.is_err() {
-                    failed.cancel();
-                }
-            };
+            let Runtime { handle, tracker, .. } = &self.0.runtime;
+            let run = self.0.runtime.essential(run_loop::run(self.clone(), lease));
             drop(tracker.spawn_on(self.0.run_loop.track_future(run), handle));
         }
     }

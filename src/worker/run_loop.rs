@@ -201,7 +201,12 @@ impl RunLoop {
             for unit in &not_begun {
                 self.worker.end(unit.head, End::Interrupted { due: None });
             }
-            self.spawn(units, begun?);
+            let begun = begun?;
+            let is_one_gone = begun.iter().any(Option::is_none);
+            self.spawn(units, begun);
+            if is_one_gone {
+                return Ok(Duration::ZERO); // another one may begin in its place
+            }
             if !not_begun.is_empty() {
                 return Ok(FOREVER); // until one of the large bodies that were begun is gone
             }

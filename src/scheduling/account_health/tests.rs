@@ -137,6 +137,8 @@ fn a_rejected_key_halts_once_until_a_probe_or_another_key_is_accepted() {
     assert_eq!(health.on_probe(&ApiKeyVerification::Rejected, at(2), 1.0), Err(secs(4)));
     let unknown = ApiKeyVerification::Unknown(TransientFailure { what: String::new(), retry_after: Some(secs(60)) });
     assert_eq!(health.on_probe(&unknown, at(6), 1.0), Err(secs(60)));
+    let new_key = &mut taken_over(&health, 6, 7);
+    assert_eq!((new_key.on_new_api_key(at(7)).is_some(), no_permit(new_key, at(7))), (true, NoPermit::Open(at(66))));
     assert_eq!(health.on_probe(&ApiKeyVerification::Accepted, at(66), 1.0), Ok(Some(Transition::Resumed)));
     assert_eq!(health.on_probe(&ApiKeyVerification::Rejected, at(67), 1.0), Ok(None), "an answer about the key before");
     assert_eq!(health.on_unauthorized(other, at(67), 1.0), None, "a request with the key before");

@@ -30,7 +30,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The permits for saving progress.
@@ -345,12 +344,7 @@ pub fn event(hash: &HashKey, received_at: Timestamp) -> NewEvent {
 async fn an_idle_account_holds_no_task_and_an_event_by_itself_costs_one_read() {
     let (refersion, folder) = (Refersion::start().await, tempfile::tempdir().expect("a folder"));
     let store = counting_store(&folder);
-    let runtime = Runtime {
-        handle: Handle::current(),
-        tracker: TaskTracker::new(),
-        shutdown: CancellationToken::new(),
-        failed: CancellationToken::new(),
-    };
+    let runtime = Runtime::new(Handle::current());
     let (tracker, clock, signals) = (runtime.tracker.clone(), Clock::start(), AccountSignals::default());
     let worker = Worker::new(settings(&refersion), runtime, Arc::clone(&store) as _, signals.clone(), clock);
     assert_eq!((tracker.len(), store.reads.load(Ordering::Relaxed)), (0, 0), "idle from the beginning");
@@ -378,9 +372,8 @@ pub fn worker(settings: WorkerContext, store: &Arc<Counting>) -> (Worker, TaskTr
 
 /// The same, and the worker's signals.
 pub fn worker_with_signals(settings: WorkerContext, store: &Arc<Counting>) -> (Worker, TaskTracker, AccountSignals) {
-    let (tracker, signals) = (TaskTracker::new(), AccountSignals::default());
-    let (shutdown, failed) = (CancellationToken::new(), CancellationToken::new());
-    let runtime = Runtime { handle: Handle::current(), tracker: tracker.clone(), shutdown, failed };
+    let (runtime, signals) = (Runtime::new(Handle::current()), AccountSignals::default());
+    let tracker = runtime.tracker.clone();
     let worker = Worker::new(settings, runtime, Arc::clone(store) as _, signals.clone(), Clock::start());
     (worker, tracker, signals)
 }

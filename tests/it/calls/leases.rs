@@ -8,7 +8,7 @@ use crate::support::{poll_until, within};
 use refersion_destination::clock::Clock;
 use refersion_destination::domain::{EventId, Timestamp, User, UserId};
 use refersion_destination::mapping::{CustomField, Rules};
-use refersion_destination::sandbox::{Fault, Operation, SandboxSettings};
+use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use refersion_destination::scheduling::{AccountHealth, BreakerState, HealthLimits, LearnedLimits};
 use refersion_destination::store::{AffiliateIndex, EventLog, Lease, Maintenance, NewEvent, Term};
 use refersion_destination::worker::{DeliverySettings, Worker};
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -129,6 +130,22 @@ async fn a_page_of_refersions_list_in_flight_is_stored_before_a_lease_ends() {
     refersion.until(|sandbox| sandbox.calls_total() == 1).await;
     end(&store, &term).await;
     assert!(store.list_progress(&account).await.expect("read").is_some());
+}
+
+/// It would be prevented each time, and asked for again at once.
+#[tokio::test]
+async fn no_page_is_asked_for_under_an_expired_lease() {
+    let (listener, folder) =
+        (TcpListener::bind("127.0.0.1:0").await.expect("bound"), tempfile::tempdir().expect("a folder"));
+    let refersion = Refersion {
+        base_url: format!("http://{}/v2", listener.local_addr().expect("bound")),
+        sandbox: Sandbox::new(SandboxSettings::default()),
+    };
+    let store = counting_store(&folder);
+    let _term = grant(&store, Term { until: Instant::now() - Duration::from_millis(1), ..until_in_an_hour(1) });
+    let (_worker, _tracker, signals) = worker_with_signals(settings(&refersion), &store);
+    signals.learning().expect("offered").start_learning().await.expect("begun");
+    assert!(tokio::time::timeout(Duration::from_millis(200), listener.accept()).await.is_err());
 }
 
 /// Another process owned the account in between, and Refersion asked it to wait.

@@ -6,13 +6,19 @@
 use super::{drained, ended};
 use crate::support::process::Process;
 use crate::support::service::Refersion;
-use crate::support::{identify, within};
+use crate::support::{API_KEY, identify, within};
+use refersion_destination::app::{self, Reloading, ServeError};
+use refersion_destination::config::{Config, Mode};
 use refersion_destination::sandbox::{Fault, Operation};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 /// Where it panics, what the last line says, and whether the panic is in a task that delivers one event.
 const WRITER: &str = "refersion-destination: the store failed; pending events are delivered after the next start";
-const RUN_LOOP: &str = "refersion-destination: a worker panicked; pending events are delivered after the next start";
+const RUN_LOOP: &str =
+    "refersion-destination: a part of the service panicked; pending events are delivered after the next start";
 
 async fn ends_and_delivers_after_the_next_start(at: &str, wait: &str, last_line: &str) {
     let refersion = Refersion::start().await;
@@ -50,6 +56,24 @@ async fn a_request_that_waits_for_its_outcome_does_not_keep_the_process_alive() 
 #[tokio::test]
 async fn the_process_ends_with_an_exit_code_if_a_run_loop_panics() {
     ends_and_delivers_after_the_next_start("worker::reading", "0s", RUN_LOOP).await;
+}
+
+/// The task that reads the configuration again: without it, a rotated key would never be read.
+#[tokio::test]
+async fn the_service_ends_with_an_error_if_another_task_that_it_needs_panics() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = format!("sqlite://{}/store.db", folder.path().display());
+    let any_port = "127.0.0.1:0";
+    let settings =
+        [("REFERSION_API_KEY", API_KEY), ("STORE_URL", &store), ("SERVER_LISTEN", any_port), ("OPS_LISTEN", any_port)];
+    let environment = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let (config, _) = Config::load(&[], environment.into_iter(), Mode::Live).expect("a configuration");
+    let requested = Arc::new(Notify::new());
+    let reloading = Reloading { load: Box::new(|| panic!("a bug")), requested: Arc::clone(&requested) };
+    requested.notify_one();
+    let handle = Handle::current();
+    let served = Box::pin(app::serve(config, reloading, &handle, |_| {}, std::future::pending()));
+    assert!(matches!(within(served).await, Err(ServeError::Panicked)));
 }
 
 /// A bug that shows in one delivery is no reason to stop the others.

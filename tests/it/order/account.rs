@@ -2,7 +2,7 @@
 
 use super::{AT_ONCE, accepted, cities};
 use crate::support::service::{Refersion, Service};
-use crate::support::{Answer, identify, poll_until, within};
+use crate::support::{Answer, OPS_TOKEN, http, identify, poll_until, within};
 use refersion_destination::sandbox::{Fault, Operation, Sandbox, SandboxSettings};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -29,6 +29,26 @@ async fn too_many_calls_pause_the_account_and_then_one_event_is_tried_first() {
     assert!(at[1] - at[0] >= 1000, "the wait of Retry-After: {at:?}");
     assert!(at[2] - at[1] >= 400, "no call follows before the first one has succeeded: {at:?}");
     assert_eq!(service.refersion.sandbox.affiliates().len(), 6);
+}
+
+/// The event that waits longest would be the trial, and is gone by then.
+#[tokio::test]
+async fn a_pause_ends_although_the_event_to_try_first_was_erased_meanwhile() {
+    let service = Service::start(&[AT_ONCE, ("DELIVERY_RETRY_MIN", "1s"), ("DELIVERY_RETRY_MAX", "1s")]).await;
+    let sandbox = &service.refersion.sandbox;
+    sandbox.script([Fault::status(503), Fault::too_many_calls(Some(2))]);
+    accepted(&service, &identify("m0", "u0", &Value::Null)).await; // it fails, so that the other one is tried before it
+    service.refersion.until(|sandbox| sandbox.pending_faults() == 1).await;
+    accepted(&service, &identify("m1", "u1", &Value::Null)).await;
+    paused(&service).await;
+    let erase = || {
+        let url = format!("http://{}/api/v1/forget", service.addresses.ops);
+        let request = http().post(url).bearer_auth(OPS_TOKEN).header("Content-Type", "application/json");
+        Answer::to(request.body(json!({"user_id": "u1"}).to_string()))
+    };
+    within(poll_until(erase, |erased| erased.json()["in_flight"] == 0)).await;
+    service.until_drained().await;
+    assert_eq!(sandbox.affiliates().len(), 1);
 }
 
 #[tokio::test]
