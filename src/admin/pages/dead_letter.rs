@@ -6,6 +6,7 @@ use super::{PageResult, PagesContext, format};
 use crate::admin::dead_letters::{self, calls_of_today, revealed};
 use crate::admin::extract::ApiPath;
 use crate::dry_run::Detail;
+use crate::segment::RawJson;
 use crate::series::reason_in_words;
 use crate::store::DeadLetter;
 use axum::Json;
@@ -39,8 +40,7 @@ pub(super) async fn reveal(State(pages): State<PagesContext>, ApiPath(id): ApiPa
         return Ok(page(&pages, &letter, None, html! { p.pad.soft { "It was erased." } }));
     };
     let today = calls_of_today(&pages.admin, &letter, Detail::WithValues);
-    let value = serde_json::from_str::<serde_json::Value>(body);
-    let shown = value.map_or_else(|_| body.clone(), |value| format!("{value:#}"));
+    let shown = RawJson::parse(body).map_or_else(|_| body.clone(), |event| indented(event, 0));
     Ok(page(&pages, &letter, today.as_deref(), html! { pre tabindex="0" { (shown) } }))
 }
 
@@ -69,6 +69,28 @@ fn page(pages: &PagesContext, letter: &DeadLetter, today: Option<&[String]>, eve
             div.card { (event) }
         }
     })
+}
+
+/// The most levels of an event that are indented; deeper ones are shown in one line.
+const MAX_LEVELS: usize = 32;
+
+/// A value with a line for each member and element. Numbers and texts are shown as they were received, and members in their order.
+fn indented(value: RawJson<'_>, level: usize) -> String {
+    let items: Vec<String> = if level == MAX_LEVELS {
+        Vec::new()
+    } else if let Some(object) = value.as_object() {
+        let member = |(name, value)| format!("{}: {}", serde_json::json!(name), indented(value, level + 1));
+        object.into_members().map(member).collect()
+    } else {
+        let elements = value.as_array().unwrap_or_default();
+        elements.into_iter().map(|element| indented(element, level + 1)).collect()
+    };
+    if items.is_empty() {
+        return value.source().to_owned();
+    }
+    let (open, close) = if value.is_object() { ('{', '}') } else { ('[', ']') };
+    let inner = format!("\n{}", "  ".repeat(level + 1));
+    format!("{open}{inner}{}\n{}{close}", items.join(&format!(",{inner}")), "  ".repeat(level))
 }
 
 fn facts(letter: &DeadLetter) -> Markup {
@@ -108,5 +130,30 @@ fn attempts(letter: &DeadLetter) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_shown_as_it_was_received() {
+        let deep = format!("{}1{}", "[".repeat(1_000), "]".repeat(1_000));
+        let shown = |text: &str| indented(RawJson::parse(text).expect("JSON"), 0);
+        for (event, expected) in [
+            (
+                r#"{"userId":12345678901234567890123,"b":450.00,"a":"\u00e9"}"#,
+                "{\n  \"userId\": 12345678901234567890123,\n  \"b\": 450.00,\n  \"a\": \"\\u00e9\"\n}",
+            ),
+            (
+                r#"{"a b\"c":[1,{"d":[]},{}]}"#,
+                "{\n  \"a b\\\"c\": [\n    1,\n    {\n      \"d\": []\n    },\n    {}\n  ]\n}",
+            ),
+            ("5", "5"),
+        ] {
+            assert_eq!(shown(event), expected);
+        }
+        assert_eq!(shown(&deep).matches('[').count(), 1_000);
     }
 }
