@@ -128,7 +128,7 @@ fn known_affiliate() -> AffiliateRecord {
 
 fn scenario(lines: &mut Vec<String>, title: &str, input: &PlanInput<'_>, memory: Memory, detail: Detail) {
     lines.push(format!("  {title}"));
-    let mut state = PlanState::new(input.intent, input.policy, memory, Progress::default(), false);
+    let mut state = PlanState::new(input.intent, input.policy, memory, Progress::default());
     let mut previous: Option<(Call, Reply)> = None;
     loop {
         match step(input, &mut state, previous.as_ref().map(|(call, reply)| (call, reply.clone()))) {

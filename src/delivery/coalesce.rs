@@ -160,7 +160,7 @@ fn leads_to(memory: &Memory, policy: Policy, intent: &Intent, user: &User) -> Pl
         traits: None,
         ..*memory
     };
-    PlanState::new(intent, policy, memory, Progress::default(), false)
+    PlanState::new(intent, policy, memory, Progress::default())
 }
 
 /// Whether the e-mail of `user` leads to `known` already, or `user` has none. Then an identify of `user` that is not delivered by itself

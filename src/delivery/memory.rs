@@ -111,7 +111,7 @@ pub struct Progress {
     #[serde(default)]
     pub stage: Stage,
     /// The `new` that is called next: the values that it sends in the fields that are compared later. It is saved before the call is made. An
-    /// interrupted attempt counts it as not answered ([`PlanState::new`](super::PlanState::new)).
+    /// interrupted attempt counts it as not answered ([`PlanState::after_interruption`](super::PlanState::after_interruption)).
     #[serde(default)]
     pub new_in_flight: Option<Fingerprint>,
     /// Calls to `new` that may have had their effect without an answer. They may have created an affiliate that has the e-mail now.

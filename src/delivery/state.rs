@@ -5,7 +5,7 @@
 
 use super::status::PresentStatus;
 use super::{AffiliateRecord, DeleteTarget, Memory, OnOtherUser, OnStale, Policy, Progress, Stage, UnansweredNew};
-use crate::domain::{AffiliateCode, Fact, Facts, Fingerprint, HashKey, Profile, Timestamp};
+use crate::domain::{AffiliateCode, Fact, Facts, HashKey, Profile, Timestamp};
 use crate::mapping::{Identify, Intent};
 
 /// The input of a plan, which does not change during a delivery.
@@ -67,9 +67,24 @@ pub enum AffiliateAccess {
 }
 
 impl PlanState {
-    /// The state in which a delivery begins or continues. `interrupted`: the last attempt ended without a settlement, so the next call of
-    /// its progress may have had its effect.
-    pub fn new(intent: &Intent, policy: Policy, memory: Memory, mut progress: Progress, interrupted: bool) -> Self {
+    /// The state in which a delivery continues after an attempt that ended without a settlement: the `new` that its progress names may have
+    /// had its effect.
+    pub fn after_interruption(intent: &Intent, policy: Policy, memory: Memory, mut progress: Progress) -> Self {
+        let in_flight = progress.new_in_flight.take();
+        let is_named = in_flight.is_some();
+        if let Some(sent) = in_flight {
+            UnansweredNew::add(&mut progress.unanswered_new, sent);
+        }
+        let mut state = Self::new(intent, policy, memory, progress);
+        // An early release saved no progress before its first call, and never named a `new`: if no affiliate is known, it was about to call it.
+        if !is_named && state.known.is_none() && state.progress.stage == Stage::Start {
+            state.progress.unanswered_new.get_or_insert(UnansweredNew::NotKept);
+        }
+        state
+    }
+
+    /// The state in which a delivery begins, or continues after an attempt that was settled.
+    pub fn new(intent: &Intent, policy: Policy, memory: Memory, mut progress: Progress) -> Self {
         let deleted_since = match intent {
             Intent::Identify(wanted) => is_from_before(wanted, policy, memory.deleted_at()),
             Intent::Delete { .. } | Intent::Nothing(_) => false,
@@ -97,10 +112,7 @@ impl PlanState {
             (by_user_id.filter(|_| !deleted_since), by_email, AffiliateAccess::Full)
         };
         let fallback = fallback.filter(|other| known.as_ref().is_none_or(|known| known.code != other.code));
-        let in_flight = progress.new_in_flight.take();
-        if interrupted {
-            count_as_unanswered(&mut progress, in_flight, known.is_some());
-        }
+        progress.new_in_flight = None;
         // For an affiliate of the list, Refersion's next reply decides, not the record: a `new` without a known answer may have created it.
         let is_in_doubt = progress.unanswered_new.is_some() || matches!(progress.stage, Stage::Listed(_));
         let known = known.filter(|known| !(is_in_doubt && is_known_by_email && known.is_only_listed()));
@@ -201,16 +213,4 @@ impl AffiliateAccess {
 /// Whether the event is from before the user was deleted.
 pub(super) fn is_from_before(wanted: &Identify, policy: Policy, deleted_at: Option<Timestamp>) -> bool {
     policy.on_stale == OnStale::Ignore && deleted_at.is_some_and(|deleted_at| !wanted.time.supersedes(deleted_at))
-}
-
-/// Counts the `new` that the progress of an interrupted attempt names as not answered. The previous release saved no progress before its
-/// first call, and never named a `new`: if no affiliate is known, it was about to call `new`.
-fn count_as_unanswered(progress: &mut Progress, in_flight: Option<Fingerprint>, is_known: bool) {
-    match in_flight {
-        Some(sent) => UnansweredNew::add(&mut progress.unanswered_new, sent),
-        None if !is_known && progress.stage == Stage::Start && progress.unanswered_new.is_none() => {
-            progress.unanswered_new = Some(UnansweredNew::NotKept);
-        }
-        None => {}
-    }
 }

@@ -1,6 +1,6 @@
 //! Calls to `new` whose answer is not known: they may have created an affiliate.
 //!
-//! A `new` is marked in the store before it is sent (`worker/run_delivery.rs`), so it is recorded here even after a crash. The next attempt
+//! A `new` is marked in the store before it is sent (`worker/plan_run.rs`), so it is recorded here even after a crash. The next attempt
 //! sends it again. The repeat creates no second affiliate, since Refersion rejects an e-mail that another affiliate has ("taken"). The
 //! service recognises an affiliate that it created by the values that it sent.
 //!

@@ -2,19 +2,22 @@
 //! and settles the outcomes.
 //!
 //! In: log entries. Out: calls to Refersion, and settlements. `run_loop` reads ahead, begins runnable units and reports their ends to the
-//! scheduler; `run_delivery` is one attempt at one unit of events; `settlement` is the result of an attempt; `dispatcher` sends calls out,
-//! in batches and within the limits; `health` applies replies to the health of the account; `learn` reads Refersion's list of affiliates
-//! behind the deliveries; `remember` adds the traits in earlier events of a user who is no affiliate yet. Invariants: one run loop per
-//! account at most, and none while no event is pending and no list is read: an idle account holds no task, timer or lease, and its scheduler
-//! is empty; a run loop and its deliveries belong to one lease of the account, and no request is sent that the lease does not outlast; no
-//! transaction is held across a call; a call that may have had its effect is saved before it is repeated. At shutdown, and when the lease is
-//! about to end, calls that were not sent are handed back at once, and requests in flight finish. Deliberately absent: the ownership of
-//! accounts ([`crate::store::Ownership`]), the calls for an event ([`crate::delivery`]), the decisions which event may run and when a call
-//! may go out ([`crate::scheduling`]), and reading Refersion's answers ([`crate::refersion`]).
+//! scheduler; `run_delivery` is one attempt at one unit of events, `intents` reads what they ask for, and `plan_run` makes their calls;
+//! `settlement` is the result of an attempt; `dispatcher` sends calls out, in batches and within the limits; `health` applies replies to
+//! the health of the account; `learn` reads Refersion's list of affiliates behind the deliveries; `remember` adds the traits in earlier
+//! events of a user who is no affiliate yet. Invariants: one run loop per account at most, and none while no event is pending and no list
+//! is read: an idle account holds no task, timer or lease, and its scheduler is empty; a run loop and its deliveries belong to one lease of
+//! the account, and no request is sent that the lease does not outlast; no transaction is held across a call; a call that may have had its
+//! effect is saved before it is repeated. At shutdown, and when the lease is about to end, calls that were not sent are handed back at
+//! once, and requests in flight finish. Deliberately absent: the ownership of accounts ([`crate::store::Ownership`]), the calls for an
+//! event ([`crate::delivery`]), the decisions which event may run and when a call may go out ([`crate::scheduling`]), and reading
+//! Refersion's answers ([`crate::refersion`]).
 
 mod dispatcher;
 mod health;
+mod intents;
 mod learn;
+mod plan_run;
 mod remember;
 mod run_delivery;
 mod run_loop;

@@ -54,13 +54,9 @@ pub fn run_with(scenario: &Scenario, restarts: Restarts, mut answer: impl FnMut(
         events: 1,
     };
     let mut store = Store::new(scenario);
-    let mut state = PlanState::new(
-        &scenario.intent,
-        scenario.policy,
-        store.memory.clone(),
-        store.progress.clone(),
-        scenario.interrupted,
-    );
+    let Scenario { intent, policy, .. } = scenario;
+    let begin = if scenario.interrupted { PlanState::after_interruption } else { PlanState::new };
+    let mut state = begin(intent, *policy, store.memory.clone(), store.progress.clone());
     let (mut calls, mut heard) = (Vec::new(), None);
     loop {
         let step = step(&input, &mut state, heard.as_ref().map(|(call, reply): &(Call, Reply)| (call, reply.clone())));
@@ -74,8 +70,7 @@ pub fn run_with(scenario: &Scenario, restarts: Restarts, mut answer: impl FnMut(
         let Some(reply) = answer(call) else { return ScriptRun { calls, verdict: step, store } };
         calls.push(text::call(call));
         if restarts == Restarts::AfterEachStep {
-            state =
-                PlanState::new(&scenario.intent, scenario.policy, store.memory.clone(), store.progress.clone(), false);
+            state = PlanState::new(intent, *policy, store.memory.clone(), store.progress.clone());
         }
         heard = Some((call.clone(), reply));
     }

@@ -57,7 +57,7 @@ impl World {
         let (memory, hash) = (self.memory(&user), hash());
         let mut followers = if coalescing { followers } else { &[] };
         let mut coalesced = coalesce(&memory, policy, head, followers);
-        let mut state = PlanState::new(&coalesced.intent, policy, memory.clone(), Progress::default(), false);
+        let mut state = PlanState::new(&coalesced.intent, policy, memory.clone(), Progress::default());
         state.supersede(&hash, policy, &coalesced.superseded);
         loop {
             let (intent, events) = (&*coalesced.intent, coalesced.events);
@@ -74,7 +74,7 @@ impl World {
             state.progress = coalesced.progress(state.progress);
             let smaller = coalesce(&memory, policy, head, followers);
             if coalesced.cancelled > 0 {
-                state = PlanState::new(&smaller.intent, policy, memory.clone(), state.progress, false);
+                state = PlanState::new(&smaller.intent, policy, memory.clone(), state.progress);
             }
             coalesced = smaller;
         }
