@@ -6,7 +6,6 @@
 
 use crate::store::StoreError;
 use crate::store::rows::{Columns, DAMAGED_PAGE, Damaged};
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode, Params, Row};
 
 /// Statements of a connection.
@@ -63,27 +62,15 @@ impl Query for Connection {
 
 impl Columns for Row<'_> {
     fn blob(&self, column: usize, part: &'static str) -> Result<Option<&[u8]>, Damaged> {
-        match self.get_ref(column) {
-            Ok(ValueRef::Null) => Ok(None),
-            Ok(ValueRef::Blob(bytes)) => Ok(Some(bytes)),
-            _ => Err(Damaged(part)),
-        }
+        self.get_ref(column).ok().and_then(|value| value.as_blob_or_null().ok()).ok_or(Damaged(part))
     }
 
     fn text(&self, column: usize, part: &'static str) -> Result<Option<&str>, Damaged> {
-        match self.get_ref(column) {
-            Ok(ValueRef::Null) => Ok(None),
-            Ok(ValueRef::Text(bytes)) => std::str::from_utf8(bytes).map(Some).map_err(|_| Damaged(part)),
-            _ => Err(Damaged(part)),
-        }
+        self.get_ref(column).ok().and_then(|value| value.as_str_or_null().ok()).ok_or(Damaged(part))
     }
 
     fn integer(&self, column: usize, part: &'static str) -> Result<Option<i64>, Damaged> {
-        match self.get_ref(column) {
-            Ok(ValueRef::Null) => Ok(None),
-            Ok(ValueRef::Integer(number)) => Ok(Some(number)),
-            _ => Err(Damaged(part)),
-        }
+        self.get(column).map_err(|_| Damaged(part))
     }
 }
 
