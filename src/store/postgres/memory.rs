@@ -7,9 +7,9 @@
 use super::error::JobError;
 use super::remembered;
 use super::session::Session;
-use crate::delivery::{AffiliateRecord, Memory, RecalledAffiliate, SealedTraits};
+use crate::delivery::{Memory, RecalledAffiliate, SealedTraits};
 use crate::domain::{Timestamp, UserKey};
-use crate::store::rows::affiliates::{UserKeyMemory, has_other_owner, known, memory};
+use crate::store::rows::affiliates::{LinkedAffiliate, UserKeyMemory, memory};
 use crate::store::rows::remembered::sealed;
 use crate::store::rows::{Columns, Damaged};
 use crate::store::user_keys::{self, TaggedKey};
@@ -17,7 +17,7 @@ use futures_util::future::try_join3;
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::{Error, Row};
 
-/// The columns of [`known`]; whether a `userId` leads to the affiliate; the affiliate; the key.
+/// The columns of [`LinkedAffiliate::read`], and the key.
 pub const AFFILIATES: &str = "SELECT code, id, found, sent,
         EXISTS (SELECT 1 FROM links AS own WHERE own.affiliate = affiliates.affiliate
                 AND own.key >= '\\x01'::bytea AND own.key < '\\x02'::bytea),
@@ -36,25 +36,9 @@ const LINKS: &str = "SELECT affiliate FROM links WHERE key = ANY ($1)";
 /// The memories for some user keys.
 #[derive(Debug, Default)]
 pub struct Memories {
-    affiliates: HashMap<Vec<u8>, Result<AffiliateRow, Damaged>>,
+    affiliates: HashMap<Vec<u8>, Result<LinkedAffiliate, Damaged>>,
     deletions: HashMap<Vec<u8>, Result<Timestamp, Damaged>>,
     traits: HashMap<Vec<u8>, Result<SealedTraits, Damaged>>,
-}
-
-#[derive(Clone, Debug)]
-struct AffiliateRow {
-    number: i64,
-    is_owned: bool,
-    known: AffiliateRecord,
-}
-
-impl AffiliateRow {
-    fn read(row: &Row) -> Result<Self, Damaged> {
-        let damaged = Damaged("affiliates.affiliate");
-        let number = row.integer(5, damaged.0)?.ok_or(damaged)?;
-        let is_owned = row.integer(4, damaged.0)?.ok_or(damaged)? != 0;
-        Ok(Self { number, is_owned, known: known(row, 0)? })
-    }
 }
 
 impl Memories {
@@ -70,7 +54,7 @@ impl Memories {
         let (affiliates, deletions, traits) = try_join3(affiliates, session.query(DELETIONS, &hashes), traits).await?;
         let moment = |row: &Row| row.integer(0, "deleted_users.deleted_at").map(|at| Timestamp(at.unwrap_or_default()));
         Ok(Self {
-            affiliates: affiliates.iter().map(|row| (row.get(6), AffiliateRow::read(row))).collect(),
+            affiliates: affiliates.iter().map(|row| (row.get(6), LinkedAffiliate::read(row))).collect(),
             deletions: deletions.iter().map(|row| (row.get(1), moment(row))).collect(),
             traits: traits.iter().map(|row| (row.get(2), sealed(row, 0))).collect(),
         })
@@ -78,33 +62,15 @@ impl Memories {
 
     /// The memory of the user with these keys.
     pub fn of(&self, users: &[UserKey]) -> Result<Memory, Damaged> {
-        let found = users.iter().map(|key| self.affiliate(key)).collect::<Result<Vec<_>, _>>()?;
-        let by_user_id: Vec<i64> = users
-            .iter()
-            .zip(&found)
-            .filter(|(key, _)| matches!(key, UserKey::UserId(_)))
-            .filter_map(|(_, affiliate)| affiliate.as_ref().map(|affiliate| affiliate.number))
-            .collect();
-        let each = users.iter().zip(found).map(|(key, affiliate)| {
+        let of_key = |key: &UserKey| {
+            let affiliate = self.affiliates.get(user_keys::tagged(key).as_slice()).cloned().transpose()?;
             let deleted_at = self.deletions.get(key.bytes().as_slice()).copied().transpose()?;
-            let is_other =
-                |affiliate: &AffiliateRow| has_other_owner(affiliate.is_owned, by_user_id.contains(&affiliate.number));
-            let has_other_owner = affiliate.as_ref().is_some_and(is_other);
-            Ok(UserKeyMemory {
-                key: *key,
-                known: affiliate.map(|affiliate| affiliate.known),
-                has_other_owner,
-                deleted_at,
-            })
-        });
-        let memory = memory(each.collect::<Result<Vec<_>, Damaged>>()?);
+            Ok(UserKeyMemory { key: *key, affiliate, deleted_at })
+        };
+        let memory = memory(users.iter().map(of_key).collect::<Result<Vec<_>, Damaged>>()?);
         let user_id = users.iter().find(|key| matches!(key, UserKey::UserId(_)));
         let traits = user_id.and_then(|key| self.traits.get(key.bytes().as_slice()));
         Ok(Memory { traits: traits.cloned().transpose()?, ..memory })
-    }
-
-    fn affiliate(&self, key: &UserKey) -> Result<Option<AffiliateRow>, Damaged> {
-        self.affiliates.get(user_keys::tagged(key).as_slice()).cloned().transpose()
     }
 }
 
@@ -119,8 +85,6 @@ pub async fn recall(
     let user_ids: Vec<&[u8]> = user_ids.iter().map(<[u8; 17]>::as_slice).collect();
     let Some(row) = session.query_opt(BY_KEY, &[&own.as_slice()]).await? else { return Ok(None) };
     let linked = session.query(LINKS, &[&user_ids]).await?;
-    let affiliate = AffiliateRow::read(&row)?;
-    let is_own = linked.iter().any(|row| row.get::<_, i64>(0) == affiliate.number);
-    let has_other_owner = has_other_owner(affiliate.is_owned, is_own);
-    Ok(Some(RecalledAffiliate { known: affiliate.known, has_other_owner }))
+    let own: Vec<i64> = linked.iter().map(|row| row.get(0)).collect();
+    Ok(Some(LinkedAffiliate::read(&row)?.recalled(&own)))
 }

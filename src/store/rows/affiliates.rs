@@ -5,7 +5,7 @@
 //! if a `userId` leads to it.
 
 use super::{Columns, Damaged, number, words};
-use crate::delivery::{AffiliateRecord, Memory, Origin};
+use crate::delivery::{AffiliateRecord, Memory, Origin, RecalledAffiliate};
 use crate::domain::{AffiliateCode, AffiliateId, SentAttributes, Timestamp, UserKey};
 use crate::store::EmailConflict;
 use crate::store::user_keys::{self, EMAIL, TaggedKey};
@@ -66,38 +66,62 @@ pub fn email_conflict(row: &impl Columns) -> Result<EmailConflict, Damaged> {
     Ok(EmailConflict { place, account, code, id: affiliate_id(row, 3)? })
 }
 
+/// An affiliate that a key leads to.
+#[derive(Clone, Debug)]
+pub struct LinkedAffiliate {
+    /// The number of its row.
+    pub number: i64,
+    /// Whether a `userId` leads to it.
+    pub is_owned: bool,
+    /// Its record.
+    pub known: AffiliateRecord,
+}
+
+impl LinkedAffiliate {
+    /// Reads [`COLUMNS`], whether a `userId` leads to it, and its number.
+    pub fn read(row: &impl Columns) -> Result<Self, Damaged> {
+        let is_owned = number(row, 4, "affiliates.affiliate")? != 0;
+        Ok(Self { number: number(row, 5, "affiliates.affiliate")?, is_owned, known: known(row, 0)? })
+    }
+
+    /// Its record for an event whose `userId` leads to the affiliates `own`.
+    pub fn recalled(self, own: &[i64]) -> RecalledAffiliate {
+        RecalledAffiliate { has_other_owner: self.has_other_owner(own), known: self.known }
+    }
+
+    fn has_other_owner(&self, own: &[i64]) -> bool {
+        self.is_owned && !own.contains(&self.number)
+    }
+}
+
 /// The stored data for one user key of an event.
 #[derive(Debug)]
 pub struct UserKeyMemory {
     /// The user key.
     pub key: UserKey,
     /// The affiliate it leads to.
-    pub known: Option<AffiliateRecord>,
-    /// Whether another user owns that affiliate ([`has_other_owner`]).
-    pub has_other_owner: bool,
+    pub affiliate: Option<LinkedAffiliate>,
     /// When the user with this key was deleted last.
     pub deleted_at: Option<Timestamp>,
 }
 
 /// The memory of a user, from the stored data for each user key.
-pub fn memory(keys: impl IntoIterator<Item = UserKeyMemory>) -> Memory {
+pub fn memory(keys: Vec<UserKeyMemory>) -> Memory {
+    let user_ids = keys.iter().filter(|of_key| matches!(of_key.key, UserKey::UserId(_)));
+    let own: Vec<i64> = user_ids.filter_map(|of_key| Some(of_key.affiliate.as_ref()?.number)).collect();
     let mut memory = Memory::default();
-    for UserKeyMemory { key, known, has_other_owner, deleted_at } in keys {
+    for UserKeyMemory { key, affiliate, deleted_at } in keys {
+        let has_other_owner = affiliate.as_ref().is_some_and(|affiliate| affiliate.has_other_owner(&own));
+        let known = affiliate.map(|affiliate| affiliate.known);
         match key {
             UserKey::UserId(_) => (memory.by_user_id, memory.user_id_deleted_at) = (known, deleted_at),
             UserKey::Email(_) => {
-                memory.email_has_other_owner = known.is_some() && has_other_owner;
+                memory.email_has_other_owner = has_other_owner;
                 (memory.by_email, memory.email_deleted_at) = (known, deleted_at);
             }
         }
     }
     memory
-}
-
-/// Whether an affiliate has another owner than the user of an event: `userId`s lead to it (`is_owned`), but not the `userId` of the event
-/// (`is_own`).
-pub fn has_other_owner(is_owned: bool, is_own: bool) -> bool {
-    is_owned && !is_own
 }
 
 /// The e-mail keys in `linked` that no longer lead to an affiliate when it is remembered with `users`.
@@ -142,19 +166,20 @@ mod tests {
     #[test]
     fn each_key_tells_of_its_own_affiliate_and_only_the_one_of_the_email_may_have_another_owner() {
         let (user_id, email) = (UserKey::UserId([1; 16]), UserKey::Email([2; 16]));
-        let of = |key, known, at| UserKeyMemory { key, known, has_other_owner: true, deleted_at: Some(Timestamp(at)) };
         let known = affiliate(Some(1), Origin::Created);
-        let memory_of = |by_email| memory([of(user_id, Some(known.clone()), 5), of(email, by_email, 6)]);
-        let whole = memory_of(Some(known.clone()));
+        let linked = |number, is_owned| Some(LinkedAffiliate { number, is_owned, known: known.clone() });
+        let of = |key, affiliate, at| UserKeyMemory { key, affiliate, deleted_at: Some(Timestamp(at)) };
+        let memory_of = |by_email| memory(vec![of(user_id, linked(1, true), 5), of(email, by_email, 6)]);
+        let whole = memory_of(linked(2, true));
         assert_eq!((whole.by_user_id.as_ref(), whole.by_email.as_ref()), (Some(&known), Some(&known)));
         assert_eq!((whole.user_id_deleted_at, whole.email_deleted_at), (Some(Timestamp(5)), Some(Timestamp(6))));
-        assert!(whole.email_has_other_owner && !memory_of(None).email_has_other_owner);
-        let own = UserKeyMemory { has_other_owner: false, ..of(email, Some(known.clone()), 6) };
-        assert!(!memory([own]).email_has_other_owner);
-        assert_eq!(
-            [(true, false), (true, true), (false, false)].map(|(owned, own)| has_other_owner(owned, own)),
-            [true, false, false]
-        );
+        for (by_email, has_other_owner) in
+            [(linked(2, true), true), (linked(2, false), false), (linked(1, true), false), (None, false)]
+        {
+            let recalled = by_email.clone().is_some_and(|affiliate| affiliate.recalled(&[1]).has_other_owner);
+            assert_eq!((memory_of(by_email).email_has_other_owner, recalled), (has_other_owner, has_other_owner));
+        }
+        assert!(memory(vec![of(email, linked(2, true), 6)]).email_has_other_owner, "the event names no `userId`");
     }
 
     #[test]

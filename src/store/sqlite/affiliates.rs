@@ -130,13 +130,8 @@ fn link(connection: &Connection, key: &TaggedKey, affiliate: i64) -> Result<(), 
 /// The memory of the user with these keys: the affiliates they lead to, the moment of the user's deletion, and the remembered traits.
 pub fn memory(connection: &Connection, users: &[UserKey]) -> Result<Memory, StoreError> {
     let of_key = |key: &UserKey| {
-        let found = find(connection, &user_keys::tagged(key))?;
-        let has_other_owner = match (&found, key) {
-            (Some((_, affiliate)), UserKey::Email(_)) => has_other_owner(connection, *affiliate, users)?,
-            _ => false,
-        };
-        let (known, deleted_at) = (found.map(|(known, _)| known), erase::last_moment(connection, key.bytes())?);
-        Ok(rows::UserKeyMemory { key: *key, known, has_other_owner, deleted_at })
+        let affiliate = find(connection, &user_keys::tagged(key))?;
+        Ok(rows::UserKeyMemory { key: *key, affiliate, deleted_at: erase::last_moment(connection, key.bytes())? })
     };
     let memory = rows::memory(users.iter().map(of_key).collect::<Result<Vec<_>, StoreError>>()?);
     Ok(Memory { traits: remembered::find(connection, users)?, ..memory })
@@ -148,33 +143,27 @@ pub fn recall(
     key: &TaggedKey,
     users: &[UserKey],
 ) -> Result<Option<RecalledAffiliate>, StoreError> {
-    let Some((known, affiliate)) = find(connection, key)? else { return Ok(None) };
-    Ok(Some(RecalledAffiliate { known, has_other_owner: has_other_owner(connection, affiliate, users)? }))
+    let Some(affiliate) = find(connection, key)? else { return Ok(None) };
+    let user_ids = users.iter().filter(|key| matches!(key, UserKey::UserId(_))).map(user_keys::tagged);
+    let own = user_ids.filter_map(|user_id| find_affiliate(connection, &user_id).transpose());
+    Ok(Some(affiliate.recalled(&own.collect::<Result<Vec<_>, StoreError>>()?)))
 }
 
-/// The record of the affiliate that a key leads to, and its row.
-fn find(connection: &Connection, key: &TaggedKey) -> Result<Option<(AffiliateRecord, i64)>, StoreError> {
-    let columns = rows::COLUMNS;
-    let sql = format!("SELECT {columns}, affiliate FROM links JOIN affiliates USING (affiliate) WHERE key = ?1");
-    connection.one(&sql, [key.as_slice()], |row| Ok((rows::known(row, 0)?, row.get(4)?)))
+/// The affiliate that a key leads to.
+fn find(connection: &Connection, key: &TaggedKey) -> Result<Option<rows::LinkedAffiliate>, StoreError> {
+    let sql = format!(
+        "SELECT {}, EXISTS (SELECT 1 FROM links AS own WHERE own.affiliate = affiliates.affiliate
+                            AND own.key >= x'01' AND own.key < x'02'), affiliate
+         FROM links JOIN affiliates USING (affiliate) WHERE links.key = ?1",
+        rows::COLUMNS
+    );
+    connection.one(&sql, [key.as_slice()], |row| Ok(rows::LinkedAffiliate::read(row)?))
 }
 
 /// The record of the affiliate in this row.
 pub fn known_of(connection: &Connection, affiliate: i64) -> Result<Option<AffiliateRecord>, StoreError> {
     let sql = format!("SELECT {} FROM affiliates WHERE affiliate = ?1", rows::COLUMNS);
     connection.one(&sql, [affiliate], |row| Ok(rows::known(row, 0)?))
-}
-
-fn has_other_owner(connection: &Connection, affiliate: i64, users: &[UserKey]) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 FROM links WHERE affiliate = ?1 AND key >= ?2 AND key < ?3";
-    let (from, until) = ([USER_ID], [USER_ID + 1]);
-    let is_owned = connection.exists(sql, params![affiliate, from.as_slice(), until.as_slice()])?;
-    let user_ids = users.iter().filter(|key| matches!(key, UserKey::UserId(_)));
-    let mut is_own = false;
-    for user_id in user_ids.filter(|_| is_owned) {
-        is_own |= find_affiliate(connection, &user_keys::tagged(user_id))? == Some(affiliate);
-    }
-    Ok(rows::has_other_owner(is_owned, is_own))
 }
 
 /// Up to `limit` affiliates after the row `after` whose e-mail address could not be changed, of `account` or of all accounts.
