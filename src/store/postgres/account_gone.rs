@@ -15,7 +15,7 @@ use super::settle_rows::SettledRows;
 use super::shared::Shared;
 use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, EventId, Seq, Timestamp};
-use crate::store::append_decision::check_backlog;
+use crate::store::append_decision::check_backlogs;
 use crate::store::rows::attempts::AttemptRecord;
 use crate::store::rows::dead_letters::ACCOUNT_GONE;
 use crate::store::{MovedDeadLetter, NewEvent, Replay, ReplayResult};
@@ -89,10 +89,8 @@ pub async fn move_dead_letters(
     accounts::add(session, &names).await?;
     let work = async {
         let locked = session.lock(&names).await?;
-        for (account, _) in locked.numbers() {
-            let more = group[0].iter().filter(|event| event.account == *account).count() as u64;
-            check_backlog(shared.pending_before(account, more), more, shared.max_backlog)?;
-        }
+        let accounts = group[0].iter().map(|event| &event.account);
+        check_backlogs(accounts, |account, more| shared.pending_before(account, more), shared.max_backlog)?;
         let repeats = Repeats::read(session, &group, shared.has_former_ids).await?;
         Ok::<_, JobError>((append(session, (&ids, &group[0]), &locked, &repeats).await?, locked))
     };

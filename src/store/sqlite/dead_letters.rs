@@ -14,7 +14,9 @@ use super::settle::{RowCleanup, end};
 use super::write_tx::WriteTx;
 use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, Seq, Timestamp};
+use crate::store::append_decision::check_backlogs;
 use crate::store::rows::attempts::AttemptRecord;
+
 use crate::store::rows::dead_letters::{
     COLUMNS, ERASED, EXAMINED, REPLAY_COLUMNS, ToReplay, examine, to_replay, whole,
 };
@@ -128,7 +130,7 @@ pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Re
     let sql = "SELECT name FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1";
     let account = |id| tx.connection.one(sql, [id], |row| Ok(AccountName::from(row.get::<_, String>(0)?)));
     let accounts = ids.iter().filter_map(|id| account(id).transpose()).collect::<Result<Vec<_>, StoreError>>()?;
-    tx.check_backlogs(&accounts, max_backlog)?;
+    check_backlogs(&accounts, |account, _| tx.state.log.pending(account), max_backlog)?;
     ids.iter().map(|id| Ok(ReplayResult::new(*id, replay_one(tx, Seq(*id))?))).collect()
 }
 

@@ -7,10 +7,8 @@ use super::log_state::{AccountNumber, LogState};
 use super::older_ids;
 use super::query::Query;
 use crate::domain::{AccountName, EventId, HashKey, Seq, UserKey};
-use crate::store::append_decision::check_backlog;
 use crate::store::{StoreError, user_keys};
 use rusqlite::{Connection, params};
-use std::collections::BTreeMap;
 
 /// The writer's state in memory.
 #[derive(Debug)]
@@ -44,18 +42,6 @@ impl WriteTx<'_> {
         let number = self.connection.last_insert_rowid();
         self.state.log.add_account(name, number);
         Ok(number)
-    }
-
-    /// Refuses events to append, given by their accounts, if they do not fit into the backlogs.
-    pub fn check_backlogs<'a>(
-        &self,
-        accounts: impl IntoIterator<Item = &'a AccountName>,
-        max_backlog: u64,
-    ) -> Result<(), StoreError> {
-        let mut more: BTreeMap<&AccountName, u64> = BTreeMap::new();
-        accounts.into_iter().for_each(|account| *more.entry(account).or_default() += 1);
-        more.into_iter()
-            .try_for_each(|(account, more)| check_backlog(self.state.log.pending(account), more, max_backlog))
     }
 
     /// The newest row of the log with this id.
