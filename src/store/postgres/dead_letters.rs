@@ -10,7 +10,8 @@ use super::compact;
 use super::error::JobError;
 use super::session::Session;
 use crate::domain::{AccountName, EventId, Seq};
-use crate::store::rows::dead_letters::{COLUMNS, EXAMINED, examine, to_replay, whole};
+use crate::store::rows::dead_letters::{COLUMNS, EXAMINED, ToReplay, examine, to_replay, whole};
+
 use crate::store::rows::page::PageScan;
 use crate::store::{DeadLetter, DeadLetterFilter, DeadLetterPage, PageStart, Replay, ReplayResult};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -83,25 +84,25 @@ pub async fn replay(
     ids: &BTreeSet<i64>,
 ) -> Result<(Vec<ReplayResult>, Vec<(AccountName, Seq)>), Error> {
     let wanted: Vec<i64> = ids.iter().copied().collect();
-    // An empty text stands for the body, which is not needed.
-    let sql =
-        "SELECT account, id, keys, received_at, NULL::text, CASE WHEN body IS NULL THEN NULL ELSE ''::bytea END, seq, name
+    // Neither the history nor the source is needed, nor the body, for which an empty text stands.
+    let sql = "SELECT name, id, keys, received_at, NULL::text, NULL::text,
+                   CASE WHEN body IS NULL THEN NULL ELSE ''::bytea END, seq
                FROM dead_letters JOIN accounts USING (account) WHERE seq = ANY ($1) ORDER BY seq FOR UPDATE OF dead_letters";
     let rows = session.query(sql, &[&wanted]).await?;
-    let is_locked = |row: &&Row| locked.get(&AccountName::from(row.get::<_, String>(7))).is_some();
-    let letters = rows.iter().filter(is_locked).map(|row| (row.get(6), (row, to_replay(row))));
-    let letters: BTreeMap<i64, _> = letters.collect();
-    let event_ids = letters.values().filter_map(|(_, letter)| letter.as_ref().ok()).map(|letter| letter.id);
+    let is_locked = |row: &&Row| locked.get(&AccountName::from(row.get::<_, String>(0))).is_some();
+    let letters = rows.iter().filter(is_locked).map(|row| (row.get(7), to_replay(row)));
+    let letters: BTreeMap<i64, Result<ToReplay, Replay>> = letters.collect();
+    let event_ids = letters.values().filter_map(|letter| Some(letter.as_ref().ok()?.event.id));
     let mut pending = pending(session, event_ids.collect()).await?;
     let (mut results, mut old, mut accounts) = (Vec::new(), Vec::new(), Vec::new());
     for id in wanted {
         let result = match letters.get(&id) {
             None => Replay::Missing,
-            Some((_, Err(why))) => *why,
-            Some((_, Ok(letter))) if !pending.insert(letter.id) => Replay::SentAgain,
-            Some((row, Ok(_))) => {
+            Some(Err(why)) => *why,
+            Some(Ok(letter)) if !pending.insert(letter.event.id) => Replay::SentAgain,
+            Some(Ok(letter)) => {
                 old.push(id);
-                accounts.push(AccountName::from(row.get::<_, String>(7)));
+                accounts.push(letter.event.account.clone());
                 Replay::Replayed
             }
         };

@@ -4,9 +4,9 @@
 
 use super::page::PageScan;
 use super::{Columns, Damaged, event_id, number, report, timestamp, words};
-use crate::domain::{EventId, Seq, Timestamp, UserKey};
+use crate::domain::{AccountName, Seq, SourceId};
 use crate::store::body::unpack;
-use crate::store::{DeadLetter, DeadLetterFilter, Replay, history, user_keys};
+use crate::store::{DeadLetter, DeadLetterFilter, NewEvent, Replay, history, user_keys};
 
 /// The most dead letters that a page examines.
 pub const EXAMINED: usize = 400;
@@ -67,25 +67,17 @@ pub fn examine(
     Ok(scan.add(number(row, 0, "dead_letters.seq")?, letter, true))
 }
 
-/// The columns that [`to_replay`] reads, in this order, before the body.
-pub const REPLAY_COLUMNS: &str = "dead_letters.account, dead_letters.id, dead_letters.keys, dead_letters.received_at, \
-                                  dead_letters.history";
+/// The columns that [`to_replay`] reads, in this order, before the source and the body.
+pub const REPLAY_COLUMNS: &str =
+    "accounts.name, dead_letters.id, dead_letters.keys, dead_letters.received_at, dead_letters.history";
 
 /// A dead letter that can be appended again.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct ToReplay {
-    /// The number of its account.
-    pub account: i64,
-    /// Its identity.
-    pub id: EventId,
-    /// The user keys.
-    pub users: Vec<UserKey>,
-    /// When it was received.
-    pub received_at: Timestamp,
+    /// The event, with its body as it is stored.
+    pub event: NewEvent,
     /// Its history, as it is stored.
     pub history: Option<String>,
-    /// Its body, as it is stored.
-    pub body: Vec<u8>,
 }
 
 impl From<Damaged> for Replay {
@@ -96,22 +88,26 @@ impl From<Damaged> for Replay {
 
 /// Reads the event to append again, or why there is none. The caller checks whether the same event is pending ([`Replay::SentAgain`]).
 pub fn to_replay(row: &impl Columns) -> Result<ToReplay, Replay> {
-    let body = row.blob(5, "dead_letters.body")?.ok_or(Replay::Erased)?;
-    let users = row.blob(2, "dead_letters.keys")?.and_then(user_keys::from_blob).ok_or(Replay::KeysMissing)?;
-    Ok(ToReplay {
-        account: number(row, 0, "dead_letters.account")?,
+    let body = row.blob(6, "dead_letters.body")?.ok_or(Replay::Erased)?;
+    let user_keys = row.blob(2, "dead_letters.keys")?.and_then(user_keys::from_blob).ok_or(Replay::KeysMissing)?;
+    let event = NewEvent {
+        account: AccountName::from(words(row, 0, "accounts.name")?),
         id: event_id(row, 1, "dead_letters.id")?,
-        users,
-        received_at: timestamp(row, 3, "dead_letters.received_at")?,
-        history: row.text(4, "dead_letters.history")?.map(str::to_owned),
+        former_id: None,
+        user_keys,
+        known_users_only: None,
+        source: row.text(5, "log.source")?.and_then(SourceId::parse),
         body: body.to_vec(),
-    })
+        received_at: timestamp(row, 3, "dead_letters.received_at")?,
+    };
+    Ok(ToReplay { event, history: row.text(4, "dead_letters.history")?.map(str::to_owned) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::Cell;
     use super::*;
+    use crate::domain::UserKey;
 
     const USER: UserKey = UserKey::UserId([1; 16]);
 
@@ -153,11 +149,12 @@ mod tests {
     #[test]
     fn a_dead_letter_is_replayed_unless_its_body_or_its_user_is_missing_or_damaged() {
         let row = |keys: Cell, body: Cell| {
-            vec![Cell::Integer(1), Cell::Blob(vec![7; 16]), keys, Cell::Integer(5), text("[]"), body]
+            vec![text("main"), Cell::Blob(vec![7; 16]), keys, Cell::Integer(5), text("[]"), text("shop"), body]
         };
         let (users, body) = (|| Cell::Blob(user_keys::to_blob(&[USER])), || Cell::Blob(b"{}".to_vec()));
-        let whole = to_replay(&row(users(), body())).expect("it can be replayed");
-        assert_eq!((whole.users, whole.body, whole.history.as_deref()), (vec![USER], b"{}".to_vec(), Some("[]")));
+        let ToReplay { event, history } = to_replay(&row(users(), body())).expect("it can be replayed");
+        assert_eq!((event.account.as_str(), event.source.as_ref().map(SourceId::as_str)), ("main", Some("shop")));
+        assert_eq!((event.user_keys, event.body, history.as_deref()), (vec![USER], b"{}".to_vec(), Some("[]")));
         for (keys, body, why) in [
             (Cell::Null, Cell::Null, Replay::Erased),
             (users(), Cell::Null, Replay::Erased),
@@ -166,7 +163,7 @@ mod tests {
             (Cell::Blob(vec![9]), body(), Replay::KeysMissing),
             (text("keys"), body(), Replay::Damaged),
         ] {
-            assert_eq!(to_replay(&row(keys, body)), Err(why));
+            assert_eq!(to_replay(&row(keys, body)).err(), Some(why));
         }
     }
 }

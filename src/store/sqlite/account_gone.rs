@@ -5,8 +5,7 @@
 //! account has no worker, and mapping an event for another account, which the caller does.
 
 use super::append;
-use super::attempts;
-use super::dead_letters::{discard, keep};
+use super::dead_letters::{append_again, keep};
 use super::query::Query;
 use super::settle::RowCleanup;
 use super::write_tx::WriteTx;
@@ -15,7 +14,6 @@ use crate::domain::{AccountName, Seq, Timestamp};
 use crate::store::append_decision::check_backlogs;
 use crate::store::in_flight::{EraseGuard, InFlightEvents};
 
-use crate::store::rows::attempts::AttemptRecord;
 use crate::store::rows::dead_letters::ACCOUNT_GONE;
 use crate::store::{MovedDeadLetter, Replay, ReplayResult, StoreError};
 use rusqlite::params;
@@ -66,10 +64,5 @@ fn move_one(tx: &mut WriteTx<'_>, moved: &MovedDeadLetter) -> Result<Result<Seq,
     if append::look_up(tx, event)?.is_repeat {
         return Ok(Err(Replay::Duplicate));
     }
-    discard(tx, id)?;
-    let account = tx.account_number(&event.account)?;
-    let new =
-        append::insert(tx, account, event.id, &event.user_keys, event.source.as_ref(), event.received_at, &event.body)?;
-    attempts::write(tx.connection, new, AttemptRecord::of_replayed(history))?;
-    Ok(Ok(new))
+    Ok(Ok(append_again(tx, id, event, history)?))
 }

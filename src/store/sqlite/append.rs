@@ -5,11 +5,10 @@
 
 use super::bodies;
 use super::erase;
-use super::log_state::AccountNumber;
 use super::query::Query;
 use super::remembered;
 use super::write_tx::WriteTx;
-use crate::domain::{AccountName, EventId, Seq, SourceId, Timestamp, UserKey};
+use crate::domain::{AccountName, Seq, SourceId};
 use crate::failpoint;
 use crate::store::append_decision::{AppendDecision, EventLookup, decide};
 use crate::store::erasure::UserKeyHash;
@@ -60,12 +59,7 @@ fn may_be_known(tx: &WriteTx<'_>, event: &NewEvent, only: KnownUsersOnly) -> Res
 
 fn apply(tx: &mut WriteTx<'_>, event: &NewEvent, decision: AppendDecision) -> Result<Appended, StoreError> {
     match decision {
-        AppendDecision::Append { pending } => {
-            let account = tx.account_number(&event.account)?;
-            let source = event.source.as_ref();
-            let seq = insert(tx, account, event.id, &event.user_keys, source, event.received_at, &event.body)?;
-            Ok(Appended::Accepted { seq, pending })
-        }
+        AppendDecision::Append { pending } => Ok(Appended::Accepted { seq: insert(tx, event)?, pending }),
         AppendDecision::Duplicate => Ok(Appended::Duplicate),
         AppendDecision::UnknownUser => {
             if let Some(deleted_at) = event.known_users_only.and_then(|only| only.deleted_at) {
@@ -77,20 +71,13 @@ fn apply(tx: &mut WriteTx<'_>, event: &NewEvent, decision: AppendDecision) -> Re
     }
 }
 
-/// Appends a row without a check of its id. The body must be packed.
-pub fn insert(
-    tx: &mut WriteTx<'_>,
-    account: AccountNumber,
-    id: EventId,
-    users: &[UserKey],
-    source: Option<&SourceId>,
-    received_at: Timestamp,
-    body: &[u8],
-) -> Result<Seq, StoreError> {
-    let seq = tx.state.log.append(account, id, users);
+/// Appends an event without a check of its id. Its body must be packed.
+pub fn insert(tx: &mut WriteTx<'_>, event: &NewEvent) -> Result<Seq, StoreError> {
+    let account = tx.account_number(&event.account)?;
+    let seq = tx.state.log.append(account, event.id, &event.user_keys);
     let sql = "INSERT INTO log (seq, account, id, keys, received_at, source) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let (keys, source) = (user_keys::to_blob(users), source.map(SourceId::as_str));
-    tx.connection.run(sql, params![seq.0, account, id.0.as_slice(), keys, received_at.0, source])?;
-    bodies::insert(tx.connection, seq, body)?;
+    let (keys, source) = (user_keys::to_blob(&event.user_keys), event.source.as_ref().map(SourceId::as_str));
+    tx.connection.run(sql, params![seq.0, account, event.id.0, keys, event.received_at.0, source])?;
+    bodies::insert(tx.connection, seq, &event.body)?;
     Ok(seq)
 }

@@ -22,9 +22,10 @@ use crate::store::rows::dead_letters::{
 };
 use crate::store::rows::page::PageScan;
 use crate::store::{
-    DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, PageStart, Replay, ReplayResult, StoreError, history,
-    user_keys,
+    DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, NewEvent, PageStart, Replay, ReplayResult, StoreError,
+    history, user_keys,
 };
+
 use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 
@@ -136,24 +137,35 @@ pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Re
 
 /// Appends a dead letter as a new event of its user, with its history. Returns the new seq, or why it stays a dead letter.
 fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> Result<Result<Seq, Replay>, StoreError> {
-    let sql = format!("SELECT {REPLAY_COLUMNS}, {} FROM dead_letters WHERE seq = ?1", body_of_letter());
-    let letter = tx.connection.one(&sql, [seq.0], |row| Ok(to_replay(row)))?;
-    let ToReplay { account, id, users, received_at, history, body } = match letter {
+    let sql = format!(
+        "SELECT {REPLAY_COLUMNS}, (SELECT source FROM log WHERE log.seq = dead_letters.seq), {}
+         FROM dead_letters JOIN accounts USING (account) WHERE dead_letters.seq = ?1",
+        body_of_letter()
+    );
+    let ToReplay { event, history } = match tx.connection.one(&sql, [seq.0], |row| Ok(to_replay(row)))? {
         None => return Ok(Err(Replay::Missing)),
         Some(Err(why)) => return Ok(Err(why)),
         Some(Ok(letter)) => letter,
     };
-    if let Some(newest) = tx.find_id(id)?
+    if let Some(newest) = tx.find_id(event.id)?
         && is_pending(tx.connection, newest)?
     {
         return Ok(Err(Replay::SentAgain));
     }
-    discard(tx, seq)?;
-    let again = append::insert(tx, account, id, &users, None, received_at, &body)?;
-    let sql = "UPDATE log SET source = (SELECT source FROM log WHERE seq = ?2) WHERE seq = ?1";
-    tx.connection.run(sql, [again.0, seq.0])?;
-    attempts::write(tx.connection, again, AttemptRecord::of_replayed(history))?;
-    Ok(Ok(again))
+    Ok(Ok(append_again(tx, seq, &event, history)?))
+}
+
+/// Appends a dead letter as this event, with its history, and deletes it.
+pub fn append_again(
+    tx: &mut WriteTx<'_>,
+    letter: Seq,
+    event: &NewEvent,
+    history: Option<String>,
+) -> Result<Seq, StoreError> {
+    discard(tx, letter)?;
+    let new = append::insert(tx, event)?;
+    attempts::write(tx.connection, new, AttemptRecord::of_replayed(history))?;
+    Ok(new)
 }
 
 /// Deletes a dead letter, and erases its body; returns whether there was one.

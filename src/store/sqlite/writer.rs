@@ -214,6 +214,7 @@ impl SqliteFile {
 mod tests {
     use super::*;
     use crate::domain::{AccountName, EventId, Seq, Timestamp};
+    use crate::store::NewEvent;
     use crate::store::published::Published;
     use crate::store::sqlite::append::insert;
     use crate::store::sqlite::open;
@@ -233,8 +234,17 @@ mod tests {
     }
 
     fn append(tx: &mut WriteTx<'_>, n: u8) -> Result<Seq, StoreError> {
-        let account = tx.account_number(&AccountName::from(format!("account {n}")))?;
-        insert(tx, account, EventId([n; 16]), &[], None, Timestamp(0), &vec![b'x'; 40_000])
+        let event = NewEvent {
+            account: AccountName::from(format!("account {n}")),
+            id: EventId([n; 16]),
+            former_id: None,
+            user_keys: Vec::new(),
+            known_users_only: None,
+            source: None,
+            body: vec![b'x'; 40_000],
+            received_at: Timestamp(0),
+        };
+        insert(tx, &event)
     }
 
     #[tokio::test]
