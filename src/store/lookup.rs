@@ -4,11 +4,13 @@
 //! the JSON of the operators' listener. Invariants: neither holds personal data; an answer is one page, whatever the size of the store.
 //! Deliberately absent: bodies, which only a dead letter shows.
 
-use super::erasure::UserKeyHash;
+use super::erasure::{ReachedKeys, UserKeyHash};
+use super::user_keys::{self, EMAIL, TaggedKey, USER_ID};
 use super::{EventRecord, FoundTraits};
 use crate::delivery::{AffiliateRecord, Origin};
 use crate::domain::{AccountName, AffiliateCode, AffiliateId, EventId, HashKey, Timestamp, UserKey};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
 /// The query of a lookup: all data of a user, or single events.
@@ -63,16 +65,6 @@ pub struct LookupPage {
 }
 
 impl LookupPage {
-    /// Adds a row of remembered traits. `rows`: the keys of the rows that were added before.
-    pub(super) fn add_traits(&mut self, row: UserKeyHash, found: FoundTraits, rows: &mut Vec<UserKeyHash>) {
-        if let Some(index) = rows.iter().position(|before| *before == row) {
-            self.remembered[index].found_by.extend(found.found_by);
-        } else {
-            rows.push(row);
-            self.remembered.push(found);
-        }
-    }
-
     /// The seqs of the page: the first `limit` found. Sets where the next page begins, if there are more.
     pub(super) fn page(&mut self, mut seqs: Vec<i64>, limit: usize) -> Vec<i64> {
         let more = seqs.len() > limit;
@@ -82,7 +74,65 @@ impl LookupPage {
     }
 }
 
+/// A lookup while an engine reads what the store has of the user: first of each user key, then of each affiliate.
+#[derive(Debug, Default)]
+pub(super) struct UserLookup {
+    page: LookupPage,
+    /// The user keys of the query, and those that lead to one of the affiliates.
+    reached: ReachedKeys,
+    affiliates: BTreeMap<i64, BTreeSet<FoundBy>>,
+    /// The keys of the rows of remembered traits on the page.
+    remembered: Vec<UserKeyHash>,
+}
+
+impl UserLookup {
+    /// Adds the affiliate that a part of the query leads to, by its row.
+    pub fn add_affiliate(&mut self, affiliate: i64, by: FoundBy) {
+        self.affiliates.entry(affiliate).or_default().insert(by);
+    }
+
+    /// Adds a user key, when its user was deleted last, and the remembered traits that it leads to, each with the key of its row.
+    pub fn add_user_key(
+        &mut self,
+        key: &UserKey,
+        deleted_at: Option<Timestamp>,
+        remembered: Vec<(UserKeyHash, FoundTraits)>,
+    ) {
+        self.reached.add([*key.bytes()]);
+        self.page.deleted_at = self.page.deleted_at.max(deleted_at);
+        for (row, found) in remembered {
+            if let Some(index) = self.remembered.iter().position(|before| *before == row) {
+                self.page.remembered[index].found_by.extend(found.found_by);
+            } else {
+                self.remembered.push(row);
+                self.page.remembered.push(found);
+            }
+        }
+    }
+
+    /// The rows of the affiliates that were added.
+    pub fn affiliates(&self) -> Vec<i64> {
+        self.affiliates.keys().copied().collect()
+    }
+
+    /// Adds the record of one of these affiliates, and the user keys that lead to it.
+    pub fn add_record(&mut self, affiliate: i64, known: Option<&AffiliateRecord>, links: &[TaggedKey]) {
+        let tagged = |tag| links.iter().filter(|key| key[0] == tag).count() as u64;
+        if let (Some(known), Some(found_by)) = (known, self.affiliates.remove(&affiliate)) {
+            let found_by = found_by.into_iter().collect();
+            self.page.affiliates.push(FoundAffiliate::new(known, found_by, tagged(USER_ID), tagged(EMAIL)));
+        }
+        self.reached.add(links.iter().flat_map(|key| user_keys::hashes(key)));
+    }
+
+    /// The page without events, and all user keys.
+    pub fn finish(self) -> (LookupPage, Vec<UserKeyHash>) {
+        (self.page, self.reached.keys().to_vec())
+    }
+}
+
 /// An affiliate that the lookup found.
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FoundAffiliate {
     /// The alphanumeric code.
@@ -160,6 +210,32 @@ impl FoundAffiliate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::SentAttributes;
+
+    #[test]
+    fn what_several_parts_of_the_query_lead_to_is_on_the_page_once() {
+        let (user_id, email, other) = (UserKey::UserId([1; 16]), UserKey::Email([2; 16]), UserKey::Email([3; 16]));
+        let traits = |by| vec![([9; 16], FoundTraits::new(by, "phone", Timestamp(7)))];
+        let mut lookup = UserLookup::default();
+        for (key, by, deleted_at) in
+            [(user_id, FoundBy::UserId, Some(Timestamp(4))), (email, FoundBy::Email, Some(Timestamp(5)))]
+        {
+            lookup.add_affiliate(7, by);
+            lookup.add_user_key(&key, deleted_at, traits(by));
+        }
+        lookup.add_affiliate(8, FoundBy::Code);
+        assert_eq!(lookup.affiliates(), [7, 8]);
+        let code = AffiliateCode("code".to_owned());
+        let known = AffiliateRecord { code, id: None, origin: Origin::Created, sent: SentAttributes::default() };
+        lookup.add_record(7, Some(&known), &[user_id, email, other].map(|key| user_keys::tagged(&key)));
+        lookup.add_record(8, None, &[]);
+        let (page, reached) = lookup.finish();
+        assert_eq!(reached, [[1; 16], [2; 16], [3; 16]]);
+        assert_eq!((page.deleted_at, page.remembered.len()), (Some(Timestamp(5)), 1));
+        let both = [FoundBy::UserId, FoundBy::Email];
+        assert_eq!((&page.remembered[0].found_by[..], &page.affiliates[0].found_by[..]), (&both[..], &both[..]));
+        assert_eq!((page.affiliates.len(), page.affiliates[0].user_ids, page.affiliates[0].emails), (1, 1, 2));
+    }
 
     #[test]
     fn a_message_id_stands_for_the_event_and_for_a_delete_of_each_form_of_the_user() {

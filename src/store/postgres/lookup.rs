@@ -11,11 +11,11 @@ use super::key_blocks::{candidates, examine};
 use super::remembered;
 use super::session::Session;
 use crate::domain::{Timestamp, UserKey};
-use crate::store::erasure::{ReachedKeys, UserKeyHash};
+use crate::store::erasure::UserKeyHash;
+use crate::store::lookup::UserLookup;
 use crate::store::rows::affiliates::{COLUMNS, known};
-use crate::store::user_keys::{self, EMAIL, USER_ID};
-use crate::store::{FoundAffiliate, FoundBy, LookupPage, LookupQuery, StoreError, portions};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::store::user_keys::{self, TaggedKey};
+use crate::store::{FoundBy, LookupPage, LookupQuery, StoreError, portions};
 use std::sync::LazyLock;
 use tokio_postgres::Error;
 
@@ -43,7 +43,7 @@ impl PostgresStore {
             looked_up.extend(keys.into_iter().map(|key| (key, FoundBy::MessageId)));
         }
         let own = query.code.as_ref().map(|code| user_keys::affiliate_hash(&self.shared.hash, &query.account, code));
-        let (mut lookup, reached) = user(session, &looked_up, own).await?;
+        let (mut lookup, reached) = user(session, &looked_up, own).await?.finish();
         let seqs = if query.is_of_user() { events_with(session, account, &reached, query).await? } else { named };
         for seq in lookup.page(seqs, query.limit) {
             lookup.events.extend(record(session, seq).await?);
@@ -52,40 +52,34 @@ impl PostgresStore {
     }
 }
 
-/// The affiliates that these keys lead to, the affiliate with the key `own`, the moments at which their user was deleted, and all keys of
-/// the user.
+/// The affiliates that these user keys and the affiliate key `own` lead to, and what else the store has of their user.
 async fn user(
     session: &Session,
     looked_up: &[(UserKey, FoundBy)],
     own: Option<UserKeyHash>,
-) -> Result<(LookupPage, Vec<UserKeyHash>), JobError> {
-    let (mut lookup, mut reached) = (LookupPage::default(), ReachedKeys::default());
-    let (mut found, mut rows) = (BTreeMap::<i64, BTreeSet<FoundBy>>::new(), Vec::new());
+) -> Result<UserLookup, JobError> {
+    let mut lookup = UserLookup::default();
     if let Some(own) = own {
         let row = session.query_opt("SELECT affiliate FROM affiliates WHERE key = $1", &[&own.as_slice()]).await?;
-        found.extend(row.map(|row| (row.get(0), BTreeSet::from([FoundBy::Code]))));
+        if let Some(row) = row {
+            lookup.add_affiliate(row.get(0), FoundBy::Code);
+        }
     }
     for (key, by) in looked_up {
         let row = session.query_one(OF_KEY, &[&user_keys::tagged(key).as_slice(), &key.bytes().as_slice()]).await?;
         if let Some(affiliate) = row.get(0) {
-            found.entry(affiliate).or_default().insert(*by);
+            lookup.add_affiliate(affiliate, *by);
         }
-        lookup.deleted_at = lookup.deleted_at.max(row.get::<_, Option<i64>>(1).map(Timestamp));
-        reached.add([*key.bytes()]);
-        for (row, found) in remembered::look_up(session, key, *by).await? {
-            lookup.add_traits(row, found, &mut rows);
-        }
+        let deleted_at = row.get::<_, Option<i64>>(1).map(Timestamp);
+        lookup.add_user_key(key, deleted_at, remembered::look_up(session, key, *by).await?);
     }
-    for (affiliate, by) in found {
+    for affiliate in lookup.affiliates() {
         let links = session.query("SELECT key FROM links WHERE affiliate = $1 ORDER BY key", &[&affiliate]).await?;
-        let tagged = |tag| links.iter().filter(|link| link.get::<_, &[u8]>(0).first() == Some(&tag)).count() as u64;
-        if let Some(row) = session.query_opt(&AFFILIATE, &[&affiliate]).await? {
-            let (known, by) = (known(&row, 0)?, by.into_iter().collect());
-            lookup.affiliates.push(FoundAffiliate::new(&known, by, tagged(USER_ID), tagged(EMAIL)));
-        }
-        reached.add(links.iter().flat_map(|link| user_keys::hashes(link.get(0)).collect::<Vec<_>>()));
+        let links: Vec<TaggedKey> = links.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok()).collect();
+        let known = session.query_opt(&AFFILIATE, &[&affiliate]).await?.map(|row| known(&row, 0)).transpose()?;
+        lookup.add_record(affiliate, known.as_ref(), &links);
     }
-    Ok((lookup, reached.keys().to_vec()))
+    Ok(lookup)
 }
 
 /// The events with one of these ids or user keys, the newest first: one more than the limit, if there are so many.

@@ -6,17 +6,17 @@
 
 use super::SqliteStore;
 use super::affiliates::{find_affiliate, known_of, user_links};
-use super::erase;
+use super::erase::last_moment;
 use super::inspection::record;
 use super::key_blocks::{candidates, examine};
 use super::query::Query;
 use super::remembered;
 use crate::domain::UserKey;
-use crate::store::erasure::{ReachedKeys, UserKeyHash};
-use crate::store::user_keys::{self, EMAIL, TaggedKey, USER_ID};
-use crate::store::{FoundAffiliate, FoundBy, LookupPage, LookupQuery, StoreError, portions};
+use crate::store::erasure::UserKeyHash;
+use crate::store::lookup::UserLookup;
+use crate::store::user_keys::{self, TaggedKey};
+use crate::store::{FoundBy, LookupPage, LookupQuery, StoreError, portions};
 use rusqlite::Connection;
-use std::collections::{BTreeMap, BTreeSet};
 
 impl SqliteStore {
     /// See [`Inspection::lookup`](crate::store::Inspection::lookup).
@@ -26,9 +26,9 @@ impl SqliteStore {
         let own = query.code.as_ref().map(|code| user_keys::of_affiliate(&self.hash, &query.account, code));
         let read = move |connection: &Connection| {
             let snapshot = connection.unchecked_transaction()?;
-            user(&snapshot, &looked_up(&snapshot, users, own, &seqs)?)
+            user(&snapshot, &looked_up(&snapshot, users, &seqs)?, own)
         };
-        let (mut lookup, reached) = self.readers.read(read).await?;
+        let (mut lookup, reached) = self.readers.read(read).await?.finish();
         let seqs = if of_user { self.events_with(reached, query).await? } else { named };
         let seqs = lookup.page(seqs, query.limit);
         let records = move |connection: &Connection| {
@@ -53,54 +53,42 @@ impl SqliteStore {
     }
 }
 
-/// The keys of the query: user keys, and an affiliate key.
+/// The user keys of the query, and those of the events `seqs`.
 fn looked_up(
     connection: &Connection,
     users: Vec<UserKey>,
-    own: Option<TaggedKey>,
     seqs: &[i64],
-) -> Result<Vec<(TaggedKey, FoundBy)>, StoreError> {
-    let mut looked_up: Vec<_> = users.iter().map(|key| (user_keys::tagged(key), FoundBy::key(key))).collect();
-    looked_up.extend(own.map(|own| (own, FoundBy::Code)));
+) -> Result<Vec<(UserKey, FoundBy)>, StoreError> {
+    let mut looked_up: Vec<_> = users.into_iter().map(|key| (key, FoundBy::key(&key))).collect();
     for seq in seqs {
         let sql = "SELECT keys FROM log WHERE seq = ?1";
         let stored: Vec<u8> = connection.one(sql, [seq], |row| Ok(row.get(0)?))?.unwrap_or_default();
         let keys = user_keys::from_blob(&stored).unwrap_or_default();
-        looked_up.extend(keys.iter().map(|key| (user_keys::tagged(key), FoundBy::MessageId)));
+        looked_up.extend(keys.into_iter().map(|key| (key, FoundBy::MessageId)));
     }
     Ok(looked_up)
 }
 
-/// The affiliates that these keys lead to, and the moment of the user's deletion; and all user keys.
+/// The affiliates that these user keys and the affiliate key `own` lead to, and what else the store has of their user.
 fn user(
     connection: &Connection,
-    looked_up: &[(TaggedKey, FoundBy)],
-) -> Result<(LookupPage, Vec<UserKeyHash>), StoreError> {
-    let (mut lookup, mut reached) = (LookupPage::default(), ReachedKeys::default());
-    let mut found: BTreeMap<i64, BTreeSet<FoundBy>> = BTreeMap::new();
-    let mut remembered = Vec::new();
+    looked_up: &[(UserKey, FoundBy)],
+    own: Option<TaggedKey>,
+) -> Result<UserLookup, StoreError> {
+    let mut lookup = UserLookup::default();
+    let users = looked_up.iter().map(|(key, by)| (user_keys::tagged(key), *by));
+    for (key, by) in users.chain(own.map(|own| (own, FoundBy::Code))) {
+        if let Some(affiliate) = find_affiliate(connection, &key)? {
+            lookup.add_affiliate(affiliate, by);
+        }
+    }
     for (key, by) in looked_up {
-        if let Some(affiliate) = find_affiliate(connection, key)? {
-            found.entry(affiliate).or_default().insert(*by);
-        }
-        if let Some(users) = user_keys::from_blob(key) {
-            reached.add(users.iter().map(|user| *user.bytes()));
-            for user in users {
-                lookup.deleted_at = lookup.deleted_at.max(erase::last_moment(connection, user.bytes())?);
-                for (row, found) in remembered::look_up(connection, &user, *by)? {
-                    lookup.add_traits(row, found, &mut remembered);
-                }
-            }
-        }
+        let remembered = remembered::look_up(connection, key, *by)?;
+        lookup.add_user_key(key, last_moment(connection, key.bytes())?, remembered);
     }
-    for (affiliate, by) in found {
-        let links = user_links(connection, affiliate)?;
-        let tagged = |tag| links.iter().filter(|key| key[0] == tag).count() as u64;
-        if let Some(known) = known_of(connection, affiliate)? {
-            let by = by.into_iter().collect();
-            lookup.affiliates.push(FoundAffiliate::new(&known, by, tagged(USER_ID), tagged(EMAIL)));
-        }
-        reached.add(links.iter().flat_map(|key| user_keys::hashes(key)));
+    for affiliate in lookup.affiliates() {
+        let known = known_of(connection, affiliate)?;
+        lookup.add_record(affiliate, known.as_ref(), &user_links(connection, affiliate)?);
     }
-    Ok((lookup, reached.keys().to_vec()))
+    Ok(lookup)
 }
