@@ -24,30 +24,10 @@ use std::path::Path;
 const DEDUPLICATION_MEMORY: usize = 16 * 1024 * 1024;
 
 /// A file whose content is moved.
-pub struct SqliteSource(File);
+pub struct SqliteSource(SqliteFile);
 
 /// A file to which a store is moved.
-pub struct SqliteTarget(File);
-
-/// An open file, which is closed in order when it is dropped; uncommitted changes are rolled back.
-struct File(SqliteFile);
-
-impl File {
-    fn open(path: &Path) -> Result<Self, SqliteOpenError> {
-        open::open(path, DEDUPLICATION_MEMORY).map(Self)
-    }
-
-    fn connection(&self) -> &Connection {
-        &self.0.connection
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = self.0.connection.execute_batch("ROLLBACK"); // Err: there is no transaction
-        self.0.close();
-    }
-}
+pub struct SqliteTarget(SqliteFile);
 
 impl SqliteSource {
     /// Opens the file, which must exist, for this process only.
@@ -55,15 +35,15 @@ impl SqliteSource {
         if !path.exists() {
             return Err(SqliteOpenError::Absent(path.to_owned()));
         }
-        File::open(path).map(Self)
+        open::open(path, DEDUPLICATION_MEMORY).map(Self)
     }
 }
 
 impl SqliteTarget {
     /// Opens the file for this process only, or creates it. [`StoreError`]: it is not empty, or cannot be written.
     pub fn open(path: &Path) -> Result<Result<Self, StoreError>, SqliteOpenError> {
-        let file = File::open(path)?;
-        let begun = begin(file.connection());
+        let file = open::open(path, DEDUPLICATION_MEMORY)?;
+        let begun = begin(&file.connection);
         Ok(begun.map(|()| Self(file)))
     }
 }
@@ -112,7 +92,7 @@ fn counts(connection: &Connection) -> Result<TableCounts, StoreError> {
 #[async_trait]
 impl TransferSource for SqliteSource {
     async fn identity(&mut self) -> Result<Identity, StoreError> {
-        let connection = self.0.connection();
+        let connection = &self.0.connection;
         let sql = "SELECT value, (SELECT coalesce(max(seq), 0) FROM log) FROM meta WHERE name = 'hash_key'";
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
         let (hash_key, last) = connection.one(sql, [], read)?.unwrap_or_default();
@@ -126,7 +106,7 @@ impl TransferSource for SqliteSource {
     }
 
     async fn counts(&mut self) -> Result<TableCounts, StoreError> {
-        counts(self.0.connection())
+        counts(&self.0.connection)
     }
 
     async fn read(
@@ -140,19 +120,19 @@ impl TransferSource for SqliteSource {
         let beyond = if after.is_some() { format!("WHERE ({key}) > ({marks})") } else { String::new() };
         let sql = format!("SELECT {columns} FROM {} {beyond} ORDER BY {key} LIMIT {}", rows_of(table), table.portion);
         let after = after.unwrap_or_default().iter().cloned().map(Stored::from);
-        self.0.connection().all(&sql, params_from_iter(after), |row| table.values(row))
+        self.0.connection.all(&sql, params_from_iter(after), |row| table.values(row))
     }
 }
 
 #[async_trait]
 impl TransferTarget for SqliteTarget {
     async fn write(&mut self, table: &'static Table, rows: Vec<Vec<ColumnValue>>) -> Result<(), StoreError> {
-        let connection = self.0.connection();
+        let connection = &self.0.connection;
         rows.into_iter().try_for_each(|row| insert(connection, table, row))
     }
 
     async fn complete(&mut self, identity: &Identity) -> Result<TableCounts, StoreError> {
-        let connection = self.0.connection();
+        let connection = &self.0.connection;
         schema::set_meta(connection, "hash_key", &identity.hash_key)?;
         // Bodies of dead letters get separate places.
         let places = "SELECT 1 + coalesce(max(seq), 0) FROM bodies";
@@ -164,7 +144,7 @@ impl TransferTarget for SqliteTarget {
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        Ok(self.0.connection().execute_batch("COMMIT")?)
+        Ok(self.0.connection.execute_batch("COMMIT")?)
     }
 }
 

@@ -25,7 +25,8 @@ use tokio::sync::oneshot;
 /// The most jobs in a group, so that no caller waits for a very long commit.
 const MAX_GROUP: usize = 512;
 
-/// The open file, owned by the writer's thread. Fields are dropped in this order: the lock last.
+/// The open file, which is closed in order when it is dropped. Fields are dropped in this order: the lock last.
+
 #[derive(Debug)]
 pub struct SqliteFile {
     /// Writes the WAL into the file.
@@ -146,7 +147,6 @@ fn run(mut store: SqliteFile, inbox: &mut UnboundedReceiver<WriterMessage>) {
             }
         }
     }
-    store.close();
 }
 
 impl SqliteFile {
@@ -200,9 +200,16 @@ impl SqliteFile {
         }
         committed.map(|_| state.log.commit())
     }
+}
 
-    /// Marks the file as closed in order. Dropping it then writes the WAL into it.
-    pub fn close(&mut self) {
+/// Marks the file as closed in order, without a transaction that has not committed; then the WAL is written into it. After a panic the file
+/// stays as after a crash.
+impl Drop for SqliteFile {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let _ = self.connection.execute_batch("ROLLBACK"); // Err: there is no transaction
         let closed = self.transaction(|tx| Ok(clean_shutdown::mark_closed(tx.connection)?));
         if let Err(error) = closed.and_then(|()| Ok(keep_wal_on_close(&self.connection, false)?)) {
             tracing::warn!(%error, "cannot mark the store as closed in order; nothing is lost by that");
