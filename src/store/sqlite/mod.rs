@@ -33,6 +33,7 @@ mod lookup;
 mod maintenance;
 mod measure;
 mod migrate_v5;
+mod migrations;
 mod older_ids;
 mod open;
 mod open_files;

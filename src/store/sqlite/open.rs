@@ -9,6 +9,7 @@ use super::checkpoint::Checkpoints;
 use super::clean_shutdown;
 use super::log_state::{AccountNumber, Backlog, LogState};
 use super::migrate_v5;
+use super::migrations;
 use super::older_ids;
 use super::open_files::OpenFiles;
 use super::schema::{self, NEXT_SEQ, RELEASE, VERSION};
@@ -221,7 +222,7 @@ pub(super) fn make_tables(connection: &mut Connection, version: i64) -> rusqlite
             schema::create(&transaction, &hash_key)?;
         }
         5 => migrate_v5::migrate(&transaction)?,
-        version => schema::make_tables(&transaction, version + 1..)?,
+        version => migrations::migrate(&transaction, version)?,
     }
     transaction.commit()
 }
@@ -266,9 +267,9 @@ mod tests {
     /// So an interruption leaves the file as it was. A file of version 5 has a test beside its migration.
     #[test]
     fn the_tables_of_a_new_file_and_of_every_later_version_are_made_in_one_commit() {
+        let new = || Connection::open_in_memory().expect("opened");
         for version in std::iter::once(0).chain(6..VERSION) {
-            let mut connection = Connection::open_in_memory().expect("opened");
-            schema::make_tables(&connection, ..=version).expect("made");
+            let mut connection = if version == 0 { new() } else { migrations::file_of_version(version) };
             let commits = Arc::new(AtomicU32::new(0));
             let counted = Arc::clone(&commits);
             let count = move || {

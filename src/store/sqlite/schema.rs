@@ -1,6 +1,5 @@
-//! The tables of version 10, the steps to them from those of earlier versions, and the settings of every connection. [`TABLES`] has them as
-//! version 6 made them; the constants after it add what later versions changed (the table `bodies`, the columns of `dead_letters` and of
-//! `log`).
+//! The tables of version 10, and the settings of every connection. Files of earlier versions are migrated to them ([`super::migrations`],
+//! [`super::migrate_v5`]).
 //!
 //! Appending writes in sequence only: a row of `log`, an entry of its partial index, a row of `bodies`. Rows at random places
 //! are written when an event is settled (`links`), or for the few that fail. State derived from the log (which events share a
@@ -8,7 +7,6 @@
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, ToSql};
-use std::ops::RangeBounds;
 use std::time::Duration;
 
 /// The `PRAGMA user_version` of these tables, which every change of them raises.
@@ -17,7 +15,7 @@ pub const VERSION: i64 = 10;
 /// This release.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
-/// The tables of version 6.
+/// The tables.
 const TABLES: &str = "
 -- Single values: 'hash_key' (32 bytes), 'next_seq' (as of the last compaction: no seq below it is assigned again),
 -- 'older_ids_up_to' (up to this seq the ids of the log are found in older_ids), 'ids_forgotten_up_to' (up to this seq only the ids of
@@ -36,13 +34,17 @@ CREATE TABLE log (
     id          BLOB    NOT NULL, -- 16 bytes
     keys        BLOB    NOT NULL, -- see user_keys.rs; empty once its user was forgotten
     received_at INTEGER NOT NULL, -- ms
-    outcome     INTEGER           -- NULL: pending; else the number of an OutcomeCode
+    outcome     INTEGER,          -- NULL: pending; else the number of an OutcomeCode
+    source      TEXT,             -- the id of the source at Segment, if the event said one
+    answered    INTEGER NOT NULL DEFAULT 0 -- 1: answered without being appended; it has an outcome and no body, and its id is in no index
 );
 -- Pending events, by account and seq.
 CREATE INDEX log_waiting ON log (account) WHERE outcome IS NULL;
 
--- Bodies of pending events; see body.rs.
-CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
+-- Bodies of pending events and of dead letters; see bodies.rs and body.rs. event: the seq of the event, if its body was moved to this
+-- place; NULL: the place is the seq. An erased body is as many zero bytes.
+CREATE TABLE bodies (seq INTEGER PRIMARY KEY, event INTEGER, body BLOB NOT NULL);
+CREATE INDEX bodies_moved ON bodies (event) WHERE event IS NOT NULL;
 
 -- Pending events that were begun with a mark, or failed.
 CREATE TABLE attempts (
@@ -57,52 +59,6 @@ CREATE TABLE attempts (
     history     TEXT              -- see history.rs
 );
 
--- The keys that lead to an affiliate, one of them its own; see user_keys.rs.
-CREATE TABLE links (key BLOB PRIMARY KEY, affiliate INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX links_affiliate ON links (affiliate);
-
--- What can never be carried out. body and keys: NULL once erased.
-CREATE TABLE dead_letters (
-    seq         INTEGER PRIMARY KEY,
-    account     INTEGER NOT NULL,
-    id          BLOB    NOT NULL,
-    code        TEXT    NOT NULL,
-    reason      TEXT    NOT NULL,
-    failures    INTEGER NOT NULL,
-    received_at INTEGER NOT NULL,
-    died_at     INTEGER NOT NULL,
-    body        BLOB,
-    keys        BLOB,
-    history     TEXT
-);
-CREATE TABLE dead_keys (key BLOB NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (key, seq)) WITHOUT ROWID;
-CREATE INDEX dead_keys_seq ON dead_keys (seq);
-
--- Ids that do not fit into the index in memory any more; see id_index.rs.
-CREATE TABLE older_ids (
-    fingerprint INTEGER NOT NULL,
-    seq         INTEGER NOT NULL,
-    PRIMARY KEY (fingerprint, seq)
-) WITHOUT ROWID;
-
--- API keys of accounts that are not configured: nonce and sealed key pair.
-CREATE TABLE sealed_keys (account TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
-
--- Affiliates remembered.
-CREATE TABLE affiliates (
-    affiliate INTEGER PRIMARY KEY,
-    account   INTEGER NOT NULL,
-    code      TEXT    NOT NULL,
-    id        INTEGER,
-    found     INTEGER NOT NULL,
-    sent      TEXT    NOT NULL  -- JSON
-);
-";
-
-/// The tables that version 7 has changed or added. What was sent of an affiliate stays JSON until it changes: `SentAttributes` reads both.
-const TABLES_NEW_IN_7: &str = "
-ALTER TABLE affiliates RENAME TO v6_affiliates;
-
 -- Affiliates remembered.
 CREATE TABLE affiliates (
     affiliate      INTEGER PRIMARY KEY,
@@ -115,64 +71,9 @@ CREATE TABLE affiliates (
 );
 CREATE INDEX affiliates_email_conflict ON affiliates (affiliate) WHERE email_conflict = 1;
 
--- Keys (16 bytes, without tag) of users that were deleted, and when.
-CREATE TABLE deleted_users (
-    key         BLOB PRIMARY KEY,
-    deleted_at  INTEGER NOT NULL, -- ms; no newer than the receipt
-    received_at INTEGER NOT NULL  -- ms; of the event that deleted them
-) WITHOUT ROWID;
-CREATE INDEX deleted_users_received ON deleted_users (received_at);
-
-INSERT INTO affiliates SELECT affiliate, account, code, id, found, CAST(sent AS BLOB), 0 FROM v6_affiliates ORDER BY affiliate;
-DROP TABLE v6_affiliates;
-
--- Every event that was appended so far may have its former id.
-INSERT INTO meta SELECT 'former_ids_below', max(seq) + 1 FROM log HAVING count(*) > 0;
-";
-
-/// The tables that version 8 has added. The first compaction makes the filters; until then a lookup reads the rows one by one.
-const TABLES_NEW_IN_8: &str = "
--- Blocks of successive rows of the log, in order; see key_blocks.rs. filter: of the keys in it; NULL: to be made anew.
-CREATE TABLE key_blocks (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, filter BLOB);
-CREATE INDEX key_blocks_without_filter ON key_blocks (last) WHERE filter IS NULL;
-";
-
-/// The tables that version 9 has changed or added. Filters made before have no ids of events. Rows of the log stay: they came from no source
-/// that is known, and were appended.
-const TABLES_NEW_IN_9: &str = "
--- source: the id of the source at Segment, if the event said one. answered: 1 for an event that was answered without being
--- appended: it has an outcome and no body, and its id is in no index.
-ALTER TABLE log ADD COLUMN source TEXT;
-ALTER TABLE log ADD COLUMN answered INTEGER NOT NULL DEFAULT 0;
-UPDATE key_blocks SET filter = NULL;
-
--- What is remembered of users who are no affiliates yet. Keys: 16 bytes, without tag.
-CREATE TABLE remembered_traits (
-    key        BLOB PRIMARY KEY, -- of the userId
-    account    INTEGER NOT NULL,
-    email      BLOB,             -- of the e-mail address that is in it; NULL: none is
-    expires_at INTEGER NOT NULL, -- ms
-    size       INTEGER NOT NULL, -- bytes of sealed
-    names      TEXT    NOT NULL, -- of what is in it, on one line each
-    sealed     BLOB    NOT NULL  -- see RememberedTraits; sealed with STORE_SEAL_KEY
-);
-CREATE INDEX remembered_traits_email ON remembered_traits (email) WHERE email IS NOT NULL;
-CREATE INDEX remembered_traits_age ON remembered_traits (account, expires_at, size);
-CREATE INDEX remembered_traits_expires ON remembered_traits (expires_at);
-";
-
-/// The tables that version 10 has changed. Bodies, including those of dead letters, are written again, so that no copy is left of rows that
-/// moved between pages before. The disk needs room for them twice more, until the WAL is emptied.
-const TABLES_NEW_IN_10: &str = "
-ALTER TABLE bodies RENAME TO v9_bodies;
-ALTER TABLE dead_letters RENAME TO v9_dead_letters;
-
--- Bodies of pending events and of dead letters; see bodies.rs and body.rs. event: the seq of the event, if its body was moved to this
--- place; NULL: the place is the seq. An erased body is as many zero bytes.
-CREATE TABLE bodies (seq INTEGER PRIMARY KEY, event INTEGER, body BLOB NOT NULL);
-CREATE INDEX bodies_moved ON bodies (event) WHERE event IS NOT NULL;
-INSERT INTO bodies (seq, body) SELECT seq, body FROM v9_bodies
-    UNION ALL SELECT seq, body FROM v9_dead_letters WHERE body IS NOT NULL ORDER BY seq;
+-- The keys that lead to an affiliate, one of them its own; see user_keys.rs.
+CREATE TABLE links (key BLOB PRIMARY KEY, affiliate INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX links_affiliate ON links (affiliate);
 
 -- What can never be carried out. erased: 1 if its body was. keys: NULL then.
 CREATE TABLE dead_letters (
@@ -188,11 +89,44 @@ CREATE TABLE dead_letters (
     keys        BLOB,
     history     TEXT
 );
-INSERT INTO dead_letters SELECT seq, account, id, code, reason, failures, received_at, died_at, body IS NULL, keys, history
-    FROM v9_dead_letters ORDER BY seq;
+CREATE TABLE dead_keys (key BLOB NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (key, seq)) WITHOUT ROWID;
+CREATE INDEX dead_keys_seq ON dead_keys (seq);
 
-DROP TABLE v9_bodies;
-DROP TABLE v9_dead_letters;
+-- Keys (16 bytes, without tag) of users that were deleted, and when.
+CREATE TABLE deleted_users (
+    key         BLOB PRIMARY KEY,
+    deleted_at  INTEGER NOT NULL, -- ms; no newer than the receipt
+    received_at INTEGER NOT NULL  -- ms; of the event that deleted them
+) WITHOUT ROWID;
+CREATE INDEX deleted_users_received ON deleted_users (received_at);
+
+-- Ids that do not fit into the index in memory any more; see id_index.rs.
+CREATE TABLE older_ids (
+    fingerprint INTEGER NOT NULL,
+    seq         INTEGER NOT NULL,
+    PRIMARY KEY (fingerprint, seq)
+) WITHOUT ROWID;
+
+-- Blocks of successive rows of the log, in order; see key_blocks.rs. filter: of the keys in it; NULL: to be made anew.
+CREATE TABLE key_blocks (last INTEGER PRIMARY KEY, first INTEGER NOT NULL, filter BLOB);
+CREATE INDEX key_blocks_without_filter ON key_blocks (last) WHERE filter IS NULL;
+
+-- API keys of accounts that are not configured: nonce and sealed key pair.
+CREATE TABLE sealed_keys (account TEXT PRIMARY KEY, sealed BLOB NOT NULL) WITHOUT ROWID;
+
+-- What is remembered of users who are no affiliates yet. Keys: 16 bytes, without tag.
+CREATE TABLE remembered_traits (
+    key        BLOB PRIMARY KEY, -- of the userId
+    account    INTEGER NOT NULL,
+    email      BLOB,             -- of the e-mail address that is in it; NULL: none is
+    expires_at INTEGER NOT NULL, -- ms
+    size       INTEGER NOT NULL, -- bytes of sealed
+    names      TEXT    NOT NULL, -- of what is in it, on one line each
+    sealed     BLOB    NOT NULL  -- see RememberedTraits; sealed with STORE_SEAL_KEY
+);
+CREATE INDEX remembered_traits_email ON remembered_traits (email) WHERE email IS NOT NULL;
+CREATE INDEX remembered_traits_age ON remembered_traits (account, expires_at, size);
+CREATE INDEX remembered_traits_expires ON remembered_traits (expires_at);
 ";
 
 /// The name in `meta` of the last seq up to which ids count only while their events are pending or dead letters.
@@ -251,13 +185,10 @@ fn prepare_statements(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The statements that make the tables of each version from those of the version before.
-const VERSIONS: [(i64, &str); 5] =
-    [(6, TABLES), (7, TABLES_NEW_IN_7), (8, TABLES_NEW_IN_8), (9, TABLES_NEW_IN_9), (10, TABLES_NEW_IN_10)];
-
 /// Makes the tables of an empty file, within the caller's transaction.
 pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Result<()> {
-    make_tables(connection, ..)?;
+    connection.execute_batch(TABLES)?;
+    connection.pragma_update(None, "user_version", VERSION)?;
     set_meta(connection, "hash_key", new_hash_key.as_slice())
 }
 
@@ -265,14 +196,6 @@ pub fn create(connection: &Connection, new_hash_key: &[u8; 32]) -> rusqlite::Res
 pub fn is_of_another_program(connection: &Connection) -> rusqlite::Result<bool> {
     let sql = "SELECT (SELECT user_version FROM pragma_user_version) = 0 AND EXISTS (SELECT 1 FROM sqlite_schema)";
     connection.query_row(sql, [], |row| row.get(0))
-}
-
-/// Makes the changes of these versions, one after the other, within the caller's transaction. Measured: a million affiliates take 7 seconds
-/// and 31 MB of memory from version 6 on.
-pub fn make_tables(connection: &Connection, versions: impl RangeBounds<i64>) -> rusqlite::Result<()> {
-    let mut chosen = VERSIONS.into_iter().filter(|(version, _)| versions.contains(version));
-    chosen.try_for_each(|(_, statements)| connection.execute_batch(statements))?;
-    connection.pragma_update(None, "user_version", VERSION)
 }
 
 /// The release that opened the file last, if it recorded its name: releases before 0.4.0 did not.
@@ -291,28 +214,4 @@ pub fn meta(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
 pub fn set_meta(connection: &Connection, name: &str, value: impl ToSql) -> rusqlite::Result<()> {
     let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2 WHERE value <> ?2";
     connection.prepare_cached(sql)?.execute((name, value)).map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn texts(connection: &Connection, sql: &str) -> Vec<String> {
-        let mut statement = connection.prepare(sql).expect("a statement");
-        let rows = statement.query_map([], |row| row.get(0)).expect("rows");
-        rows.collect::<rusqlite::Result<_>>().expect("texts")
-    }
-
-    #[test]
-    fn a_file_of_every_version_gets_the_tables_of_a_new_one() {
-        let new = Connection::open_in_memory().expect("opened");
-        create(&new, &[0; 32]).expect("made");
-        for version in 6..VERSION {
-            let migrated = Connection::open_in_memory().expect("opened");
-            make_tables(&migrated, ..=version).expect("made");
-            make_tables(&migrated, version + 1..).expect("migrated");
-            let objects = "SELECT name || coalesce(sql, '') FROM sqlite_schema ORDER BY name";
-            assert_eq!(texts(&migrated, objects), texts(&new, objects), "{version}");
-        }
-    }
 }
