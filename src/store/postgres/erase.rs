@@ -39,12 +39,12 @@ async fn leading_to_affiliates(session: &Session, keys: &[UserKeyHash]) -> Resul
 
 /// The user keys of the dead letters and of the remembered traits that have one of these keys.
 pub async fn user_keys_beside(session: &Session, keys: &[UserKeyHash]) -> Result<Vec<UserKeyHash>, Error> {
-    let sql = "SELECT DISTINCT beside.key FROM dead_keys AS own JOIN dead_keys AS beside USING (seq)
-               WHERE own.key = ANY ($1) ORDER BY beside.key";
+    let sql = "SELECT beside.key FROM dead_keys AS own JOIN dead_keys AS beside USING (seq) WHERE own.key = ANY ($1)
+               UNION SELECT key FROM remembered_traits WHERE key = ANY ($1) OR email = ANY ($1)
+               UNION SELECT email FROM remembered_traits WHERE (key = ANY ($1) OR email = ANY ($1)) AND email IS NOT NULL
+               ORDER BY key";
     let rows = session.query(sql, &[&as_slices(keys)]).await?;
-    let mut beside: Vec<UserKeyHash> = rows.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok()).collect();
-    beside.extend(remembered::user_keys_beside(session, keys).await?);
-    Ok(beside)
+    Ok(rows.iter().filter_map(|row| row.get::<_, &[u8]>(0).try_into().ok()).collect())
 }
 
 /// Deletes the links of these keys; returns their number.

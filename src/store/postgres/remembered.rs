@@ -71,14 +71,6 @@ pub async fn count(session: &Session, keys: &[UserKeyHash]) -> Result<u64, Error
     Ok(session.query_one(sql, &[&as_slices(keys)]).await?.get::<_, i64>(0).unsigned_abs())
 }
 
-/// The user keys in the rows with one of these keys.
-pub async fn user_keys_beside(session: &Session, keys: &[UserKeyHash]) -> Result<Vec<UserKeyHash>, Error> {
-    let sql = "SELECT key, email FROM remembered_traits WHERE key = ANY ($1) OR email = ANY ($1) ORDER BY key";
-    let rows = session.query(sql, &[&as_slices(keys)]).await?;
-    let both = |row: &Row| [row.get::<_, Option<Vec<u8>>>(0), row.get(1)];
-    Ok(rows.iter().flat_map(both).flatten().filter_map(|key| key.try_into().ok()).collect())
-}
-
 /// The remembered traits of a user key, with the key of its row.
 pub async fn look_up(session: &Session, key: &UserKey, by: FoundBy) -> Result<Vec<(UserKeyHash, FoundTraits)>, Error> {
     let sql = match key {

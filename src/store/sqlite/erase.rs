@@ -51,13 +51,11 @@ pub fn affiliates_of(connection: &Connection, key: &UserKeyHash) -> Result<Vec<i
 
 /// The user keys of the dead letters and of the remembered traits that have one of these keys.
 pub fn user_keys_beside(connection: &Connection, keys: &[UserKeyHash]) -> Result<Vec<UserKeyHash>, StoreError> {
-    let sql = "SELECT beside.key FROM dead_keys AS own JOIN dead_keys AS beside USING (seq) WHERE own.key = ?1";
-    let mut beside: Vec<UserKeyHash> = Vec::new();
-    for key in keys {
-        beside.extend(connection.all(sql, [key.as_slice()], |row| Ok(row.get::<_, UserKeyHash>(0)?))?);
-        beside.extend(remembered::user_keys_beside(connection, key)?);
-    }
-    Ok(beside)
+    let sql = "SELECT beside.key FROM dead_keys AS own JOIN dead_keys AS beside USING (seq) WHERE own.key = ?1
+               UNION ALL SELECT key FROM remembered_traits WHERE key = ?1 OR email = ?1
+               UNION ALL SELECT email FROM remembered_traits WHERE (key = ?1 OR email = ?1) AND email IS NOT NULL";
+    let beside = |key: &UserKeyHash| connection.all(sql, [key], |row| Ok(row.get::<_, UserKeyHash>(0)?));
+    Ok(keys.iter().map(beside).collect::<Result<Vec<_>, StoreError>>()?.concat())
 }
 
 /// The dead letters with this key whose body is kept.

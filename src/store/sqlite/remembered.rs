@@ -62,13 +62,6 @@ pub fn rows_of(connection: &Connection, key: &UserKeyHash) -> Result<Vec<UserKey
     connection.all(sql, [key.as_slice()], |row| Ok(row.get(0)?))
 }
 
-/// The user keys in the rows with this key.
-pub fn user_keys_beside(connection: &Connection, key: &UserKeyHash) -> Result<Vec<UserKeyHash>, StoreError> {
-    let sql = "SELECT key, email FROM remembered_traits WHERE key = ?1 OR email = ?1";
-    let keys = |row: &Row<'_>| Ok([Some(row.get(0)?), row.get::<_, Option<UserKeyHash>>(1)?]);
-    Ok(connection.all(sql, [key.as_slice()], keys)?.into_iter().flatten().flatten().collect())
-}
-
 /// The users whose remembered traits have this address, and the user with this `userId` if their traits have an address. Events with both
 /// keys are of one user.
 pub fn shared_lanes(connection: &Connection, key: &UserKey) -> Result<Vec<AffiliateKey>, StoreError> {
