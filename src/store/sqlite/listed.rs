@@ -31,26 +31,20 @@ impl AffiliateIndex for SqliteStore {
         progress: String,
     ) -> Result<Vec<Remember>, StoreError> {
         let account = account.clone();
-        self.writer.write(move |tx| remember(tx, &account, &affiliates, &progress)).await
+        let remember = move |tx: &mut WriteTx<'_>| {
+            let number = tx.account_number(&account)?;
+            let mut remembered = Vec::new();
+            for affiliate in &affiliates {
+                if is_unknown(tx, &account, affiliate)? {
+                    save(tx, &account, number, affiliate)?;
+                    remembered.push(affiliate.clone());
+                }
+            }
+            set_meta(tx.connection, &format!("list {number}"), &progress)?;
+            Ok(remembered)
+        };
+        self.writer.write(remember).await
     }
-}
-
-fn remember(
-    tx: &mut WriteTx<'_>,
-    account: &AccountName,
-    affiliates: &[Remember],
-    progress: &str,
-) -> Result<Vec<Remember>, StoreError> {
-    let number = tx.account_number(account)?;
-    let mut remembered = Vec::new();
-    for affiliate in affiliates {
-        if is_unknown(tx, account, affiliate)? {
-            save(tx, account, number, affiliate)?;
-            remembered.push(affiliate.clone());
-        }
-    }
-    set_meta(tx.connection, &format!("list {number}"), progress)?;
-    Ok(remembered)
 }
 
 /// Whether neither the affiliate nor one of its user keys is known or was deleted.
