@@ -88,9 +88,9 @@ pub fn delete(connection: &Connection, affiliate: i64) -> Result<Vec<TaggedKey>,
     Ok(linked)
 }
 
-/// Deletes the link of a key; returns whether there was one.
-pub fn unlink(connection: &Connection, key: &TaggedKey) -> Result<bool, StoreError> {
-    Ok(connection.run("DELETE FROM links WHERE key = ?1", [key.as_slice()])? > 0)
+/// Deletes the link of a key, if there is one.
+pub fn unlink(connection: &Connection, key: &TaggedKey) -> Result<(), StoreError> {
+    connection.run("DELETE FROM links WHERE key = ?1", [key]).map(drop)
 }
 
 /// Saves an affiliate, and links its user keys to it.

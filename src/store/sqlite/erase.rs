@@ -36,7 +36,7 @@ pub fn erase(connection: &Connection, keys: Vec<UserKeyHash>) -> Result<Vec<User
         }
     }
     for key in reached.keys() {
-        delete_links(connection, key)?;
+        [USER_ID, EMAIL].iter().try_for_each(|tag| unlink(connection, &with_tag(*tag, key)))?;
         erase_dead_letters(connection, key)?;
         remembered::erase(connection, key)?;
     }
@@ -62,12 +62,6 @@ pub fn user_keys_beside(connection: &Connection, keys: &[UserKeyHash]) -> Result
 pub fn dead_letters_with_body(connection: &Connection, key: &UserKeyHash) -> Result<Vec<i64>, StoreError> {
     let sql = "SELECT seq FROM dead_keys JOIN dead_letters USING (seq) WHERE key = ?1 AND erased = 0";
     connection.all(sql, [key.as_slice()], |row| Ok(row.get(0)?))
-}
-
-/// Deletes the links of a key; returns their number.
-pub fn delete_links(connection: &Connection, key: &UserKeyHash) -> Result<u64, StoreError> {
-    let links = [USER_ID, EMAIL].map(|tag| unlink(connection, &with_tag(tag, key)));
-    links.into_iter().try_fold(0, |sum, unlinked| Ok(sum + u64::from(unlinked?)))
 }
 
 /// Erases the bodies and user keys of the dead letters with this key; returns how many had a body.

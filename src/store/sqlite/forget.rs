@@ -4,13 +4,12 @@
 //! In: a [`ForgetSearch`]. Out: counts of the erasure. User keys are followed by index, and the narrow rows of the log are scanned in
 //! portions. One transaction erases the findings; it first examines the rows appended since. An erased pending event stays as a dead letter
 //! without body and user keys. The moment of the erasure is kept for each user key and for each affiliate, as a keyed hash, so neither an
-//! event from before nor a page of Refersion's list restores the user. Deliberately absent: bodies, which are not read.
+//! event from before nor a page of Refersion's list restores the user. Every affiliate that a key leads to is found, so the links of the keys
+//! are those of the affiliates. Deliberately absent: bodies, which are not read.
 
-use super::affiliates::{delete as delete_affiliate, find_affiliate, own_affiliate_key, user_links};
+use super::affiliates::{delete as delete_affiliate, own_affiliate_key, user_links};
 use super::dead_letters;
-use super::erase::{
-    affiliates_of, dead_letters_with_body, delete_links, erase_dead_letters, keep_moment, user_keys_beside,
-};
+use super::erase::{affiliates_of, dead_letters_with_body, erase_dead_letters, keep_moment, user_keys_beside};
 use super::key_blocks;
 use super::log_state::AccountNumber;
 use super::query::Query;
@@ -20,8 +19,8 @@ use super::write_tx::WriteTx;
 use crate::domain::{AffiliateKey, Seq, Timestamp};
 use crate::store::erasure::{ForgetSearch, ScannedRow};
 use crate::store::in_flight::{EraseGuard, InFlightEvents};
-use crate::store::user_keys::{self, EMAIL, USER_ID, with_tag};
-use crate::store::{Forgotten, StoreError};
+use crate::store::{Forgotten, StoreError, user_keys};
+
 use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -79,16 +78,13 @@ pub fn count(
     connection: &Connection,
     in_flight: &InFlightEvents,
 ) -> Result<Forgotten, StoreError> {
-    let (mut dead_letters, mut links, mut remembered) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut dead_letters, mut links, mut remembered) = (BTreeSet::new(), 0, BTreeSet::new());
     for affiliate in search.affiliates() {
-        links.extend(user_links(connection, affiliate)?);
+        links += user_links(connection, affiliate)?.len();
     }
     for key in search.keys() {
         dead_letters.extend(dead_letters_with_body(connection, key)?);
         remembered.extend(remembered::rows_of(connection, key)?);
-        for tagged in [USER_ID, EMAIL].map(|tag| with_tag(tag, key)) {
-            links.extend(find_affiliate(connection, &tagged)?.map(|_| tagged));
-        }
     }
     let pending = still_pending(connection, search.rows())?;
     let (in_flight, free): (Vec<Seq>, Vec<Seq>) = pending.into_iter().partition(|seq| in_flight.contains(*seq));
@@ -96,7 +92,7 @@ pub fn count(
         events: free.len() as u64,
         in_flight: in_flight.len() as u64,
         dead_letters: dead_letters.len() as u64,
-        links: links.len() as u64,
+        links: links as u64,
         affiliates: search.affiliates().count() as u64,
         remembered: remembered.len() as u64,
     })
@@ -126,7 +122,6 @@ pub fn erase(
     key_blocks::remove_filters(tx.connection, search.rows())?;
     for key in search.keys() {
         forgotten.dead_letters += erase_dead_letters(tx.connection, key)?;
-        forgotten.links += delete_links(tx.connection, key)?;
         forgotten.remembered += remembered::erase(tx.connection, key)?;
     }
     let mut keys = search.keys().to_vec();

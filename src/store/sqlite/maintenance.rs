@@ -70,8 +70,7 @@ impl Maintenance for SqliteStore {
 
     async fn unlink(&self, keys: Vec<UserKey>) -> Result<(), StoreError> {
         let unlink = move |tx: &mut WriteTx<'_>| {
-            let mut keys = keys.iter().map(user_keys::tagged);
-            keys.try_for_each(|key| affiliates::unlink(tx.connection, &key).map(drop))
+            keys.iter().try_for_each(|key| affiliates::unlink(tx.connection, &user_keys::tagged(key)))
         };
         self.writer.write(unlink).await
     }
