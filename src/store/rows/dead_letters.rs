@@ -64,7 +64,7 @@ pub fn examine(
     let code: String = words(row, 3, "dead_letters.code")?;
     let fits = filter.fits(&account, &code, timestamp(row, 7, "dead_letters.died_at")?);
     let letter = fits.then(|| on_page(row)).transpose()?;
-    Ok(scan.add(number(row, 0, "dead_letters.seq")?, letter, true))
+    Ok(scan.add(number(row, 0, "dead_letters.seq")?, letter))
 }
 
 /// The columns that [`to_replay`] reads, in this order, before the source and the body.

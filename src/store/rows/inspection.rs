@@ -37,7 +37,7 @@ pub fn examine_pending(
     let users = row.blob(2, "log.keys").ok().flatten().and_then(user_keys::from_blob).unwrap_or_default();
     let failures = row.integer(4, "attempts.failures").ok().flatten().and_then(|failures| failures.try_into().ok());
     let event = || PendingEvent::new(seq, id(row, "log.id"), &users, received_at, failures.unwrap_or(0));
-    Ok(scan.add(seq, filter.fits(&users, received_at).then(event), true))
+    Ok(scan.add(seq, filter.fits(&users, received_at).then(event)))
 }
 
 /// Examines the next event of the log, from the newest on. The log is in the order of receipt, except for replayed dead letters.
@@ -47,8 +47,11 @@ pub fn examine_event(
     row: &impl Columns,
 ) -> Result<bool, Damaged> {
     let event = record(row)?;
-    let is_in_time = filter.is_since(event.received_at);
-    Ok(scan.add(event.seq, filter.fits(&event).then_some(event), is_in_time))
+    if !filter.is_since(event.received_at) {
+        scan.add_too_late(event.seq);
+        return Ok(false);
+    }
+    Ok(scan.add(event.seq, filter.fits(&event).then_some(event)))
 }
 
 /// Reads the record of an event of the log.

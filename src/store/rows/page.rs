@@ -12,6 +12,7 @@ pub struct PageScan<T> {
     limit: usize,
     most: usize,
     examined: usize,
+    /// Whether an examined row was not too late.
     is_in_time: bool,
     last: i64,
     found: Vec<T>,
@@ -37,13 +38,17 @@ impl<T> PageScan<T> {
         Ok(self.page())
     }
 
-    /// The row `seq` was examined; none if it does not match. Returns whether the page is full. `is_in_time`: later rows of the list may
-    /// match.
-    pub fn add(&mut self, seq: i64, row: Option<T>, is_in_time: bool) -> bool {
+    /// The row `seq` was examined; none if it does not match. Returns whether the page is full.
+    pub fn add(&mut self, seq: i64, row: Option<T>) -> bool {
         (self.examined, self.last) = (self.examined + 1, seq);
-        self.is_in_time |= is_in_time;
+        self.is_in_time = true;
         self.found.extend(row);
         self.found.len() == self.limit
+    }
+
+    /// The row `seq` was examined, and is too late in the list to match. If all rows of the page are, it is the last page.
+    pub fn add_too_late(&mut self, seq: i64) {
+        (self.examined, self.last) = (self.examined + 1, seq);
     }
 
     /// The rows of the page; and the seq from which the next page begins, if there may be more.
@@ -58,9 +63,8 @@ mod tests {
     use super::*;
 
     /// The matching rows of a page of two, of at most four rows, and its end.
-    fn page(rows: &[(i64, bool)], is_in_time: bool) -> (Vec<i64>, Option<i64>) {
-        let examine =
-            |scan: &mut PageScan<i64>, (seq, fits): &(i64, bool)| Ok(scan.add(*seq, fits.then_some(*seq), is_in_time));
+    fn page(rows: &[(i64, bool)]) -> (Vec<i64>, Option<i64>) {
+        let examine = |scan: &mut PageScan<i64>, (seq, fits): &(i64, bool)| Ok(scan.add(*seq, fits.then_some(*seq)));
         PageScan::new(2, 4).read(rows, examine).expect("readable")
     }
 
@@ -73,9 +77,23 @@ mod tests {
             (&[(1, true), (2, false), (3, false)], vec![1], None),
             (&[], vec![], None),
         ] {
-            assert_eq!(page(rows, true), (found, next), "{rows:?}");
+            assert_eq!(page(rows), (found, next), "{rows:?}");
         }
-        assert_eq!(page(&[(1, false), (2, false), (3, false), (4, false)], false).1, None, "no later row matches");
-        assert_eq!(page(&[(1, true), (2, true)], false).1, Some(2), "a full page");
+    }
+
+    #[test]
+    fn a_page_of_rows_that_are_all_too_late_is_the_last_one() {
+        for (in_time, next) in [(vec![], None), (vec![1], Some(4)), (vec![4], Some(4))] {
+            let examine = |scan: &mut PageScan<i64>, seq: &i64| {
+                if in_time.contains(seq) {
+                    return Ok(scan.add(*seq, None));
+                }
+                scan.add_too_late(*seq);
+                Ok(false)
+            };
+
+            let read = PageScan::new(2, 4).read(&[1, 2, 3, 4], examine);
+            assert_eq!(read, Ok((vec![], next)), "{in_time:?}");
+        }
     }
 }
