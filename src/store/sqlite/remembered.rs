@@ -37,17 +37,12 @@ pub fn apply(connection: &Connection, account: AccountNumber, change: &TraitsCha
 }
 
 fn keep(connection: &Connection, account: AccountNumber, kept: &KeptTraits) -> Result<(), StoreError> {
-    let sql = if kept.replaces {
-        "UPDATE remembered_traits SET email = ?3, expires_at = ?4, size = ?5, names = ?6, sealed = ?7
-         WHERE key = ?1 AND account = ?2"
-    } else {
-        "INSERT INTO remembered_traits (key, account, email, expires_at, size, names, sealed)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (key) DO UPDATE
-         SET email = ?3, expires_at = ?4, size = ?5, names = ?6, sealed = ?7"
-    };
-    let (user, email) = (kept.user.bytes().as_slice(), kept.email.as_ref().map(|email| email.bytes().as_slice()));
-    let (size, names) = (i64::try_from(kept.sealed.len()).unwrap_or(i64::MAX), kept.stored_names());
-    connection.run(sql, params![user, account, email, kept.expires_at.0, size, names, kept.sealed]).map(drop)
+    let sql = "INSERT INTO remembered_traits (key, account, email, expires_at, size, names, sealed)
+               SELECT ?1, ?2, ?3, ?4, length(?6), ?5, ?6
+               WHERE NOT ?7 OR EXISTS (SELECT 1 FROM remembered_traits WHERE key = ?1)
+               ON CONFLICT (key) DO UPDATE SET email = ?3, expires_at = ?4, size = length(?6), names = ?5, sealed = ?6";
+    let (user, email, names) = (kept.user.bytes(), kept.email.as_ref().map(UserKey::bytes), kept.stored_names());
+    connection.run(sql, params![user, account, email, kept.expires_at.0, names, kept.sealed, kept.replaces]).map(drop)
 }
 
 /// Erases the remembered traits with this user key; returns the number of users.
