@@ -5,9 +5,10 @@
 //! transaction lasts, they have many outdated rows. Every process has its own counts: events that other processes append or end show at the
 //! next count, about a second later. While the tables cannot be counted, the number of an account for which another process delivers only
 //! grows, so it is [out of date](Backlogs::is_outdated): no event is refused because of it. Invariant: with one process the counts are
-//! exact. An event that was appended during a count is counted once: its seq shows whether the count included it, since seqs of an account
-//! are in the order of commits. Events end on the connection that counts, so none ends during a count. A bound is valid only on the server
-//! on which it was counted: another one may be a promoted standby whose sequence lags. Deliberately absent: any I/O.
+//! exact. An event that was appended during a count is counted once: the count included it if it, or a later event of the account, was
+//! pending in it, since seqs of an account are in the order of commits. Events end on the connection that counts, so none ends during a
+//! count. A bound is valid only on the server on which it was counted: another one may be a promoted standby whose sequence lags.
+//! Deliberately absent: any I/O.
 
 use super::accounts::AccountNumber;
 use crate::domain::{AccountName, Seq};
@@ -84,9 +85,9 @@ struct CountedBacklog {
     /// Whether the last count failed while another process delivered for the account: fewer events may be pending.
     is_outdated: bool,
     bound: Bound,
-    /// The seq up to which the last count included everything.
+    /// The seq up to which a count included every event of the account.
     counted_up_to: Seq,
-    /// The events that this process appended since.
+    /// The events that this process appended since the last count began.
     appended: Vec<Seq>,
 }
 
@@ -118,9 +119,10 @@ impl Backlogs {
         backlog.map_or(Seq::default(), |backlog| backlog.bound.first)
     }
 
-    /// The bounds of all accounts.
-    pub fn bounds(&self) -> Bounds {
-        let state = self.state.lock();
+    /// The tables are about to be counted, from these bounds on. What this process has appended so far is included in that count.
+    pub fn begin_count(&self) -> Bounds {
+        let mut state = self.state.lock();
+        state.accounts.values_mut().for_each(|backlog| backlog.appended.clear());
         let accounts = state.accounts.iter().map(|(name, backlog)| (name.clone(), backlog.bound));
         Bounds { resets: state.resets, accounts: accounts.collect() }
     }
@@ -208,8 +210,8 @@ impl Backlogs {
                 }
                 None => (0, bounds.accounts.get(name).map_or(Seq::default(), Bound::after_newest), Seq::default()),
             };
-            backlog.counted_up_to = backlog.counted_up_to.max(last);
-            backlog.appended.retain(|seq| *seq > last);
+            backlog.counted_up_to = backlog.counted_up_to.max(newest);
+            backlog.appended.retain(|seq| *seq > newest);
             backlog.is_outdated = false;
             backlog.pending = pending + backlog.appended.len() as u64;
             backlog.bound.first = backlog.bound.first.max(first);

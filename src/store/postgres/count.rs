@@ -111,7 +111,7 @@ pub async fn count(shared: &Arc<Shared>, owner: &Owner) -> Result<Counted, Store
 }
 
 async fn count_in(shared: &Shared, session: &Session) -> Result<Counted, Error> {
-    let bounds = shared.backlogs.bounds();
+    let bounds = shared.backlogs.begin_count();
     let known = bounds.accounts.values().filter_map(|bound| Some((bound.account?, bound.first.0)));
     let known: BTreeMap<AccountNumber, i64> = known.collect();
     let (numbers, firsts): (Vec<AccountNumber>, Vec<i64>) = known.into_iter().unzip();
