@@ -40,15 +40,23 @@ pub fn split_first(most: usize, body: &[u8]) -> Result<Envelope<'_>, Malformed> 
     let events = match text.trim_ascii_start().bytes().next() {
         None => return Err(Malformed::Empty),
         Some(b'[') => Envelope::Array(RawJson::elements_of(text, most)?),
-        Some(_) => {
+        Some(b'{') => {
             let event = RawEvent::find(text)?;
             event.batch(most).map_or(Envelope::Single(event), Envelope::Batch)
         }
+        Some(_) => return Err(RawJson::parse(text).map_or_else(|_| no_json(), |_| Malformed::NotAnObject)),
     };
     match events {
         Envelope::Array(events) | Envelope::Batch(events) if events.is_empty() => Err(Malformed::Empty),
         events => Ok(events),
     }
+}
+
+/// The body is a form, for instance. The parser's own words would be about `true` where it begins with `t`.
+fn no_json() -> Malformed {
+    Malformed::Syntax(
+        "the body begins with neither `{` nor `[`: send an event as a JSON object, or an array".to_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -107,6 +115,11 @@ mod tests {
             (b"null", "Invalid event: an event must be a JSON object"),
             (b"\"x\"", "Invalid event: an event must be a JSON object"),
             (b"\xff{}", "Invalid JSON: the body is not UTF-8 text"),
+            (
+                b" type=identify&userId=1",
+                "Invalid JSON: the body begins with neither `{` nor `[`: send an event as a JSON object, or an array",
+            ),
+            (b"{'type':'identify'}", "Invalid JSON: key must be a string at line 1 column 2"),
             (b"{\n \"a\": u123\n}", "Invalid JSON: expected value at line 2 column 7"),
             (b"{\"a\":1", "Invalid JSON: EOF while parsing an object at line 1 column 6"),
             (
