@@ -10,7 +10,7 @@
 //! deduplication index (SQLite) and the counts of pending events are read while the store is opened, which takes longer the more events are
 //! within the deduplication window; a worker reads the log ahead of its deliveries, in portions. `/readyz` answers 200 from the moment the
 //! listeners are bound. Recovery after a crash is the same: events that were in flight are pending again. Accounts share the store, the
-//! listeners and the clock. Accounts that are not configured share their connections to Refersion, too; `merchant_registry` admits them,
+//! listeners, the clock and, if they have one base URL, connections to Refersion. `merchant_registry` admits those that are not configured,
 //! within the limits of `api_key_verification`.
 //!
 //! A stop while the store is opened, which may migrate it or wait for another process that does, ends the process at once: that is as
@@ -58,7 +58,7 @@ use context::AppContext;
 use directory::Directory;
 use merchant_registry::MerchantRegistry;
 use ownership::start_lease_renewal;
-use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader, new_client};
+use reload::{ConfiguredAccount, ConfiguredAccounts, Reloader, new_clients};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
@@ -214,9 +214,9 @@ async fn new_registry(context: &AppContext) -> Result<NewAccounts, ServeError> {
     }
     warn_about_unconfigured_accounts(&store.pending(), &known);
     let (mut endpoints, mut workers) = (Vec::new(), ConfiguredAccounts::new());
-    for account in accounts {
-        let (name, client) = (account.name.clone(), new_client(&account, config.refersion.timeout)?);
-        let known = ConfiguredAccount::new(context, &account, client);
+    let clients = new_clients(&accounts, config.refersion.timeout)?;
+    for (account, client) in accounts.into_iter().zip(clients) {
+        let (name, known) = (account.name.clone(), ConfiguredAccount::new(context, &account, client));
         endpoints.push(context.new_endpoint(account, &known.worker));
         workers.insert(name, known);
     }

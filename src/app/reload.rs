@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use url::Url;
 
 /// Reads the configuration in the same way as the start.
 pub type LoadConfig = Box<dyn Fn() -> Result<(Config, Vec<Warning>), Problems> + Send + Sync>;
@@ -91,9 +92,17 @@ impl ConfiguredAccount {
     }
 }
 
-/// A client for the account, with separate connections.
-pub(super) fn new_client(account: &AccountConfig, timeout: Duration) -> Result<Client, ClientBuildError> {
-    ConnectionPool::new(&account.base_url, timeout)?.client(&account.api_key)
+/// A client for each of these accounts. Those with one base URL share their connections, because each pool reads all certificates.
+pub(super) fn new_clients(accounts: &[AccountConfig], timeout: Duration) -> Result<Vec<Client>, ClientBuildError> {
+    let mut pools: BTreeMap<&Url, ConnectionPool> = BTreeMap::new();
+    let clients = accounts.iter().map(|account| {
+        let pool = match pools.entry(&account.base_url) {
+            Entry::Occupied(pool) => pool.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(ConnectionPool::new(&account.base_url, timeout)?),
+        };
+        pool.client(&account.api_key)
+    });
+    clients.collect()
 }
 
 /// The workers of all accounts that are or were configured.
@@ -177,8 +186,7 @@ impl Reloader {
         let config = Arc::new(config);
         let configured = config.every_account();
         let names: Vec<AccountName> = configured.iter().map(|account| account.name.clone()).collect();
-        let client = |account| new_client(account, config.refersion.timeout);
-        let clients = configured.iter().map(client).collect::<Result<_, _>>()?;
+        let clients = new_clients(&configured, config.refersion.timeout)?;
         let pool = new_pool(&config)?;
         self.context.set_config(Arc::clone(&config));
         let endpoints = self.apply(configured, clients);

@@ -1,10 +1,15 @@
 //! A failure in one account does not affect another, and equal ids in two accounts are different users and events.
 
-use super::{PATIENT, Two};
+use super::{OTHER_KEY, PATIENT, Two};
+use crate::support::service::{Refersion, Service};
 use crate::support::{identify, poll_until, within};
 use refersion_destination::domain::AffiliateStatus;
-use refersion_destination::sandbox::Fault;
+use refersion_destination::sandbox::{Fault, SandboxSettings};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
 /// More events than `other` and `main` may deliver at a time.
 const MANY: usize = 40;
@@ -20,6 +25,32 @@ async fn a_refersion_that_hangs_blocks_only_its_own_account() {
     two.main_delivers().await;
     assert!(two.other.sandbox.calls_total() <= 2, "its own concurrency");
     assert_eq!(two.main.ready().await.json()["pending"], MANY);
+}
+
+/// A pool of its own for each of a thousand accounts would read all certificates a thousand times, at the start and at each reload.
+#[tokio::test]
+async fn accounts_with_one_base_url_share_their_connections() {
+    let refersion = Refersion::of_any_key(SandboxSettings::default()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let target = refersion.base_url["http://".len()..].split('/').next().expect("an address").to_owned();
+    let (base_url, connections) =
+        (format!("http://{}/v2", listener.local_addr().expect("bound")), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let mut to = TcpStream::connect(&target).await.expect("connects");
+            tokio::spawn(async move { copy_bidirectional(&mut from, &mut to).await });
+        }
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("accounts.toml");
+    std::fs::write(&file, format!("[[accounts]]\nname = \"other\"\napi_key = \"{OTHER_KEY}\"\n")).expect("writes");
+    let main = Service::configured(Refersion { base_url, ..refersion }, folder, &[PATIENT], &[file]).await;
+    let two = Two { main, other: Refersion::start().await };
+    assert_eq!(two.send(&identify("m1", "u1", &Value::Null)).await.brief(), "200 delivered");
+    let taken = two.send_other(&identify("m2", "u2", &Value::Null)).await;
+    assert_eq!((taken.brief().as_str(), connections.load(Ordering::Relaxed)), ("200 delivered", 1));
 }
 
 /// The port is closed, or a proxy answers in place of Refersion.
