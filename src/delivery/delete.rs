@@ -15,10 +15,14 @@ use super::{
 use crate::domain::{AffiliateCode, AffiliateId, AffiliateStatus, Attribute, Field, Personal, Profile, User};
 use crate::mapping::Intent;
 
-/// An attempt begins: an affiliate that an earlier attempt found by its e-mail is read again before it is changed, because it may have
-/// another e-mail by now. Once its personal fields are overwritten, nothing of it can be compared.
+/// An attempt begins: an affiliate that an earlier attempt found by its e-mail is read again before it is changed, because it may be gone,
+/// or have another e-mail by now. Once its personal fields are overwritten, nothing of it can be compared.
 pub(super) fn begin(state: &mut PlanState) {
-    let PlanState { known, progress, .. } = state;
+    let PlanState { known, progress, other_affiliate, .. } = state;
+    if let (Stage::Found(code), None, None) = (&progress.stage, &known, &other_affiliate) {
+        progress.target = Some(DeleteTarget { code: code.clone(), id: None });
+        progress.stage = Stage::Start;
+    }
     let Some(target) = &mut progress.target else { return };
     let is_remembered = known.as_ref().is_some_and(|known| known.code == target.code);
     if !is_remembered && progress.done == Done::Nothing && progress.stage == Stage::Start {

@@ -9,7 +9,7 @@ use super::outcome::Step;
 use super::search::{self, Search};
 use super::{
     Affiliate, AffiliateAccess, AffiliateRecord, Call, Done, OnExisting, Origin, PlanInput, PlanState,
-    RecalledAffiliate, Reply, SearchResult, Stage, TransientFailure,
+    RecalledAffiliate, Reply, SearchResult, Stage, TransientFailure, UnansweredNew,
 };
 use super::{read_back, status};
 use crate::domain::{AffiliateCode, Field, User};
@@ -81,11 +81,14 @@ pub(super) fn on_details(
     code: &AffiliateCode,
     affiliate: &Affiliate,
 ) -> Option<Step> {
-    let unanswered = state.progress.unanswered_new.as_ref();
-    let is_created = unanswered.is_some_and(|new| new.created(input.hash, &affiliate.profile));
+    let has_email = has_email(&wanted.user, affiliate);
+    let is_created = state.progress.unanswered_new.as_ref().is_some_and(|new| {
+        let is_comparable = has_email || *new != UnansweredNew::NotKept; // if its values were not kept, only the e-mail tells
+        is_comparable && new.created(input.hash, &affiliate.profile)
+    });
     // If an unanswered `new` created it, another one would create a second.
     let was_found_before = state.found_before.take().is_some() && !is_created;
-    if (was_found_before || matches!(state.progress.stage, Stage::Listed(_))) && !has_email(&wanted.user, affiliate) {
+    if (was_found_before || matches!(state.progress.stage, Stage::Listed(_))) && !has_email {
         state.forget();
         return None;
     }

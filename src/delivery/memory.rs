@@ -110,7 +110,7 @@ pub struct Progress {
     /// The next step.
     #[serde(default)]
     pub stage: Stage,
-    /// The `new` that is called next: the values that it sends in the fields that are compared later. It is saved before the call is made. An
+    /// The `new` that is called next: the values that it sends in the fields that `get` returns. It is saved before the call is made. An
     /// interrupted attempt counts it as not answered ([`PlanState::after_interruption`](super::PlanState::after_interruption)).
     #[serde(default)]
     pub new_in_flight: Option<Fingerprint>,

@@ -4,8 +4,8 @@
 //! [`identify`] and [`delete`] handle the others. Invariants: every path ends, whatever the replies (a search is bounded, an outdated
 //! record is forgotten once, and the event never forgets an affiliate that it created or found); a call is repeated only if the repeat has
 //! no second effect; a step that asks for a `new` leaves the values that it sends in the progress, which is saved before the call is made;
-//! what a call may have changed counts as unknown in the record of the affiliate as soon as its answer is missing or unclear, so nothing is
-//! left to record when the event ends, however it ends.
+//! what a call may have changed counts as unknown in the record of the affiliate as soon as its answer is missing or unclear, or once the
+//! attempt was interrupted, so nothing is left to record when the event ends, however it ends.
 
 use super::outcome::{Ignored, Step, Success};
 use super::{
@@ -40,7 +40,7 @@ pub fn step(input: &PlanInput<'_>, state: &mut PlanState, last_reply: Option<(&C
         Intent::Nothing(reason) => Step::Done(Success::Ignored(Ignored::Mapping(reason.clone()))),
     });
     if let Step::Next(Call::New(new)) = &next {
-        state.progress.new_in_flight = Some(unanswered_new::compared(input.hash, &new.profile));
+        state.progress.new_in_flight = Some(unanswered_new::visible(input.hash, &new.profile));
     }
     next
 }
@@ -101,7 +101,7 @@ fn on_new_reply(input: &PlanInput<'_>, state: &mut PlanState, new: &NewAffiliate
         | Reply::RateLimited { .. }
         | Reply::Unavailable(_) => {}
         _ => {
-            let sent = unanswered_new::compared(input.hash, &new.profile);
+            let sent = unanswered_new::visible(input.hash, &new.profile);
             UnansweredNew::add(&mut state.progress.unanswered_new, sent);
         }
     }

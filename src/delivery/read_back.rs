@@ -16,9 +16,14 @@ pub(super) fn email(input: &PlanInput<'_>, wanted: &Identify, email: &Email) -> 
     sent
 }
 
-/// The values that need not be sent, because `get` returned them.
+/// The values that need not be sent, because `get` returned them. The e-mail counts as Refersion's, unless `get` returned another one.
 pub(super) fn sent_already(input: &PlanInput<'_>, wanted: &Identify, affiliate: &Affiliate) -> SentAttributes {
-    let mut sent = wanted.user.email.as_ref().map(|address| email(input, wanted, address)).unwrap_or_default();
+    let address = wanted.user.email.as_ref();
+    let mut sent = address.map(|address| email(input, wanted, address)).unwrap_or_default();
+    let shown = affiliate.profile.get(Field::Email);
+    if let Some(other) = shown.filter(|shown| address.is_some_and(|address| !address.is_same_address(shown))) {
+        sent.record(input.hash, &Field::Email.into(), other.trim(), Timestamp::OLDEST);
+    }
     let is_shown = |fact: &Fact| shows(affiliate, &fact.attribute, &fact.value);
     wanted.facts.filtered(is_shown).record(input.hash, &mut sent);
     if let Some(status) = affiliate.status.filter(|status| !status::is_final(*status)) {

@@ -68,8 +68,14 @@ pub enum AffiliateAccess {
 
 impl PlanState {
     /// The state in which a delivery continues after an attempt that ended without a settlement: the `new` that its progress names may have
-    /// had its effect.
-    pub fn after_interruption(intent: &Intent, policy: Policy, memory: Memory, mut progress: Progress) -> Self {
+    /// had its effect, or else an edit.
+    pub fn after_interruption(
+        intent: &Intent,
+        policy: Policy,
+        hash: &HashKey,
+        memory: Memory,
+        mut progress: Progress,
+    ) -> Self {
         let in_flight = progress.new_in_flight.take();
         let is_named = in_flight.is_some();
         if let Some(sent) = in_flight {
@@ -79,6 +85,9 @@ impl PlanState {
         // An early release saved no progress before its first call, and never named a `new`: if no affiliate is known, it was about to call it.
         if !is_named && state.known.is_none() && state.progress.stage == Stage::Start {
             state.progress.unanswered_new.get_or_insert(UnansweredNew::NotKept);
+        }
+        if let Intent::Identify(wanted) = intent {
+            doubt_changes(&mut state.known, hash, policy, &wanted.facts);
         }
         state
     }
@@ -151,12 +160,7 @@ impl PlanState {
     /// Counts the superseded values as unknown where they differ from the last ones with a known answer, so that the newer values of
     /// coalesced events are sent even if they equal these.
     pub(super) fn doubt_superseded(&mut self, hash: &HashKey, policy: Policy) {
-        let Some(known) = &mut self.known else { return };
-        for Fact { attribute, time, .. } in self.superseded.changes(hash, &known.sent).iter() {
-            if policy.on_stale == OnStale::Apply || known.sent.accepts(attribute, *time) {
-                known.sent.doubt(attribute);
-            }
-        }
+        doubt_changes(&mut self.known, hash, policy, &self.superseded);
     }
 
     /// An edit of `changes` may have had its effect, or not: the values count as unknown. This event sends them again, and a later event
@@ -206,6 +210,17 @@ impl AffiliateAccess {
             Self::RulesOnly
         } else {
             Self::OtherOwner(code.clone())
+        }
+    }
+}
+
+/// Counts as unknown those of `facts` that an edit may have sent: they differ from the values with a known answer, and are not older. Without
+/// the numeric id, no edit was sent.
+fn doubt_changes(known: &mut Option<AffiliateRecord>, hash: &HashKey, policy: Policy, facts: &Facts) {
+    let Some(AffiliateRecord { id: Some(_), sent, .. }) = known else { return };
+    for Fact { attribute, time, .. } in facts.changes(hash, sent).iter() {
+        if policy.on_stale == OnStale::Apply || sent.accepts(attribute, *time) {
+            sent.doubt(attribute);
         }
     }
 }

@@ -6,8 +6,9 @@
 //!
 //! A call without a known answer leaves two traces, both saved before it is sent. The record of the affiliate holds the status as in doubt
 //! until one is read, so the next event that states a status reads first, however the event of the call ended. The progress of the event
-//! says that this event may have set it: only then, and only until another status is read, does a final status count as set by this service.
-//! After the event has ended, the merchant may have decided it.
+//! says that this event may have set it: only then, and only until another status is read, does a final status of such a call count as set
+//! by this service. After the event has ended, the merchant may have decided it. A final status that an answered call set before, and that
+//! is read after an unanswered one, counts as not changed: otherwise no failed activation could be retried or replayed.
 
 use super::outcome::{Ignored, Step};
 use super::{AffiliateRecord, Call, Identifier, OnStale, PlanInput, PlanState, Stage, TransientFailure};

@@ -5,18 +5,18 @@
 //! service recognises an affiliate that it created by the values that it sent.
 //!
 //! These values are kept as keyed hashes, of the fields that `get` returns
-//! ([`is_returned_by_get`](crate::domain::Field::is_returned_by_get)), without the e-mail. If a later `new` of the event is answered
-//! "taken", the affiliate with the e-mail is searched for, read back and compared with them. The e-mail is not compared, because the search
-//! has compared it, and the affiliate may have another one by the time of the `get`. Invariant: an answered `new` is not recorded here, because its mark is removed with
+//! ([`is_returned_by_get`](crate::domain::Field::is_returned_by_get)). If a later `new` of the event is answered "taken", the affiliate
+//! with the e-mail is searched for, read back and compared with them. The e-mail is not compared again, because the affiliate may have
+//! another one by the time of the `get`. Invariant: an answered `new` is not recorded here, because its mark is removed with
 //! the answer. Deliberately absent: the comparison of fields that `get` does not return.
 
-use crate::domain::{Attribute, Field, Fingerprint, HashKey, Profile};
+use crate::domain::{Field, Fingerprint, HashKey, Profile};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The calls to `new` that were not answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UnansweredNew {
-    /// The values that each of them sent in the fields that are compared. They differ if the mapping rules or the number of coalesced
+    /// The values that each of them sent in the fields that `get` returns. They differ if the mapping rules or the number of coalesced
     /// events changed in between.
     Sent(Vec<Fingerprint>),
     /// A release made the call that did not keep the values. An affiliate with the e-mail is assumed to be created by it.
@@ -34,23 +34,22 @@ impl UnansweredNew {
         }
     }
 
-    /// Whether one of the calls may have created an affiliate of which `get` returned `profile`: it has every field as sent. Fields that
-    /// were not sent are not compared, since Refersion fills in some (the offer).
+    /// Whether one of the calls may have created an affiliate of which `get` returned `profile`: it has every field but the e-mail as sent.
+    /// Fields that were not sent are not compared, since Refersion fills in some (the offer).
     pub(super) fn created(&self, key: &HashKey, profile: &Profile) -> bool {
         match self {
             Self::NotKept => true,
             Self::Sent(calls) => {
                 let shown = Fingerprint::of(key, profile);
-                calls.iter().any(|sent| shown.contains_all(sent))
+                calls.iter().any(|sent| shown.contains_all_but(&Field::Email.into(), sent))
             }
         }
     }
 }
 
-/// The values of `profile` in the fields that are compared.
-pub(super) fn compared(key: &HashKey, profile: &Profile) -> Fingerprint {
-    let is_compared = |attribute: &Attribute| attribute.is_returned_by_get() && *attribute != Field::Email.into();
-    Fingerprint::of(key, &profile.filtered(|attribute, _| is_compared(attribute)))
+/// The values of `profile` in the fields that `get` returns.
+pub(super) fn visible(key: &HashKey, profile: &Profile) -> Fingerprint {
+    Fingerprint::of(key, &profile.filtered(|attribute, _| attribute.is_returned_by_get()))
 }
 
 /// Reads the stored form, also the form of an earlier release: `"asked": true` meant that there was such a call.

@@ -12,10 +12,9 @@ use super::plan_run::{links, retry_while_unavailable, run_plan};
 use super::settlement::{
     DeliveryRun, Verdict, dead_letter, give_up_expired, panicked, retry_coalesced_rejection, verdict,
 };
-use crate::delivery::{self, Coalesced, Memory, PlanInput, PlanState, Policy, Progress};
-use crate::domain::Seq;
+use crate::delivery::{self, Coalesced, PlanInput, PlanState, Policy};
+use crate::domain::{HashKey, Seq};
 use crate::failpoint;
-use crate::mapping::Intent;
 use crate::scheduling::{End, Unit};
 use crate::store::{AffiliateChanges, Begun, StoreError};
 use crate::telemetry::traces::{Span, TraceContext};
@@ -100,13 +99,7 @@ async fn deliver(
     let custom_fields = settings.rules.custom_field_ids();
     let (policy, hash, account) = (settings.policy, worker.0.store.hash_key(), &worker.0.settings.account);
     let mut coalesced = delivery::coalesce(&begun.memory, policy, &head, &followers);
-    let started = |coalesced: &Coalesced<'_>, progress, begin: fn(&Intent, Policy, Memory, Progress) -> PlanState| {
-        let mut state = begin(&coalesced.intent, policy, begun.memory.clone(), coalesced.progress(progress));
-        state.supersede(hash, policy, &coalesced.superseded);
-        state
-    };
-    let begin = if begun.interrupted { PlanState::after_interruption } else { PlanState::new };
-    let mut state = started(&coalesced, begun.progress.clone(), begin);
+    let mut state = started(begun, &coalesced, policy, hash);
     state.progress.may_have_taken_effect |= begun.interrupted || begun.failures > 0;
     let (mut announced, mut marked, mut in_flight_for) = (Some(announced), None, Duration::ZERO);
     let mut status_read_at = None;
@@ -140,10 +133,24 @@ async fn deliver(
         let smaller = delivery::coalesce(&begun.memory, policy, &head, &followers);
         state.progress = coalesced.progress(state.progress);
         if coalesced.cancelled > 0 {
-            state = started(&smaller, state.progress, PlanState::new);
+            state = PlanState::new(&smaller.intent, policy, begun.memory.clone(), smaller.progress(state.progress));
+            state.supersede(hash, policy, &smaller.superseded);
         }
         coalesced = smaller;
     }
+}
+
+/// The state in which the attempt begins.
+fn started(begun: &Begun, coalesced: &Coalesced<'_>, policy: Policy, hash: &HashKey) -> PlanState {
+    let (intent, memory, progress) =
+        (&*coalesced.intent, begun.memory.clone(), coalesced.progress(begun.progress.clone()));
+    let mut state = if begun.interrupted {
+        PlanState::after_interruption(intent, policy, hash, memory, progress)
+    } else {
+        PlanState::new(intent, policy, memory, progress)
+    };
+    state.supersede(hash, policy, &coalesced.superseded);
+    state
 }
 
 async fn settle(worker: &Worker, begun: &Begun, verdict: Verdict) -> Result<AttemptEnd, StoreError> {

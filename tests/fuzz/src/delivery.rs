@@ -189,8 +189,12 @@ impl Delivery<'_> {
     fn attempt(&mut self, source: &mut Source<'_>) -> bool {
         let (intent, policy) = (self.input.intent, self.input.policy);
         let memory = self.store.memory(intent);
-        let begin = if self.interrupted { PlanState::after_interruption } else { PlanState::new };
-        let mut state = begin(intent, policy, memory, self.progress.clone());
+        let progress = self.progress.clone();
+        let mut state = if self.interrupted {
+            PlanState::after_interruption(intent, policy, self.input.hash, memory, progress)
+        } else {
+            PlanState::new(intent, policy, memory, progress)
+        };
         let (mut calls, mut pages, mut last_reply) = (0, 0, None::<(Call, Reply)>);
         loop {
             let next = step(&self.input, &mut state, last_reply.as_ref().map(|(call, reply)| (call, reply.clone())));

@@ -93,12 +93,6 @@ fn whom() -> Vec<Row> {
         row("nobody by e-mail: a success", delete("peter@x.io"), "gone", "search p1 → not_found"),
         row("an empty page is nobody", delete("u1 peter@x.io"), "empty", "search p1 → not_found"),
         row("somebody alike is nobody", delete("peter@x.io"), "others 3 of 3", "search p1 → not_found"),
-        row(
-            "the search knows whom `get` does not: not done yet",
-            delete("peter@x.io"),
-            "found a3y7, gone",
-            "search p1, get a3y7 → retry",
-        ),
         row("a refused search is dead", delete("peter@x.io"), "refused", "search p1 → dead refused"),
     ]
 }

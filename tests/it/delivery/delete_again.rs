@@ -30,6 +30,25 @@ fn an_affiliate_that_an_earlier_attempt_of_a_delete_found_is_read_again_before_i
              get a3y7, search p1, get b2b2, status 9 DISABLED → disabled b2b2 | forgot a3y7, forgot b2b2",
         ),
         (
+            "the search knows whom `get` does not: not done yet",
+            peter(),
+            "found a3y7, gone",
+            "search p1, get a3y7 → retry",
+        ),
+        (
+            "it was found, but not read, and is gone: it is searched for once more",
+            peter(),
+            "found a3y7, 429 ; gone, found b2b2, affiliate 9 ACTIVE, changed",
+            "search p1, get a3y7 ; get a3y7, search p1, get b2b2, status 9 DISABLED → disabled b2b2 \
+             | forgot a3y7, forgot b2b2",
+        ),
+        (
+            "the search still knows it, although `get` does not: not done yet",
+            peter(),
+            "found a3y7, 429 ; gone, found a3y7, gone",
+            "search p1, get a3y7 ; get a3y7, search p1, get a3y7 → retry | forgot a3y7",
+        ),
+        (
             "it is gone, and nobody has the e-mail",
             peter(),
             "found a3y7, affiliate 7 ACTIVE, 429 ; gone, gone",

@@ -55,8 +55,12 @@ pub fn run_with(scenario: &Scenario, restarts: Restarts, mut answer: impl FnMut(
     };
     let mut store = Store::new(scenario);
     let Scenario { intent, policy, .. } = scenario;
-    let begin = if scenario.interrupted { PlanState::after_interruption } else { PlanState::new };
-    let mut state = begin(intent, *policy, store.memory.clone(), store.progress.clone());
+    let (memory, progress) = (store.memory.clone(), store.progress.clone());
+    let mut state = if scenario.interrupted {
+        PlanState::after_interruption(intent, *policy, &hash, memory, progress)
+    } else {
+        PlanState::new(intent, *policy, memory, progress)
+    };
     let (mut calls, mut heard) = (Vec::new(), None);
     loop {
         let step = step(&input, &mut state, heard.as_ref().map(|(call, reply): &(Call, Reply)| (call, reply.clone())));

@@ -7,7 +7,7 @@ use super::{
     Row, delete, identify as unknown, known, listed, merchants_status, newer_facts, owners, rejected_values, taken,
     text,
 };
-use refersion_destination::delivery::{Reply, Step, TransientFailure};
+use refersion_destination::delivery::{Rejection, Reply, Step, TransientFailure};
 use refersion_destination::mapping::Intent;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -169,6 +169,18 @@ fn the_values_of_before_are_sent_if_an_ended_event_may_have_changed_them() {
     for replies in ["429", "401"] {
         assert!(calls(replies).is_empty(), "{replies}");
     }
+}
+
+#[test]
+fn the_values_of_before_are_sent_if_a_crash_interrupted_an_edit_and_its_repeat_is_rejected() {
+    let bern = identify("city=Bern").knowing("created a3y7/7", "city=Oslo");
+    let crashed = run_with(&bern, Restarts::Never, |_| None);
+    let rejection = Rejection::Other("Your account plan does not support this feature".to_owned());
+    let rejected = Some(Reply::Rejected(rejection));
+    let dead = run_with(&later(&bern, &crashed, true), Restarts::Never, |_| rejected.clone());
+    assert_eq!(dead.to_string(), "edit 7 {city} → dead refused | created a3y7/7, owing {city}");
+    let returns = later(&identify("city=Oslo"), &dead, false).with_no_progress();
+    assert_eq!(run_script(&returns, "changed", Restarts::Never).calls, ["edit 7 {city}"]);
 }
 
 #[test]

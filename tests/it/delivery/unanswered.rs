@@ -108,7 +108,20 @@ fn an_affiliate_that_an_earlier_attempt_found_and_that_has_another_email_by_now_
             "it shows the other sent values: a second `new` would create a second affiliate",
             identify("city=Paris"),
             "lost ; taken, found a3y7, 429 ; affiliate 7 ACTIVE email=new@x.io, changed",
-            "new ; new, search p1, get a3y7 ; get a3y7, edit 7 {city} → created a3y7 | created a3y7/7",
+            "new ; new, search p1, get a3y7 ; get a3y7, edit 7 {email, city} → created a3y7 | created a3y7/7",
+        ),
+        (
+            "it shows the other sent values, and another affiliate has the e-mail: the e-mail does not lead to it",
+            identify("city=Paris"),
+            "lost ; taken, found a3y7, 429 ; affiliate 7 ACTIVE email=new@x.io, taken, changed",
+            "new ; new, search p1, get a3y7 ; get a3y7, edit 7 {email, city}, edit 7 {city} \
+             → created a3y7, email taken | created a3y7/7 by userId",
+        ),
+        (
+            "the values of the `new` were not kept: only the e-mail would tell",
+            Scenario { progress: of_last_release(true), ..identify("city=Paris") },
+            "taken, found a3y7, 429 ; affiliate 7 ACTIVE email=new@x.io, created b2b2 9",
+            "new, search p1, get a3y7 ; get a3y7, new → created b2b2 | created b2b2/9",
         ),
         (
             "it shows others: another affiliate has the e-mail by now",
@@ -275,7 +288,7 @@ fn sent_values_are_saved_before_the_call_and_cannot_be_read() {
     let run = run_with(&identify("company=Initech city=Paris"), Restarts::Never, |_| None);
     let saved = serde_json::to_value(&run.store.progress).expect("serialises");
     let fields = saved["new_in_flight"].as_object().expect("saved").keys().map(String::as_str).collect::<Vec<_>>();
-    assert_eq!(fields, ["company", "first_name", "last_name"], "those that `get` shows; the e-mail finds it");
+    assert_eq!(fields, ["company", "email", "first_name", "last_name"], "those that `get` shows");
     for value in ["Initech", "Peter", "Gibbons", "peter@x.io"] {
         assert!(!saved.to_string().contains(value), "{saved}");
     }
