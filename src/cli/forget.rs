@@ -8,7 +8,6 @@ use super::{CommandResult, eprint, print};
 use crate::domain::{Email, UserId};
 use crate::mapping;
 use clap::Args;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -28,19 +27,6 @@ pub(super) struct ForgetArgs {
     on: AccountArgs,
 }
 
-/// The answer, which may be that of a service of another release: the data are erased by then, so no count is required to be in it.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ForgetAnswer {
-    account: Option<String>,
-    events: u64,
-    in_flight: u64,
-    dead_letters: u64,
-    links: u64,
-    affiliates: u64,
-    remembered: u64,
-}
-
 pub(super) fn run(args: &ForgetArgs) -> CommandResult {
     let config = args.on.target.config()?;
     let (user_id, email) = (args.user_id.as_ref().map(UserId::as_str), args.email.as_ref().map(Email::as_str));
@@ -50,16 +36,16 @@ pub(super) fn run(args: &ForgetArgs) -> CommandResult {
         api.post("/api/v1/forget", &request).await
     };
     let answer: Value = args.on.target.with_backend(&config, forget)?;
-    let forgotten = ForgetAnswer::deserialize(&answer).unwrap_or_default();
     if args.on.json {
         print(&answer.to_string());
-    } else if let Some(summary) = summary(&forgotten, args.dry_run) {
+    } else if let Some(summary) = summary(&answer, args.dry_run) {
         print(&summary);
     }
-    if forgotten.in_flight == 0 {
-        return Ok(());
-    }
-    let in_flight = count(forgotten.in_flight, "event");
+    let in_flight = match answer["in_flight"].as_u64() {
+        Some(0) => return Ok(()),
+        Some(events) => count(events, "event"),
+        None => "an unknown number of events".to_owned(),
+    };
     if args.dry_run {
         eprint(&format!("{in_flight} in flight would not be erased"));
         return Ok(());
@@ -69,23 +55,25 @@ pub(super) fn run(args: &ForgetArgs) -> CommandResult {
 }
 
 /// One line with the counts of the erased data; with `dry_run`, of the data that would be erased. `None`: there are only events in flight.
-fn summary(counts: &ForgetAnswer, dry_run: bool) -> Option<String> {
+/// A service of another release may leave a part of its answer out; the data are erased nevertheless.
+fn summary(answer: &Value, dry_run: bool) -> Option<String> {
     let nouns = [
-        (counts.events, "pending event"),
-        (counts.dead_letters, "dead letter"),
-        (counts.links, "link"),
-        (counts.affiliates, "stored affiliate"),
-        (counts.remembered, "remembered user"),
+        ("events", "pending event"),
+        ("dead_letters", "dead letter"),
+        ("links", "link"),
+        ("affiliates", "stored affiliate"),
+        ("remembered", "remembered user"),
     ];
-    let erased: Vec<String> = nouns.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| count(*n, noun)).collect();
-    let erased = match (erased.is_empty(), counts.in_flight) {
+    let counted = nouns.iter().filter_map(|(field, noun)| Some((answer[*field].as_u64().filter(|n| *n > 0)?, noun)));
+    let erased: Vec<String> = counted.map(|(n, noun)| count(n, noun)).collect();
+    let erased = match (erased.is_empty(), answer["in_flight"].as_u64()) {
         (false, _) => erased.join(", "),
-        (true, 0) if dry_run => "nothing but keyed hashes in the log, if there are any".to_owned(),
-        (true, 0) => "nothing but keyed hashes in the log, if there were any".to_owned(),
+        (true, Some(0)) if dry_run => "nothing but keyed hashes in the log, if there are any".to_owned(),
+        (true, Some(0)) => "nothing but keyed hashes in the log, if there were any".to_owned(),
         (true, _) => return None,
     };
     let what = if dry_run { "would erase" } else { "erased" };
-    let account = counts.account.as_ref().map_or_else(String::new, |name| format!(" in account {name}"));
+    let account = answer["account"].as_str().map_or_else(String::new, |name| format!(" in account {name}"));
     Some(format!("{what}{account}: {erased}"))
 }
 

@@ -90,7 +90,7 @@ pub async fn move_dead_letters(
     let work = async {
         let locked = session.lock(&names).await?;
         let accounts = group[0].iter().map(|event| &event.account);
-        check_backlogs(accounts, |account, more| shared.pending_before(account, more), shared.max_backlog)?;
+        check_backlogs(accounts, |account, _| shared.backlogs.certainly_pending(account), shared.max_backlog)?;
         let repeats = Repeats::read(session, &group, shared.has_former_ids).await?;
         Ok::<_, JobError>((append(session, (&ids, &group[0]), &locked, &repeats).await?, locked))
     };

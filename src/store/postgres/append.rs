@@ -93,16 +93,15 @@ impl Committer for Appender {
         group: &[Vec<NewEvent>],
     ) -> Result<Vec<Result<Vec<Appended>, StoreError>>, Error> {
         let known = KnownUsers::read(session, locked, group, &self.0).await?;
-        let events = group.iter().flatten().count() as u64;
-        let repeats = if self.has_to_read(group, events, locked) {
+        let repeats = if self.has_to_read(group, locked) {
             Repeats::read(session, group, self.0.has_former_ids).await?
         } else {
             Repeats::default()
         };
         let mut rows = AppendedRows::new(group);
         let mut answers = Vec::with_capacity(group.len());
-        for call in group {
-            let lookups: Vec<EventLookup> = call
+        for events in group {
+            let lookups: Vec<EventLookup> = events
                 .iter()
                 .map(|event| EventLookup {
                     is_repeat: repeats.contains(event) || rows.contains(event),
@@ -111,10 +110,10 @@ impl Committer for Appender {
                         .is_some_and(|only| known.may_be_known(event, only) || rows.has_user(event)),
                 })
                 .collect();
-            let pending = |account: &AccountName| self.0.pending_before(account, events) + rows.count(account);
-            let decided = append_decision::decide(call, &lookups, pending, self.0.max_backlog);
+            let pending = |account: &AccountName| self.0.backlogs.certainly_pending(account) + rows.count(account);
+            let decided = append_decision::decide(events, &lookups, pending, self.0.max_backlog);
             answers.push(decided.map(|decisions| {
-                call.iter().zip(decisions).map(|(event, decision)| rows.add(event, decision)).collect::<Vec<_>>()
+                events.iter().zip(decisions).map(|(event, decision)| rows.add(event, decision)).collect::<Vec<_>>()
             }));
         }
         failpoint::reach("store::append");
@@ -131,10 +130,12 @@ impl Committer for Appender {
 }
 
 impl Appender {
-    /// Whether the repeats in the group, which has this number of events, must be known before the decisions.
-    fn has_to_read(&self, group: &[Vec<NewEvent>], events: u64, locked: &Locked) -> bool {
+    /// Whether the repeats in the group must be known before the decisions.
+    fn has_to_read(&self, group: &[Vec<NewEvent>], locked: &Locked) -> bool {
+        let events = group.iter().flatten().count() as u64;
         let may_be_full = |account: &AccountName| {
-            append_decision::check_backlog(self.0.pending_before(account, events), events, self.0.max_backlog).is_err()
+            append_decision::check_backlog(self.0.backlogs.certainly_pending(account), events, self.0.max_backlog)
+                .is_err()
         };
         self.0.has_former_ids
             || append_rows::asks_for_users(group)

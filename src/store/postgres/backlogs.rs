@@ -4,11 +4,11 @@
 //! counts, and for each account a bound below which no event is pending, so that no reader examines settled events: while an old
 //! transaction lasts, they have many outdated rows. Every process has its own counts: events that other processes append or end show at the
 //! next count, about a second later. While the tables cannot be counted, the number of an account for which another process delivers only
-//! grows, so it is [out of date](Backlogs::is_outdated): no event is refused because of it. Invariant: with one process the counts are
-//! exact. An event that was appended during a count is counted once: the count included it if it, or a later event of the account, was
-//! pending in it, since seqs of an account are in the order of commits. Events end on the connection that counts, so none ends during a
-//! count. A bound is valid only on the server on which it was counted: another one may be a promoted standby whose sequence lags.
-//! Deliberately absent: any I/O.
+//! grows, so what was appended before the last attempt does not count for the limit ([`Backlogs::certainly_pending`]), also after a
+//! takeover. Invariant: with one process the counts are exact. An event that was appended during a count is counted once: the count
+//! included it if it, or a later event of the account, was pending in it, since seqs of an account are in the order of commits. Events end
+//! on the connection that counts, so none ends during a count. A bound is valid only on the server on which it was counted: another one may
+//! be a promoted standby whose sequence lags. Deliberately absent: any I/O.
 
 use super::accounts::AccountNumber;
 use crate::domain::{AccountName, Seq};
@@ -82,8 +82,9 @@ struct CountedBacklogs {
 #[derive(Debug, Default)]
 struct CountedBacklog {
     pending: u64,
-    /// Whether the last count failed while another process delivered for the account: fewer events may be pending.
-    is_outdated: bool,
+    /// The part of `pending` that may have ended: this number was pending when the last count failed, and another process delivered for
+    /// the account.
+    uncertain: u64,
     bound: Bound,
     /// The seq up to which a count included every event of the account.
     counted_up_to: Seq,
@@ -97,14 +98,11 @@ impl Backlogs {
         Self { published, state: Mutex::default() }
     }
 
-    /// The number of pending events of the account.
-    pub fn pending(&self, account: &AccountName) -> u64 {
-        self.state.lock().accounts.get(account).map_or(0, |backlog| backlog.pending)
-    }
-
-    /// Whether fewer events of the account may be pending than [`Backlogs::pending`], because the tables could not be counted since.
-    pub fn is_outdated(&self, account: &AccountName) -> bool {
-        self.state.lock().accounts.get(account).is_some_and(|backlog| backlog.is_outdated)
+    /// The number of pending events of the account, without those that may have ended since the tables could be counted. These do not count
+    /// for the limit.
+    pub fn certainly_pending(&self, account: &AccountName) -> u64 {
+        let state = self.state.lock();
+        state.accounts.get(account).map_or(0, |backlog| backlog.pending.saturating_sub(backlog.uncertain))
     }
 
     /// A seq below which no event of the account is pending.
@@ -178,8 +176,9 @@ impl Backlogs {
 
     /// The tables could not be counted. This process knows of the ends of events only in the accounts that it owns.
     pub fn not_counted(&self, is_owned: impl Fn(&AccountName) -> bool) {
-        for (name, backlog) in &mut self.state.lock().accounts {
-            backlog.is_outdated |= !is_owned(name);
+        let accounts = &mut self.state.lock().accounts;
+        for (_, backlog) in accounts.iter_mut().filter(|(name, _)| !is_owned(name)) {
+            backlog.uncertain = backlog.pending;
         }
     }
 
@@ -212,7 +211,7 @@ impl Backlogs {
             };
             backlog.counted_up_to = backlog.counted_up_to.max(newest);
             backlog.appended.retain(|seq| *seq > newest);
-            backlog.is_outdated = false;
+            backlog.uncertain = 0;
             backlog.pending = pending + backlog.appended.len() as u64;
             backlog.bound.first = backlog.bound.first.max(first);
             backlog.bound.newest_read = backlog.bound.newest_read.max(newest);

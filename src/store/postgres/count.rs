@@ -82,7 +82,7 @@ fn wait_after(took: Duration, before: Duration) -> Duration {
     INTERVAL.max(took.min(before) * TIMES_AS_LONG)
 }
 
-/// Counts once. If that fails, the numbers of accounts for which other processes deliver are out of date.
+/// Counts once. If that fails, fewer events may be pending in the accounts for which other processes deliver.
 pub async fn count(shared: &Arc<Shared>, owner: &Owner) -> Result<Counted, StoreError> {
     let counting = Arc::clone(shared);
     let count = owner.run(move |session| {

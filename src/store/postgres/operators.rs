@@ -123,7 +123,7 @@ async fn replay(
         let counts = dead_letters::counts(session, &wanted).await?;
         let locked = session.lock(&as_str(counts.keys())).await?;
         for (name, more) in &counts {
-            check_backlog(shared.pending_before(name, *more), *more, shared.max_backlog)?;
+            check_backlog(shared.backlogs.certainly_pending(name), *more, shared.max_backlog)?;
         }
         Ok::<_, JobError>((dead_letters::replay(session, &locked, &ids).await?, locked))
     };

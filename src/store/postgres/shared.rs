@@ -59,12 +59,6 @@ impl Shared {
         }
     }
 
-    /// The number of pending events of the account, for the limit of `more` further ones. A number that is out of date refuses none.
-    pub fn pending_before(&self, account: &AccountName, more: u64) -> u64 {
-        let pending = self.backlogs.pending(account);
-        if self.backlogs.is_outdated(account) { pending.min(self.max_backlog.saturating_sub(more)) } else { pending }
-    }
-
     /// Notifies the owners of these accounts, if they are other processes, of appended events.
     pub fn notify_owners<'a>(&self, accounts: impl Iterator<Item = (&'a AccountName, AccountNumber)>) {
         let elsewhere = accounts.filter(|(account, _)| self.leases.token(account).is_none());
