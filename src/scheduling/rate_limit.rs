@@ -20,6 +20,8 @@ pub(super) struct RateLimit {
     configured: Option<f64>,
     /// The search for the rate of Refersion, which gets every reply.
     pub(super) search: RateSearch,
+    /// When the last request began, here or elsewhere, in milliseconds.
+    began: f64,
     /// When the next request may begin, in milliseconds.
     slot: f64,
     /// The moment up to which time was accounted for.
@@ -46,6 +48,7 @@ impl RateLimit {
         Self {
             configured,
             search,
+            began: f64::NEG_INFINITY,
             slot: f64::NEG_INFINITY,
             seen: never,
             waiting_until: never,
@@ -56,14 +59,14 @@ impl RateLimit {
 
     /// Changes the configured limit. A higher one spaces the next request, too: its slot by the former limit may be hours away.
     pub(super) fn set_configured(&mut self, configured: Option<f64>) {
-        let before = self.spacing();
         self.configured = valid(configured);
-        self.slot -= (before - self.spacing()).max(0.0);
+        self.slot = self.slot.min(self.began + self.spacing());
     }
 
     /// Another process may have begun a request at `now`.
     pub(super) fn on_request_elsewhere(&mut self, now: Timestamp) {
-        self.slot = millis(now) + self.spacing();
+        self.began = millis(now);
+        self.slot = self.began + self.spacing();
     }
 
     /// Requests per second; `None` is no limit.
@@ -105,8 +108,9 @@ impl RateLimit {
 
     /// A request begins.
     pub(super) fn on_begin(&mut self, now: Timestamp) {
-        let in_time = self.slot >= millis(now) - LATENESS;
-        self.slot = if in_time { self.slot } else { millis(now) } + self.spacing();
+        self.began = millis(now);
+        let in_time = self.slot >= self.began - LATENESS;
+        self.slot = if in_time { self.slot } else { self.began } + self.spacing();
         self.limited = std::mem::take(&mut self.waiting);
     }
 
@@ -139,12 +143,17 @@ mod tests {
     #[test]
     fn a_higher_limit_spaces_the_next_request_and_a_lower_one_those_after_it() {
         const NOW: Timestamp = Timestamp(1_000_000);
-        for (former, changed, wait) in
-            [(Some(0.001), Some(10.0), Some(100)), (Some(0.001), None, None), (Some(10.0), Some(0.5), Some(100))]
-        {
+        for (former, changed, wait) in [
+            (Some(0.001), &[Some(10.0)][..], Some(100)),
+            (Some(0.001), &[None], None),
+            (Some(10.0), &[Some(0.5)], Some(100)),
+            (Some(10.0), &[Some(0.001), Some(10.0)], Some(100)),
+        ] {
             let mut limit = RateLimit::new(former, &LearnedLimits::default());
             limit.on_begin(NOW);
-            limit.set_configured(changed);
+            for changed in changed {
+                limit.set_configured(*changed);
+            }
             assert_eq!(limit.wait(NOW), wait.map(|wait| Timestamp(NOW.0 + wait)), "{former:?} to {changed:?}");
         }
     }

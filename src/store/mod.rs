@@ -304,8 +304,8 @@ pub trait Maintenance: Send + Sync {
     /// space of erased content. SQLite overwrites the content before (promise 9); an error may say that this is not possible yet.
     async fn compact(&self, before: Retention) -> Result<(), StoreError>;
 
-    /// Returns when the store has ended: it was closed, its writer has failed permanently, or its tables have become too new for this
-    /// release.
+    /// Returns when the store has ended: it was closed, its writer has failed permanently, one of its tasks has panicked, or its tables have become
+    /// too new for this release.
     async fn closed(&self);
 
     /// Writes the recorded events, finishes writing and closes the store. Every later call returns [`StoreError::Closed`].

@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio_postgres::Error;
 
 /// How long a silent server can delay the end of the process: for less time than the service waits (`app.rs`).
@@ -145,6 +147,7 @@ impl Maintenance for PostgresStore {
             () = self.append.closed() => {}
             () = self.owner.closed() => {}
             () = self.shared.too_old.cancelled() => {}
+            () = until_one_panics(&self.tasks) => {}
         }
     }
 
@@ -200,6 +203,17 @@ impl Compaction {
     }
 }
 
+/// Returns when one of these tasks has panicked, which is a bug: without it, the store must not go on.
+async fn until_one_panics(tasks: &Mutex<JoinSet<()>>) {
+    let mut tasks = tasks.lock().await;
+    while let Some(ended) = tasks.join_next().await {
+        if ended.is_err() {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
 async fn open(connector: &Connector) -> Result<Session, StoreError> {
     let session = connector.connect().await?;
     if !session.is_pooled() {
@@ -228,5 +242,21 @@ async fn remove_remembered(session: &Session, before: Retention, dropped: &Atomi
             None | Some(0) => return Ok(()),
             Some(removed) => dropped.fetch_add(removed, Ordering::Relaxed),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+
+    #[tokio::test]
+    async fn a_task_that_panics_ends_the_store_and_one_that_ends_does_not() {
+        let tasks = Mutex::new(JoinSet::new());
+        tasks.lock().await.spawn(async {});
+        tokio::task::yield_now().await;
+        assert!(until_one_panics(&tasks).now_or_never().is_none());
+        tasks.lock().await.spawn(async { panic!("a bug") });
+        until_one_panics(&tasks).await;
     }
 }

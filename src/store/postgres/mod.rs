@@ -104,7 +104,7 @@ pub struct PostgresStore {
     replica: Replica,
     outcomes: Arc<OutcomeWaiters>,
     /// The tasks, which end with the store.
-    _tasks: JoinSet<()>,
+    tasks: Mutex<JoinSet<()>>,
     compaction: Mutex<Compaction>,
 }
 

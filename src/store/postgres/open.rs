@@ -92,13 +92,13 @@ impl PostgresStore {
         let appender = Arc::new(Appender(Arc::clone(&shared)));
         let append = Connection::start("append", Arc::clone(&connector), another, appender);
         count::count(&shared, &owner).await.map_err(read)?;
-        tokio::spawn(count::keep_counting(Arc::clone(&shared), Arc::downgrade(&owner)));
         let (sender, notifications) = unbounded_channel();
         let listening = Arc::new(connector.listening(channel.clone(), sender));
         let third = listening.connect().await.map_err(connect)?;
         let listen = Arc::new(Connection::start("listen", listening, third, settler));
         let replica = Replica::new(LeaseTimes(lease), notifications);
         let (outcomes, mut tasks) = (Arc::<OutcomeWaiters>::default(), JoinSet::new());
+        tasks.spawn(count::keep_counting(Arc::clone(&shared), Arc::downgrade(&owner)));
         let (for_hints, connection) = (Arc::clone(&shared), Arc::clone(&listen));
         tasks.spawn(async move { for_hints.hints.send(&connection, &channel).await });
         tasks.spawn(Arc::clone(&outcomes).poll(Arc::clone(&listen)));
@@ -110,7 +110,7 @@ impl PostgresStore {
             listen,
             replica,
             outcomes,
-            _tasks: tasks,
+            tasks: Mutex::new(tasks),
             compaction: Mutex::default(),
         })
     }
