@@ -72,16 +72,15 @@ pub fn decide(
     }
 }
 
-/// Refuses further events, given by their accounts, if they do not all fit into the backlogs. `pending` gets an account
-/// and the number of its further events, and returns the number of its pending ones.
+/// Refuses further events if they do not all fit into the backlogs. `events`: accounts, each with a number of further events.
 pub fn check_backlogs<'a>(
-    accounts: impl IntoIterator<Item = &'a AccountName>,
-    pending: impl Fn(&AccountName, u64) -> u64,
+    events: impl IntoIterator<Item = (&'a AccountName, u64)>,
+    pending: impl Fn(&AccountName) -> u64,
     max_backlog: u64,
 ) -> Result<(), StoreError> {
     let mut more: BTreeMap<&AccountName, u64> = BTreeMap::new();
-    accounts.into_iter().for_each(|account| *more.entry(account).or_default() += 1);
-    more.into_iter().try_for_each(|(account, more)| check_backlog(pending(account, more), more, max_backlog))
+    events.into_iter().for_each(|(account, events)| *more.entry(account).or_default() += events);
+    more.into_iter().try_for_each(|(account, more)| check_backlog(pending(account), more, max_backlog))
 }
 
 /// Refuses `more` further events of an account with `pending` pending ones if they do not fit.
@@ -165,7 +164,7 @@ mod tests {
         assert_eq!(decide(&[event(1, false), event(2, false)], &[NEW, REPEAT], |_| 0, 1).map(|all| all.len()), Ok(2));
         assert_eq!((check_backlog(8, 1, 9), check_backlog(8, 2, 9)), (Ok(()), Err(StoreError::BacklogFull(8))));
         let (main, other) = (AccountName::main(), AccountName::from("other".to_owned()));
-        assert_eq!(check_backlogs([&main, &other], |_, _| 8, 9), Ok(()));
-        assert_eq!(check_backlogs([&main, &other, &main], |_, _| 8, 9), Err(StoreError::BacklogFull(8)));
+        assert_eq!(check_backlogs([(&main, 1), (&other, 1)], |_| 8, 9), Ok(()));
+        assert_eq!(check_backlogs([(&main, 1), (&other, 1), (&main, 1)], |_| 8, 9), Err(StoreError::BacklogFull(8)));
     }
 }

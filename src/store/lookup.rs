@@ -132,7 +132,6 @@ impl UserLookup {
 }
 
 /// An affiliate that the lookup found.
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FoundAffiliate {
     /// The alphanumeric code.

@@ -43,8 +43,8 @@
 //! 15. An event that was answered without being appended is an entry of the log once [`Ledger::write_recorded`] has returned: never
 //!     pending, without body, and never a repeat. Entries stay until the window of the ledger passes. Recording waits for nothing.
 //!
-//! To add a table: for SQLite, its SQL and a higher `VERSION` in `store/sqlite/schema.rs`, and a step in `store/sqlite/migrations.rs`; for
-//! PostgreSQL, a `Migration` in `store/postgres/schema.rs`, which the previous release must be able to work with; for both, the table in
+//! To add a table: for SQLite, its SQL and a higher `VERSION` in `store/sqlite/schema.rs`, and a step in `store/sqlite/migrations.rs`
+//! (what a step inserts into every file, `schema::create` must insert, too); for PostgreSQL, a `Migration` in `store/postgres/schema.rs`, which the previous release must be able to work with; for both, the table in
 //! `store/transfer.rs`, and, if it has data of users, what `compact`, `erase` and `forget` do with it. Deliberately absent: parsing of
 //! bodies, any clock (moments are arguments), any timer.
 

@@ -89,8 +89,8 @@ pub async fn move_dead_letters(
     accounts::add(session, &names).await?;
     let work = async {
         let locked = session.lock(&names).await?;
-        let accounts = group[0].iter().map(|event| &event.account);
-        check_backlogs(accounts, |account, _| shared.backlogs.certainly_pending(account), shared.max_backlog)?;
+        let events = group[0].iter().map(|event| (&event.account, 1));
+        check_backlogs(events, |account| shared.backlogs.certainly_pending(account), shared.max_backlog)?;
         let repeats = Repeats::read(session, &group, shared.has_former_ids).await?;
         Ok::<_, JobError>((append(session, (&ids, &group[0]), &locked, &repeats).await?, locked))
     };

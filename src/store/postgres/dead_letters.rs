@@ -11,7 +11,6 @@ use super::error::JobError;
 use super::session::Session;
 use crate::domain::{AccountName, EventId, Seq};
 use crate::store::rows::dead_letters::{COLUMNS, EXAMINED, ToReplay, examine, to_replay, whole};
-
 use crate::store::rows::page::PageScan;
 use crate::store::{DeadLetter, DeadLetterFilter, DeadLetterPage, PageStart, Replay, ReplayResult};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -90,7 +89,7 @@ pub async fn replay(
                FROM dead_letters JOIN accounts USING (account) WHERE seq = ANY ($1) ORDER BY seq FOR UPDATE OF dead_letters";
     let rows = session.query(sql, &[&wanted]).await?;
     let is_locked = |row: &&Row| locked.get(&AccountName::from(row.get::<_, String>(0))).is_some();
-    let letters = rows.iter().filter(is_locked).map(|row| (row.get(7), to_replay(row)));
+    let letters = rows.iter().filter(is_locked).map(|row| (row.get(7), to_replay(Seq(row.get(7)), row)));
     let letters: BTreeMap<i64, Result<ToReplay, Replay>> = letters.collect();
     let event_ids = letters.values().filter_map(|letter| Some(letter.as_ref().ok()?.event.id));
     let mut pending = pending(session, event_ids.collect()).await?;

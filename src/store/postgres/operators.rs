@@ -13,7 +13,7 @@ use super::session::Session;
 use super::shared::Shared;
 use super::{PostgresStore, account_gone, deletions};
 use crate::domain::{AccountName, SealedApiKey, Timestamp, UserKey};
-use crate::store::append_decision::check_backlog;
+use crate::store::append_decision::check_backlogs;
 use crate::store::erasure::{MAX_SCANS, UserKeyHash};
 use crate::store::{
     ApiKeyVault, DeadLetter, DeadLetterFilter, DeadLetterPage, DeadLetters, Forgotten, MovedDeadLetter, PageStart,
@@ -122,9 +122,8 @@ async fn replay(
     let work = async {
         let counts = dead_letters::counts(session, &wanted).await?;
         let locked = session.lock(&as_str(counts.keys())).await?;
-        for (name, more) in &counts {
-            check_backlog(shared.backlogs.certainly_pending(name), *more, shared.max_backlog)?;
-        }
+        let events = counts.iter().map(|(account, letters)| (account, *letters));
+        check_backlogs(events, |account| shared.backlogs.certainly_pending(account), shared.max_backlog)?;
         Ok::<_, JobError>((dead_letters::replay(session, &locked, &ids).await?, locked))
     };
     let ((results, appended), locked) = session.transaction(work).await?;

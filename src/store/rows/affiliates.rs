@@ -71,7 +71,7 @@ pub fn email_conflict(row: &impl Columns) -> Result<EmailConflict, Damaged> {
 pub struct LinkedAffiliate {
     /// The number of its row.
     pub number: i64,
-    /// Whether a `userId` leads to it.
+    /// Whether a `userId` leads to it. It matters only for an affiliate that another key leads to.
     pub is_owned: bool,
     /// Its record.
     pub known: AffiliateRecord,

@@ -74,7 +74,7 @@ pub const REPLAY_COLUMNS: &str =
 /// A dead letter that can be appended again.
 #[derive(Debug)]
 pub struct ToReplay {
-    /// The event, with its body as it is stored.
+    /// The event, with its body as it is stored. PostgreSQL, which copies them by itself, reads neither body nor source nor history.
     pub event: NewEvent,
     /// Its history, as it is stored.
     pub history: Option<String>,
@@ -86,8 +86,9 @@ impl From<Damaged> for Replay {
     }
 }
 
-/// Reads the event to append again, or why there is none. The caller checks whether the same event is pending ([`Replay::SentAgain`]).
-pub fn to_replay(row: &impl Columns) -> Result<ToReplay, Replay> {
+/// Reads the event to append again in place of the dead letter `letter`, or why there is none. The caller checks whether the same event is
+/// pending ([`Replay::SentAgain`]).
+pub fn to_replay(letter: Seq, row: &impl Columns) -> Result<ToReplay, Replay> {
     let body = row.blob(6, "dead_letters.body")?.ok_or(Replay::Erased)?;
     let user_keys = row.blob(2, "dead_letters.keys")?.and_then(user_keys::from_blob).ok_or(Replay::KeysMissing)?;
     let event = NewEvent {
@@ -96,11 +97,22 @@ pub fn to_replay(row: &impl Columns) -> Result<ToReplay, Replay> {
         former_id: None,
         user_keys,
         known_users_only: None,
-        source: row.text(5, "log.source")?.and_then(SourceId::parse),
+        source: source(letter, row),
         body: body.to_vec(),
         received_at: timestamp(row, 3, "dead_letters.received_at")?,
     };
     Ok(ToReplay { event, history: row.text(4, "dead_letters.history")?.map(str::to_owned) })
+}
+
+/// The source of a dead letter to replay. One that cannot be read is left out, and logged: the event is delivered without it.
+fn source(letter: Seq, row: &impl Columns) -> Option<SourceId> {
+    let stored = row.text(5, "log.source");
+    let source =
+        stored.and_then(|text| text.map(|text| SourceId::parse(text).ok_or(Damaged("log.source"))).transpose());
+    source.unwrap_or_else(|Damaged(part)| {
+        report(letter, part);
+        None
+    })
 }
 
 #[cfg(test)]
@@ -152,9 +164,15 @@ mod tests {
             vec![text("main"), Cell::Blob(vec![7; 16]), keys, Cell::Integer(5), text("[]"), text("shop"), body]
         };
         let (users, body) = (|| Cell::Blob(user_keys::to_blob(&[USER])), || Cell::Blob(b"{}".to_vec()));
-        let ToReplay { event, history } = to_replay(&row(users(), body())).expect("it can be replayed");
+        let ToReplay { event, history } = to_replay(Seq(4), &row(users(), body())).expect("it can be replayed");
         assert_eq!((event.account.as_str(), event.source.as_ref().map(SourceId::as_str)), ("main", Some("shop")));
         assert_eq!((event.user_keys, event.body, history.as_deref()), (vec![USER], b"{}".to_vec(), Some("[]")));
+        for source in [Cell::Blob(b"shop".to_vec()), text("no source"), Cell::Null] {
+            let mut row = row(users(), body());
+            row[5] = source;
+            let ToReplay { event, .. } = to_replay(Seq(4), &row).expect("it can be replayed");
+            assert_eq!(event.source, None, "it is left out");
+        }
         for (keys, body, why) in [
             (Cell::Null, Cell::Null, Replay::Erased),
             (users(), Cell::Null, Replay::Erased),
@@ -163,7 +181,7 @@ mod tests {
             (Cell::Blob(vec![9]), body(), Replay::KeysMissing),
             (text("keys"), body(), Replay::Damaged),
         ] {
-            assert_eq!(to_replay(&row(keys, body)).err(), Some(why));
+            assert_eq!(to_replay(Seq(4), &row(keys, body)).err(), Some(why));
         }
     }
 }

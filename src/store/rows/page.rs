@@ -24,7 +24,8 @@ impl<T> PageScan<T> {
         Self { limit: limit.max(1), most, examined: 0, is_in_time: false, last: 0, found: Vec::new() }
     }
 
-    /// The page of these rows, as far as `examine` examines them: it adds each with [`Self::add`].
+    /// The page of these rows, as far as `examine` examines them: it adds each with [`Self::add`] or
+    /// [`Self::add_too_late`].
     pub fn read<R>(
         mut self,
         rows: &[R],

@@ -13,7 +13,6 @@ use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, Seq, Timestamp};
 use crate::store::append_decision::check_backlogs;
 use crate::store::in_flight::{EraseGuard, InFlightEvents};
-
 use crate::store::rows::dead_letters::ACCOUNT_GONE;
 use crate::store::{MovedDeadLetter, Replay, ReplayResult, StoreError};
 use rusqlite::params;
@@ -45,8 +44,8 @@ pub fn move_dead_letters(
     moved: &[MovedDeadLetter],
     max_backlog: u64,
 ) -> Result<Vec<ReplayResult>, StoreError> {
-    let accounts = moved.iter().map(|letter| &letter.event.account);
-    check_backlogs(accounts, |account, _| tx.state.log.pending(account), max_backlog)?;
+    let events = moved.iter().map(|letter| (&letter.event.account, 1));
+    check_backlogs(events, |account| tx.state.log.pending(account), max_backlog)?;
     moved.iter().map(|letter| Ok(ReplayResult::new(letter.id, move_one(tx, letter)?))).collect()
 }
 

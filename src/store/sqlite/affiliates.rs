@@ -149,15 +149,16 @@ pub fn recall(
     Ok(Some(affiliate.recalled(&own.collect::<Result<Vec<_>, StoreError>>()?)))
 }
 
-/// The affiliate that a key leads to.
+/// The affiliate that a key leads to. For the key of a `userId`, whether it is owned does not matter, and is not read.
 fn find(connection: &Connection, key: &TaggedKey) -> Result<Option<rows::LinkedAffiliate>, StoreError> {
     let sql = format!(
-        "SELECT {}, EXISTS (SELECT 1 FROM links AS own WHERE own.affiliate = affiliates.affiliate
-                            AND own.key >= x'01' AND own.key < x'02'), affiliate
+        "SELECT {}, links.key >= ?3 AND EXISTS (SELECT 1 FROM links AS own WHERE own.affiliate = affiliates.affiliate
+                                                AND own.key >= ?2 AND own.key < ?3), affiliate
          FROM links JOIN affiliates USING (affiliate) WHERE links.key = ?1",
         rows::COLUMNS
     );
-    connection.one(&sql, [key.as_slice()], |row| Ok(rows::LinkedAffiliate::read(row)?))
+    let (user_ids, emails) = ([USER_ID], [EMAIL]);
+    connection.one(&sql, params![key, user_ids, emails], |row| Ok(rows::LinkedAffiliate::read(row)?))
 }
 
 /// The record of the affiliate in this row.

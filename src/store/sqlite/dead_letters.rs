@@ -16,7 +16,6 @@ use crate::delivery::OutcomeCode;
 use crate::domain::{AccountName, Seq, Timestamp};
 use crate::store::append_decision::check_backlogs;
 use crate::store::rows::attempts::AttemptRecord;
-
 use crate::store::rows::dead_letters::{
     COLUMNS, ERASED, EXAMINED, REPLAY_COLUMNS, ToReplay, examine, to_replay, whole,
 };
@@ -25,7 +24,6 @@ use crate::store::{
     DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, NewEvent, PageStart, Replay, ReplayResult, StoreError,
     history, user_keys,
 };
-
 use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 
@@ -131,7 +129,7 @@ pub fn replay(tx: &mut WriteTx<'_>, ids: &BTreeSet<i64>, max_backlog: u64) -> Re
     let sql = "SELECT name FROM dead_letters JOIN accounts USING (account) WHERE seq = ?1";
     let account = |id| tx.connection.one(sql, [id], |row| Ok(AccountName::from(row.get::<_, String>(0)?)));
     let accounts = ids.iter().filter_map(|id| account(id).transpose()).collect::<Result<Vec<_>, StoreError>>()?;
-    check_backlogs(&accounts, |account, _| tx.state.log.pending(account), max_backlog)?;
+    check_backlogs(accounts.iter().map(|account| (account, 1)), |account| tx.state.log.pending(account), max_backlog)?;
     ids.iter().map(|id| Ok(ReplayResult::new(*id, replay_one(tx, Seq(*id))?))).collect()
 }
 
@@ -142,7 +140,7 @@ fn replay_one(tx: &mut WriteTx<'_>, seq: Seq) -> Result<Result<Seq, Replay>, Sto
          FROM dead_letters JOIN accounts USING (account) WHERE dead_letters.seq = ?1",
         body_of_letter()
     );
-    let ToReplay { event, history } = match tx.connection.one(&sql, [seq.0], |row| Ok(to_replay(row)))? {
+    let ToReplay { event, history } = match tx.connection.one(&sql, [seq.0], |row| Ok(to_replay(seq, row)))? {
         None => return Ok(Err(Replay::Missing)),
         Some(Err(why)) => return Ok(Err(why)),
         Some(Ok(letter)) => letter,

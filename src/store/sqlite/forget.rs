@@ -20,7 +20,6 @@ use crate::domain::{AffiliateKey, Seq, Timestamp};
 use crate::store::erasure::{ForgetSearch, ScannedRow};
 use crate::store::in_flight::{EraseGuard, InFlightEvents};
 use crate::store::{Forgotten, StoreError, user_keys};
-
 use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -26,7 +26,6 @@ use tokio::sync::oneshot;
 const MAX_GROUP: usize = 512;
 
 /// The open file, which is closed in order when it is dropped. Fields are dropped in this order: the lock last.
-
 #[derive(Debug)]
 pub struct SqliteFile {
     /// Writes the WAL into the file.

@@ -2,10 +2,10 @@
 
 use super::engine::{LATE, TestStore, dead, dead_of, done, every, every_of, name, remember, retry};
 use refersion_destination::delivery::OutcomeCode;
-use refersion_destination::domain::{LaneKey, Seq, Timestamp};
+use refersion_destination::domain::{LaneKey, Seq, SourceId, Timestamp};
 use refersion_destination::store::{
-    AffiliateChanges, Appended, DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, PageStart, Replay,
-    Settlement, StoreError,
+    AffiliateChanges, Appended, DeadLetter, DeadLetterFilter, DeadLetterPage, FailedAttempt, NewEvent, PageStart,
+    Replay, Settlement, StoreError,
 };
 
 async fn page(store: &TestStore, filter: &DeadLetterFilter, after: i64, limit: usize) -> DeadLetterPage {
@@ -191,6 +191,20 @@ async fn a_replay_is_appended_after_all_pending_events_and_begins_anew_except_fo
         let again = store.entries().await[1].seq;
         store.settle(again, dead()).await;
         assert_eq!(one(store, again).await.history.len(), 2, "what it went through before is remembered");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replayed_event_keeps_its_source() {
+    every(async |store| {
+        let event = NewEvent { source: SourceId::parse("web"), ..store.event("m", &["u1"], 1) };
+        let appended = store.store().append(vec![event]).await.expect("appended");
+        let [Appended::Accepted { seq, .. }] = appended[..] else { panic!("{appended:?}") };
+        store.settle(seq, dead()).await;
+        let replayed = store.store().replay(&[seq.0]).await.expect("replayed")[0].seq.expect("it is pending");
+        let record = store.store().event_record(replayed).await.expect("read").expect("an event");
+        assert_eq!((replayed > seq.0, record.source.as_deref()), (true, Some("web")));
     })
     .await;
 }
