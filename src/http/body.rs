@@ -24,9 +24,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of a refused body is read, in bytes.
 const MAX_DISCARDED_BYTES: usize = 2 * MAX_BODY_BYTES;
-/// One permit for each body in memory that is longer than [`MAX_EVENT_BYTES`] or gzip: of 5 KB, 4.5 MiB can be decompressed. Further ones
-/// wait for a permit.
+/// One permit for each body in memory that is longer than [`MAX_EVENT_BYTES`]; further ones wait for a permit.
 static LARGE_BODIES: Semaphore = Semaphore::const_new(64);
+/// The same for shorter gzip bodies that have arrived: of 5 KB, 4.5 MiB can be decompressed. Clients that send large bodies slowly delay none
+/// of these.
+static GZIP_BODIES: Semaphore = Semaphore::const_new(64);
 
 /// The body of a request, as it was sent.
 pub(super) struct RawBody {
@@ -58,7 +60,7 @@ async fn read_within(
     let capacity = declared.unwrap_or(0).min(MAX_EVENT_BYTES);
     let collected = async {
         let (bytes, permit) = collect(body, most, capacity).await?;
-        Ok(RawBody { bytes, gzip, permit: if gzip { held_or_new(permit).await } else { permit } })
+        Ok(RawBody { bytes, gzip, permit: if gzip { held_or_new(permit, &GZIP_BODIES).await } else { permit } })
     };
     timeout(limit, collected).await.unwrap_or(Err(ApiResponse::BodyTimeout))
 }
@@ -82,19 +84,19 @@ async fn collect(body: &mut Body, most: usize, capacity: usize) -> Result<(Vec<u
             return Err(ApiResponse::BodyTooLarge);
         }
         if bytes.len() + data.len() > MAX_EVENT_BYTES {
-            permit = held_or_new(permit).await;
+            permit = held_or_new(permit, &LARGE_BODIES).await;
         }
         bytes.extend_from_slice(&data);
     }
     Ok((bytes, permit))
 }
 
-/// The permit that the body has, or a new one.
-async fn held_or_new(held: LargeBodyPermit) -> LargeBodyPermit {
+/// The permit that the body has, or a new one of these.
+async fn held_or_new(held: LargeBodyPermit, permits: &'static Semaphore) -> LargeBodyPermit {
     match held {
         Some(permit) => Some(permit),
         // Err: the semaphore is never closed.
-        None => LARGE_BODIES.acquire().await.ok(),
+        None => permits.acquire().await.ok(),
     }
 }
 
@@ -169,23 +171,24 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_body_that_is_or_may_be_large_takes_a_permit_and_one_that_stalls_releases_it() {
-        let free = LARGE_BODIES.available_permits();
-        for (encoding, length, taken) in [
-            ("identity", MAX_EVENT_BYTES, 0),
-            ("identity", MAX_EVENT_BYTES + 1, 1),
-            ("gzip", 1, 1),
-            ("gzip", MAX_EVENT_BYTES + 1, 1),
+        let available = || [LARGE_BODIES.available_permits(), GZIP_BODIES.available_permits()];
+        let [large, gzip] = available();
+        for (encoding, length, left) in [
+            ("identity", MAX_EVENT_BYTES, [large, gzip]),
+            ("identity", MAX_EVENT_BYTES + 1, [large - 1, gzip]),
+            ("gzip", 1, [large, gzip - 1]),
+            ("gzip", MAX_EVENT_BYTES + 1, [large - 1, gzip]),
         ] {
             let headers = HeaderMap::from_iter([(CONTENT_ENCODING, encoding.parse().expect("a value"))]);
             let read = read(MAX_BODY_BYTES, &headers, &mut Body::from(vec![b' '; length])).await.ok();
             let body = read.expect("whole");
-            assert_eq!((body.bytes.len(), free - LARGE_BODIES.available_permits()), (length, taken));
+            assert_eq!((body.bytes.len(), available()), (length, left));
             drop(body);
         }
         for length in [1, MAX_EVENT_BYTES + 1] {
             let response = stalled(length).await;
             assert!(response.starts_with("HTTP/1.0 503 "), "{response}");
         }
-        assert_eq!(LARGE_BODIES.available_permits(), free);
+        assert_eq!(available(), [large, gzip]);
     }
 }
