@@ -9,7 +9,7 @@ use crate::delivery::{
     SearchResult, Step, Success, on_recalled, step,
 };
 use crate::domain::{AffiliateCode, AffiliateId, HashKey, Profile, SentAttributes, Timestamp};
-use crate::mapping::{self, Creation, Identify, Intent, Mapped, RememberedTraits, Rules};
+use crate::mapping::{self, Creation, Identify, Intent, Mapped, Precedence, RememberedTraits, Rules};
 use crate::{refersion, segment};
 use serde_json::Value;
 use std::fmt;
@@ -108,7 +108,8 @@ fn remembered(intent: &Intent, rules: &Rules) -> Option<RememberedTraits> {
     let Intent::Identify(event) = intent else { return None };
     let pieces = event.pieces.as_ref().filter(|pieces| pieces.are_worth_remembering(event))?;
     let creates = matches!(event.creation, Creation::Allowed(_));
-    (!creates && rules.remember_traits.is_some()).then(|| RememberedTraits::default().with(event, pieces, false))
+    (!creates && rules.remember_traits.is_some())
+        .then(|| RememberedTraits::default().with(event, pieces, Precedence::Newer))
 }
 
 fn remembered_lines(title: &str, traits: &RememberedTraits, rules: &Rules) -> [String; 2] {

@@ -110,7 +110,7 @@ impl MerchantRegistry {
         for (name, account) in accounts.iter_mut() {
             let Some(active) = &mut account.active else { continue };
             match pool.client(&account.api_key) {
-                Ok(client) => active.worker.replace_client(client, false),
+                Ok(client) => active.worker.replace_client(client),
                 Err(error) => _ = client_bug(error),
             }
             let settings = config.account(name.clone(), account.api_key.clone());

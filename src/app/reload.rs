@@ -86,7 +86,10 @@ impl ConfiguredAccount {
     /// Takes these settings, and this client with the API key of `account`.
     fn update(&mut self, context: &AppContext, account: &AccountConfig, client: Client) {
         let is_new_api_key = !self.api_key.is_same_pair(&account.api_key);
-        self.worker.replace_client(client, is_new_api_key);
+        self.worker.replace_client(client);
+        if is_new_api_key {
+            self.worker.on_new_api_key();
+        }
         self.api_key = account.api_key.clone();
         self.worker.apply_settings(context.delivery_settings(account));
     }

@@ -23,7 +23,7 @@ mod subdivision;
 mod text;
 
 pub use email::parse_email;
-pub use remembered::{Pieces, RememberedTraits};
+pub use remembered::{Pieces, Precedence, RememberedTraits};
 pub use rules::{Audience, CreateIf, CustomField, Effect, Rules};
 
 use crate::domain::{AffiliateStatus, FactTime, Facts, NewAffiliate, Timestamp, User, UserId};

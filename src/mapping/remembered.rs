@@ -51,6 +51,15 @@ impl Pieces {
     }
 }
 
+/// Which of two values of an attribute counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precedence {
+    /// The newer one, by the time of its event.
+    Newer,
+    /// The one that arrived last.
+    LastArrived,
+}
+
 /// The remembered traits of a user.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RememberedTraits {
@@ -63,11 +72,11 @@ pub struct RememberedTraits {
 }
 
 impl RememberedTraits {
-    /// The remembered traits with those of `event`. `last_arrived`: whether the values of `event` count although newer ones are remembered.
+    /// The remembered traits with those of `event`.
     #[must_use]
-    pub fn with(mut self, event: &Identify, pieces: &Pieces, last_arrived: bool) -> Self {
+    pub fn with(mut self, event: &Identify, pieces: &Pieces, precedence: Precedence) -> Self {
         let time = event.time;
-        let counts = |before: FactTime| last_arrived || time.supersedes(before.at());
+        let counts = |before: FactTime| precedence == Precedence::LastArrived || time.supersedes(before.at());
         let newer = |fact: &Fact| {
             fact.value.len() <= MAX_VALUE && self.facts.get(&fact.attribute).is_none_or(|before| counts(before.time))
         };

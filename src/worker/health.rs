@@ -65,12 +65,9 @@ impl Worker {
         Ok(HeldPermit { worker: self.clone(), permit: Some(permit) })
     }
 
-    /// The account's calls are made through `client` from now on. With `is_new_api_key` Refersion may accept the key, so a halt ends.
-    pub fn replace_client(&self, client: Client, is_new_api_key: bool) {
+    /// The account's calls are made through `client` from now on.
+    pub fn replace_client(&self, client: Client) {
         self.0.settings.client.replace(client);
-        if is_new_api_key {
-            self.on_new_api_key();
-        }
     }
 
     /// The account's calls are made with `key` from now on, which Refersion accepts: so a halt ends.
@@ -80,7 +77,8 @@ impl Worker {
         Ok(())
     }
 
-    fn on_new_api_key(&self) {
+    /// The account's calls are made with another key from now on. Refersion may accept it, so a halt ends.
+    pub fn on_new_api_key(&self) {
         let transition = self.change_health(AccountHealth::on_new_api_key);
         self.on_transition(transition, None);
     }

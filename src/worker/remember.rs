@@ -8,7 +8,7 @@
 use super::{DeliverySettings, Worker};
 use crate::delivery::{Ignored, OnStale, PermanentFailure, SealedTraits, Step, Success};
 use crate::domain::{AccountName, SealNonce, Timestamp, UserKey, open_sealed_bytes};
-use crate::mapping::{Intent, MappingError, Reason, RememberedTraits};
+use crate::mapping::{Intent, MappingError, Precedence, Reason, RememberedTraits};
 use crate::store::{Begun, KeptTraits, TraitsChange};
 use std::sync::Arc;
 
@@ -37,7 +37,11 @@ pub(super) fn read(worker: &Worker, begun: &Begun, head: &Intent) -> Option<(Use
     let is_opened = opened.is_some();
     let before = opened.unwrap_or_default();
     let is_new = before == RememberedTraits::default();
-    let traits = before.with(event, pieces, settings.policy.on_stale == OnStale::Apply);
+    let precedence = match settings.policy.on_stale {
+        OnStale::Ignore => Precedence::Newer,
+        OnStale::Apply => Precedence::LastArrived,
+    };
+    let traits = before.with(event, pieces, precedence);
     let is_known = begun.memory.by_user_id.is_some() || begun.memory.by_email.is_some();
     let head = if is_new {
         head.clone()

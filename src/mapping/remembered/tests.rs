@@ -55,7 +55,7 @@ fn together(events: &[Identify], rules: &Rules) -> String {
     let mut traits = RememberedTraits::default();
     let mut created = String::new();
     for event in events {
-        traits = traits.with(event, pieces(event), false);
+        traits = traits.with(event, pieces(event), Precedence::Newer);
         traits = RememberedTraits::from_bytes(&traits.to_bytes()).expect("its own bytes");
         created = match traits.creating(event, pieces(event), rules).creation {
             Creation::Allowed(new) => {
@@ -141,8 +141,9 @@ fn the_newer_of_two_pieces_about_one_attribute_counts_in_either_order() {
         }
     }
     for order in permutations(&[address(3, r#","street":"1 Main St, Suite 5""#), address(1, "")]) {
-        let both =
-            order.iter().fold(RememberedTraits::default(), |traits, event| traits.with(event, pieces(event), false));
+        let both = order
+            .iter()
+            .fold(RememberedTraits::default(), |traits, event| traits.with(event, pieces(event), Precedence::Newer));
         let later = both.updating(&wants());
         let value = |field: Field| later.facts.get(&field.into()).map(|fact| fact.value.clone());
         assert_eq!(value(Field::City).as_deref(), Some("Paris"));
@@ -153,9 +154,9 @@ fn the_newer_of_two_pieces_about_one_attribute_counts_in_either_order() {
 #[test]
 fn the_event_that_arrives_last_counts_where_the_operator_says_so() {
     let (newer, older) = (event(1, r#"{"name":"New"}"#, ""), event(3, r#"{"name":"Old"}"#, ""));
-    for (last_arrived, name) in [(false, "New"), (true, "Old")] {
-        let traits = RememberedTraits::default().with(&newer, pieces(&newer), last_arrived);
-        let traits = traits.with(&older, pieces(&older), last_arrived);
+    for (precedence, name) in [(Precedence::Newer, "New"), (Precedence::LastArrived, "Old")] {
+        let traits = RememberedTraits::default().with(&newer, pieces(&newer), precedence);
+        let traits = traits.with(&older, pieces(&older), precedence);
         assert_eq!(traits.profile().get(Field::FirstName), Some(name));
     }
 }
@@ -173,7 +174,8 @@ fn the_newest_answer_to_the_condition_counts_and_only_for_the_condition_it_answe
     let other = Rules { create_if: Some(CreateIf { trait_name: "wants".into(), equals: "yes".into() }), ..rules() };
     assert_eq!(together(&[yes.clone(), whole()], &other), reason, "the operator has changed the condition");
     let answer = Pieces { condition: other.create_if.clone().map(|rule| (rule, true)), ..pieces(&yes).clone() };
-    let traits = RememberedTraits::default().with(&no, pieces(&no), false).with(&yes, &answer, false);
+    let traits =
+        RememberedTraits::default().with(&no, pieces(&no), Precedence::Newer).with(&yes, &answer, Precedence::Newer);
     assert_eq!(traits.condition(&other), Some(true), "an older answer to the present condition");
     let none = Rules { create_if: None, ..rules() };
     assert!(together(&[no, whole()], &none).contains("email=a@x.io"), "there is no condition any more");
@@ -187,7 +189,7 @@ fn an_audience_that_denies_creates_nobody_and_leaving_one_makes_no_affiliate() {
     assert!(denied.contains("audience `banned` says DENIED"), "{denied}");
     let traits = RememberedTraits::default();
     let denied = event(4, r#"{"banned":true}"#, engage);
-    let lacks = traits.with(&denied, pieces(&denied), false).lacks(&rules());
+    let lacks = traits.with(&denied, pieces(&denied), Precedence::Newer).lacks(&rules());
     assert_eq!(
         lacks,
         ["`wants`", "an e-mail address", "a name", "another status than the DENIED of the audience `banned`"]
@@ -208,7 +210,7 @@ fn an_event_alone_creates_the_same_as_without_memory() {
         r#"{"email":"a@x.io","name":"Ann","wants":true,"banned":true}"#,
     ] {
         let event = event(1, traits, "");
-        let own = RememberedTraits::default().with(&event, pieces(&event), false);
+        let own = RememberedTraits::default().with(&event, pieces(&event), Precedence::Newer);
         let merged = own.creating(&event, pieces(&event), &rules());
         assert_eq!(merged.creation, event.creation, "{traits}");
         assert_eq!(merged.user, event.user, "{traits}");
@@ -240,11 +242,15 @@ fn a_value_that_is_too_long_is_not_remembered_and_counts_in_its_own_event_alone(
     for (length, remembered) in [(MAX_VALUE, true), (MAX_VALUE + 1, false)] {
         let own = event(2, &format!(r#"{{"company":"{}","plan":"gold"}}"#, "x".repeat(length)), "");
         let later = event(1, r#"{"wants":true}"#, "");
-        let traits = RememberedTraits::default().with(&own, pieces(&own), false);
+        let traits = RememberedTraits::default().with(&own, pieces(&own), Precedence::Newer);
         assert_eq!(traits.names().contains(&"company".to_owned()), remembered);
         assert_eq!((company(&traits.updating(&own)), company(&traits.updating(&later))), (true, remembered));
         let newer = event(1, r#"{"company":"Acme"}"#, "");
-        let of_both = RememberedTraits::default().with(&newer, pieces(&newer), false).with(&own, pieces(&own), false);
+        let of_both = RememberedTraits::default().with(&newer, pieces(&newer), Precedence::Newer).with(
+            &own,
+            pieces(&own),
+            Precedence::Newer,
+        );
         let facts = of_both.updating(&own).facts;
         let is_newer = facts.get(&Field::Company.into()).is_some_and(|fact| fact.value == "Acme");
         assert_eq!(is_newer, remembered, "{length}");
@@ -272,14 +278,14 @@ fn nothing_is_remembered_without_the_setting_a_user_id_or_a_trusted_project() {
 #[test]
 fn names_are_shown_and_no_value_is() {
     let event = event(1, r#"{"email":"a@x.io","name":"Ann Lee","vip":true,"wants":true,"plan":"gold"}"#, "");
-    let traits = RememberedTraits::default().with(&event, pieces(&event), false);
+    let traits = RememberedTraits::default().with(&event, pieces(&event), Precedence::Newer);
     assert_eq!(traits.names(), ["first_name", "last_name", "email", "offer", "#9", "status", "wants"]);
     for (says, names) in
         [("", &["offer", "status"][..]), (r#","traits":{"email":"c@x.io"}"#, &["offer", "email", "status"])]
     {
         let engage = format!(r#","context":{{"personas":{{"computation_class":"audience"}}{says}}}"#);
         let event = self::event(1, r#"{"vip":true}"#, &engage);
-        assert_eq!(RememberedTraits::default().with(&event, pieces(&event), false).names(), names);
+        assert_eq!(RememberedTraits::default().with(&event, pieces(&event), Precedence::Newer).names(), names);
     }
     let shown = format!("{traits:?}");
     assert!(!shown.contains("Ann") && !shown.contains("a@x.io") && !shown.contains("gold"), "{shown}");
