@@ -18,8 +18,10 @@ use crate::mapping::Intent;
 /// An attempt begins: an affiliate that an earlier attempt found by its e-mail is read again before it is changed, because it may be gone,
 /// or have another e-mail by now. Once its personal fields are overwritten, nothing of it can be compared.
 pub(super) fn begin(state: &mut PlanState) {
-    let PlanState { known, progress, other_affiliate, .. } = state;
-    if let (Stage::Found(code), None, None) = (&progress.stage, &known, &other_affiliate) {
+    let PlanState { known, progress, other_affiliate, found_before, .. } = state;
+    if let (Stage::Found(code), None, None) = (&progress.stage, &known, &other_affiliate)
+        && found_before.as_ref() == Some(code)
+    {
         progress.target = Some(DeleteTarget { code: code.clone(), id: None });
         progress.stage = Stage::Start;
     }

@@ -4,8 +4,9 @@
 //! [`identify`] and [`delete`] handle the others. Invariants: every path ends, whatever the replies (a search is bounded, an outdated
 //! record is forgotten once, and the event never forgets an affiliate that it created or found); a call is repeated only if the repeat has
 //! no second effect; a step that asks for a `new` leaves the values that it sends in the progress, which is saved before the call is made;
-//! what a call may have changed counts as unknown in the record of the affiliate as soon as its answer is missing or unclear, or once the
-//! attempt was interrupted, so nothing is left to record when the event ends, however it ends.
+//! what a call may have changed counts as unknown in the record of the affiliate as soon as its answer is missing or unclear, or once an
+//! attempt whose progress was saved was interrupted, so nothing is left to record when the event ends, however it ends. (A single edit saves
+//! no progress: after a crash it is sent again.)
 
 use super::outcome::{Ignored, Step, Success};
 use super::{
@@ -74,7 +75,7 @@ pub fn found_affiliate(state: &PlanState, first: bool) -> Option<&AffiliateCode>
 }
 
 /// Ends the attempt because another delivery is about the affiliate that was found. Until the event runs again, the affiliate may get
-/// another e-mail, so it is searched for again.
+/// another e-mail, so it is searched for again, or read again if an earlier attempt of a delete has found it.
 pub fn on_affiliate_in_use(state: &mut PlanState) -> Step {
     if matches!(state.progress.stage, Stage::Found(_) | Stage::FoundUnknown(_)) {
         state.progress.stage = Stage::Start;

@@ -86,9 +86,7 @@ impl PlanState {
         if !is_named && state.known.is_none() && state.progress.stage == Stage::Start {
             state.progress.unanswered_new.get_or_insert(UnansweredNew::NotKept);
         }
-        if let Intent::Identify(wanted) = intent {
-            doubt_changes(&mut state.known, hash, policy, &wanted.facts);
-        }
+        state.doubt_intended(intent, policy, hash);
         state
     }
 
@@ -161,6 +159,13 @@ impl PlanState {
     /// coalesced events are sent even if they equal these.
     pub(super) fn doubt_superseded(&mut self, hash: &HashKey, policy: Policy) {
         doubt_changes(&mut self.known, hash, policy, &self.superseded);
+    }
+
+    /// An earlier attempt may have sent what the intent changes, and may not have recorded it: the values count as unknown.
+    pub fn doubt_intended(&mut self, intent: &Intent, policy: Policy, hash: &HashKey) {
+        if let Intent::Identify(wanted) = intent {
+            doubt_changes(&mut self.known, hash, policy, &wanted.facts);
+        }
     }
 
     /// An edit of `changes` may have had its effect, or not: the values count as unknown. This event sends them again, and a later event

@@ -189,8 +189,8 @@ pub enum Settlement {
     Retry {
         /// The wait before the next attempt.
         wait: Duration,
-        /// The progress. `None`: the attempt panicked. The event is interrupted: the progress that was saved last stays, and the call that it
-        /// was about to make may have had its effect.
+        /// The progress. `None`: the attempt panicked. The progress that was saved last stays, and if there is one, the event is interrupted:
+        /// the call that it was about to make may have had its effect.
         progress: Option<Progress>,
         /// The number of failed attempts, this one included.
         failures: u32,

@@ -100,7 +100,7 @@ async fn deliver(
     let (policy, hash, account) = (settings.policy, worker.0.store.hash_key(), &worker.0.settings.account);
     let mut coalesced = delivery::coalesce(&begun.memory, policy, &head, &followers);
     let mut state = started(begun, &coalesced, policy, hash);
-    state.progress.may_have_taken_effect |= begun.interrupted || begun.failures > 0;
+    state.progress.may_have_taken_effect |= was_tried(begun);
     let (mut announced, mut marked, mut in_flight_for) = (Some(announced), None, Duration::ZERO);
     let mut status_read_at = None;
     loop {
@@ -135,6 +135,9 @@ async fn deliver(
         if coalesced.cancelled > 0 {
             state = PlanState::new(&smaller.intent, policy, begun.memory.clone(), smaller.progress(state.progress));
             state.supersede(hash, policy, &smaller.superseded);
+            if was_tried(begun) {
+                state.doubt_intended(&smaller.intent, policy, hash);
+            }
         }
         coalesced = smaller;
     }
@@ -150,7 +153,15 @@ fn started(begun: &Begun, coalesced: &Coalesced<'_>, policy: Policy, hash: &Hash
         PlanState::new(intent, policy, memory, progress)
     };
     state.supersede(hash, policy, &coalesced.superseded);
+    if was_tried(begun) {
+        state.doubt_intended(intent, policy, hash); // an attempt that panicked has recorded nothing
+    }
     state
+}
+
+/// Whether an earlier attempt may have made calls.
+fn was_tried(begun: &Begun) -> bool {
+    begun.interrupted || begun.failures > 0
 }
 
 async fn settle(worker: &Worker, begun: &Begun, verdict: Verdict) -> Result<AttemptEnd, StoreError> {

@@ -181,6 +181,26 @@ async fn a_value_that_returns_after_an_event_whose_last_attempt_panicked_is_sent
     }
 }
 
+/// The edit had its effect, nothing recorded it, and its repeat is rejected.
+#[tokio::test]
+async fn a_value_that_returns_after_an_attempt_panicked_and_its_repeat_was_rejected_is_sent() {
+    let refersion = Refersion::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings =
+        [("SERVER_WAIT", "0s"), ("DELIVERY_RETRY_MIN", "10ms"), ("FAILPOINTS", "worker::settling=1*off->1*panic")];
+    let process = Process::start(&refersion.base_url, folder.path(), &settings);
+    let rejected = || vec![Fault::Pass, Fault::unprocessable("Your account plan does not support this feature")];
+    for (message_id, city, faults, dead_letters) in
+        [("m1", "Oslo", vec![], 0), ("m2", "Bern", rejected(), 1), ("m3", "Oslo", vec![], 1)]
+    {
+        refersion.sandbox.script_for(Operation::Edit, faults);
+        let event = identify(message_id, "u1", &json!({ "city": city }));
+        assert_eq!(within(process.send(&event)).await.expect("answered").status, 202);
+        assert_eq!(drained(&process).await["dead_letters"], dead_letters, "{message_id}");
+        assert_eq!(refersion.sandbox.affiliates()[0].field("city"), city, "{message_id}");
+    }
+}
+
 #[tokio::test]
 async fn a_follower_that_cannot_be_parsed_because_of_a_bug_is_no_failure_of_the_event_before_it() {
     let refersion = Refersion::start().await;
