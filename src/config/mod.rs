@@ -222,6 +222,11 @@ impl Config {
         main.into_iter().chain(self.accounts.iter().cloned()).collect()
     }
 
+    /// The account of this name that has an API key; without a name, the first one.
+    pub fn account_or_first(&self, name: Option<&str>) -> Option<AccountConfig> {
+        self.every_account().into_iter().find(|account| name.is_none_or(|name| account.name.as_str() == name))
+    }
+
     /// An account that has every setting from the sections, and no shared secrets.
     pub fn account(&self, name: AccountName, api_key: ApiKey) -> AccountConfig {
         AccountConfig {

@@ -93,15 +93,10 @@ fn with_path(args: &ImportArgs, error: &std::io::Error) -> String {
 
 /// The account whose key is presented.
 fn account(args: &ImportArgs, config: &Config) -> Result<AccountConfig, String> {
-    let mut accounts = config.every_account().into_iter();
-    match &args.account {
-        None => accounts
-            .next()
-            .ok_or_else(|| "REFERSION_API_KEY is not set; the service requires it as credentials".to_owned()),
-        Some(name) => accounts
-            .find(|account| account.name.as_str() == name)
-            .ok_or_else(|| format!("there is no configured account {name}")),
-    }
+    config.account_or_first(args.account.as_deref()).ok_or_else(|| match &args.account {
+        None => "REFERSION_API_KEY is not set; the service requires it as credentials".to_owned(),
+        Some(name) => format!("there is no configured account {name}"),
+    })
 }
 
 /// Reads the file on its own thread, not far ahead of the sender. The first `skipped` events are left out.

@@ -7,14 +7,13 @@
 mod summary;
 
 use super::event_file::{self, FileArgs};
-use super::output::reader_is_gone;
 use super::{CommandResult, ConfigArgs, fail, now, print};
 use crate::config::{Config, Mode};
 use crate::delivery::Policy;
-use crate::domain::AccountName;
 use crate::dry_run::{Detail, Explanation, explain};
 use crate::mapping::Rules;
 use clap::Args;
+use std::borrow::Cow;
 use std::io;
 use std::process::ExitCode;
 use summary::Summary;
@@ -23,8 +22,8 @@ use summary::Summary;
 pub(super) struct MapArgs {
     #[command(flatten)]
     file: FileArgs,
-    /// The configured account by whose rules the events are mapped. If not given: by the rules of the sections, which are
-    /// those of `main`
+    /// The account by whose rules the events are mapped. If not given: the first configured account, which is `main` if there is
+    /// one; the rules of the sections if no account is configured
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
     /// Print only how many events would create, update, be refused or ignored, with the reasons and line numbers
@@ -41,9 +40,9 @@ pub(super) fn run(args: &MapArgs) -> CommandResult {
     let config = args.config.load(Mode::Offline)?;
     let rules = rules(args.account.as_deref(), &config).map_err(|problem| fail(&problem))?;
     let refused = if args.summary {
-        summarize(args, rules).map(|refused| refused && args.fail)
+        summarize(args, &rules).map(|refused| refused && args.fail)
     } else {
-        explain_each(args, rules, config.delivery.policy)
+        explain_each(args, &rules, config.delivery.policy)
     };
     match refused {
         Ok(false) => Ok(()),
@@ -52,24 +51,19 @@ pub(super) fn run(args: &MapArgs) -> CommandResult {
     }
 }
 
-/// The rules of the configured account of this name, or of the sections.
-fn rules<'a>(account: Option<&str>, config: &'a Config) -> Result<&'a Rules, String> {
-    match account {
-        Some(name) if name != AccountName::main().as_str() => {
-            let found = config.accounts.iter().find(|account| account.name.as_str() == name);
-            found.map(|account| &account.rules).ok_or_else(|| format!("there is no configured account {name}"))
-        }
-        _ => Ok(&config.rules),
+/// The rules of the account whose key `import` presents; those of the sections if no account is configured or named.
+fn rules<'a>(name: Option<&str>, config: &'a Config) -> Result<Cow<'a, Rules>, String> {
+    match (config.account_or_first(name), name) {
+        (Some(account), _) => Ok(Cow::Owned(account.rules)),
+        (None, None) => Ok(Cow::Borrowed(&config.rules)),
+        (None, Some(name)) => Err(format!("there is no configured account {name}")),
     }
 }
 
-/// Prints the calls that each event would make. Returns whether an event would be refused.
+/// Prints the calls that each event would make. Returns whether an event would be refused, also if nobody reads any more what is printed.
 fn explain_each(args: &MapArgs, rules: &Rules, policy: Policy) -> io::Result<bool> {
     let (mut any, mut any_refused) = (false, false);
     event_file::read(&args.file, None, &mut |item| {
-        if reader_is_gone() {
-            return;
-        }
         let Explanation { lines, is_refused } = match item.event {
             Ok(text) => explain(text, rules, policy, now(), Detail::WithValues),
             Err(malformed) => Explanation::of_malformed(malformed),

@@ -144,8 +144,9 @@ async fn map() {
           --format <FORMAT>  The format of the file. If not given, it is taken from the name (.csv,
                              .tsv, .ndjson, .jsonl), or else from the content [possible values: json,
                              ndjson, csv]
-          --account <NAME>   The configured account by whose rules the events are mapped. If not given:
-                             by the rules of the sections, which are those of `main`
+          --account <NAME>   The account by whose rules the events are mapped. If not given: the first
+                             configured account, which is `main` if there is one; the rules of the
+                             sections if no account is configured
           --summary          Print only how many events would create, update, be refused or ignored,
                              with the reasons and line numbers
           --fail             With --summary: exit with 1 if an event would be refused. Without
