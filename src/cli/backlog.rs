@@ -54,7 +54,11 @@ enum BacklogCommand {
 pub(super) fn run(args: &BacklogArgs) -> CommandResult {
     match &args.command {
         BacklogCommand::List { account, user, before, json, target } => {
-            let none = format!("no pending events of the account {account}");
+            let is_filtered = user.is_some() || before.is_some();
+            let none = format!(
+                "no pending events of the account {account}{}",
+                if is_filtered { " match the filter" } else { "" }
+            );
             let list = List {
                 path: "/api/v1/backlog",
                 query: json!({"account": account, "user": user, "received_before": before}),

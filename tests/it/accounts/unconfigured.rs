@@ -138,9 +138,13 @@ async fn pending_events_are_listed_set_aside_and_replayed_to_another_account_by_
         (&["--before", "2999-01-01"], 3),
     ] {
         let arguments = [&["backlog", "list", "--account", "other", "--json"], filter].concat();
-        let (code, listed, _) = command(&folder, &arguments).await;
+        let (code, listed, error) = command(&folder, &arguments).await;
         assert_eq!((code, listed.lines().count()), (Some(0), lines), "{filter:?}: {listed}");
+        let none = "no pending events of the account other match the filter\n";
+        assert_eq!(error, if lines == 0 { none } else { "" }, "{filter:?}");
     }
+    let (_, _, error) = command(&folder, &["backlog", "list"]).await;
+    assert_eq!(error, "no pending events of the account main\n");
     let (code, out, error) = command(&folder, &["backlog", "set-aside", "--account", "other"]).await;
     assert_eq!((code, &*out), (Some(1), ""), "without a terminal it needs --yes");
     assert!(error.contains("pass --yes"), "{error}");
