@@ -125,17 +125,12 @@ pub(super) async fn show(
     Ok(Json(AccountDetails { status, recent }))
 }
 
-/// Up to `limit` accounts: first those that are halted or paused, then those with the most pending events; and how many more there are.
+/// Up to `limit` accounts, by their [rank](AccountState::rank), then those with the most pending events first; and how many more there are.
 pub(super) async fn in_need_first(admin: &Admin, limit: usize) -> Result<(Vec<AccountStatus>, usize), Problem> {
     let (all, now) = (ListedAccounts::of(admin), admin.clock.now());
     let mut found: Vec<_> = all.0.iter().collect();
-    let need = |account: &ListedAccount| match account.state(now) {
-        AccountState::Halted => 0,
-        AccountState::Paused => 1,
-        AccountState::NoWorker if account.pending > 0 => 2,
-        AccountState::Running | AccountState::NoWorker => 3,
-    };
-    found.sort_by_key(|(name, account)| (need(account), Reverse(account.pending), name.as_str()));
+    let rank = |account: &ListedAccount| account.state(now).rank(account.pending);
+    found.sort_by_key(|(name, account)| (rank(account), Reverse(account.pending), name.as_str()));
     let more = found.len().saturating_sub(limit);
     found.truncate(limit);
     Ok((statuses(admin, &found, now).await?, more))

@@ -59,6 +59,18 @@ pub enum AccountState {
     NoWorker,
 }
 
+impl AccountState {
+    /// The rank of an account in this state with so many `pending` events, if those in need come first.
+    pub fn rank(self, pending: u64) -> u8 {
+        match self {
+            Self::Halted => 0,
+            Self::Paused => 1,
+            Self::NoWorker if pending > 0 => 2,
+            Self::Running | Self::NoWorker => 3,
+        }
+    }
+}
+
 impl AccountWithWorker {
     /// Whether its events are delivered at `now`.
     pub(super) fn state(&self, now: Timestamp) -> AccountState {

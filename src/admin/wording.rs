@@ -10,12 +10,17 @@ use indicatif::HumanCount;
 use std::time::Duration;
 
 /// The most accounts of one state that are named one by one: an outage of Refersion pauses all of them.
-pub const NAMED: usize = 5;
+const NAMED: usize = 5;
 
-/// How many accounts of `all` in this state are not [named](NAMED); `None` if none.
-pub fn not_named(all: usize, state: &str) -> Option<String> {
-    let more = all.checked_sub(NAMED).filter(|more| *more > 0)?;
-    Some(format!("{} more {} {state}", count(more as u64), if more == 1 { "account is" } else { "accounts are" }))
+/// The first of these accounts, which are in one state: at most [`NAMED`]. And in words, how many of `all` in this state are not among
+/// them; `None` if none.
+pub fn named<T>(state: &str, accounts: impl Iterator<Item = T>, all: usize) -> (Vec<T>, Option<String>) {
+    let named: Vec<T> = accounts.take(NAMED).collect();
+    let others = all.saturating_sub(named.len());
+    let more = if named.is_empty() { "" } else { " more" };
+    let are = if others == 1 { "account is" } else { "accounts are" };
+    let in_words = (others > 0).then(|| format!("{}{more} {are} {state}", count(others as u64)));
+    (named, in_words)
 }
 
 /// A number with a comma between thousands.
@@ -143,6 +148,23 @@ mod tests {
         }
         assert_eq!(clock(Timestamp(9 * 3_600_000 + 41 * 60_000 + 59_999)), "09:41");
         assert_eq!(clock(Timestamp(-60_000)), "23:59");
+    }
+
+    #[test]
+    fn accounts_that_are_not_named_are_counted() {
+        for (shown, all, first, others) in [
+            (0, 0, 0, None),
+            (5, 5, 5, None),
+            (6, 6, 5, Some("1 more account is paused")),
+            (7, 7, 5, Some("2 more accounts are paused")),
+            (3, 1_008, 3, Some("1,005 more accounts are paused")),
+            (0, 1, 0, Some("1 account is paused")),
+            (0, 8, 0, Some("8 accounts are paused")),
+            (4, 3, 4, None),
+        ] {
+            let expected = ((0..first).collect(), others.map(str::to_owned));
+            assert_eq!(named("paused", 0..shown, all), expected, "{shown} of {all}");
+        }
     }
 
     #[test]

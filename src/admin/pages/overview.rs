@@ -8,7 +8,7 @@ use crate::admin::accounts;
 use crate::admin::extract::ApiQuery;
 use crate::admin::problem::Problem;
 use crate::admin::status::{self, ServiceStatus};
-use crate::admin::wording::{NAMED, not_named};
+use crate::admin::wording::named;
 use crate::admin::{AccountState, AccountStatus, wording};
 use crate::domain::Timestamp;
 use crate::store::{DeadLetter, DeadLetterFilter, PageStart};
@@ -17,7 +17,7 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
-/// The most accounts that are shown: those that are halted or paused first.
+/// The most accounts that are shown: those in need first.
 const ACCOUNTS_SHOWN: usize = 50;
 const DEAD_LETTERS_SHOWN: usize = 10;
 
@@ -45,31 +45,35 @@ pub(super) async fn show(
     Ok(refreshed(page, view.refreshes()))
 }
 
-/// Whether all is well; if not, the fault and its effect on events. The table has the accounts that are not named here.
+/// Whether all is well; if not, the fault and its effect on events. `accounts` are those of the table, where one that is not named here may
+/// be missing, too. Of the accounts that are gone, only these are counted.
 fn banner(status: &ServiceStatus, accounts: &[AccountStatus]) -> Markup {
-    let troubled = |state| accounts.iter().filter(move |account| account.state == state).take(NAMED);
+    let in_state = |state| accounts.iter().filter(move |account| account.state == state);
     let gone = || accounts.iter().filter(|account| account.gone);
+    let (halted, others_halted) = named("halted", in_state(AccountState::Halted), status.accounts.halted);
+    let (paused, others_paused) = named("paused", in_state(AccountState::Paused), status.accounts.paused);
+    let (named_gone, others_gone) = named("gone", gone(), gone().count());
     html! {
         @if !status.ready {
             div.banner.bad { p { "Not ready: " (status.message) } }
         }
-        @for account in troubled(AccountState::Halted) {
+        @for account in halted {
             div.banner.bad { p { "Account " (account.name) " is halted: " (wording::why(account, status.now)) "." } }
         }
-        (others("bad", not_named(status.accounts.halted, "halted")))
-        @for account in troubled(AccountState::Paused) {
+        (others("bad", others_halted))
+        @for account in paused {
             div.banner.wait { p { "Account " (account.name) " is paused: " (wording::why(account, status.now)) "." } }
         }
-        (others("wait", not_named(status.accounts.paused, "paused")))
-        @for account in gone().take(NAMED) {
+        (others("wait", others_paused))
+        @for account in &named_gone {
             div.banner.wait {
                 p {
                     "Account " a href={ "/accounts/" (account.name) } { (account.name) } " is gone: " (wording::why(account, status.now)) "."
                 }
             }
         }
-        (others("wait", not_named(gone().count(), "gone")))
-        @if status.ready && status.accounts.halted + status.accounts.paused == 0 && gone().next().is_none() {
+        (others("wait", others_gone))
+        @if status.ready && status.accounts.halted + status.accounts.paused == 0 && named_gone.is_empty() {
             @if status.dead_letters == 0 {
                 div.banner.good { p { "All is well: events are accepted and delivered." } }
             } @else {
@@ -81,8 +85,8 @@ fn banner(status: &ServiceStatus, accounts: &[AccountStatus]) -> Markup {
     }
 }
 
-fn others(style: &str, not_named: Option<String>) -> Markup {
-    html! { @if let Some(not_named) = not_named { div class={ "banner " (style) } { p { (not_named) "." } } } }
+fn others(style: &str, in_words: Option<String>) -> Markup {
+    html! { @if let Some(in_words) = in_words { div class={ "banner " (style) } { p { (in_words) "." } } } }
 }
 
 fn figures(status: &ServiceStatus, accounts: &[AccountStatus]) -> Markup {

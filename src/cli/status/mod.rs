@@ -32,7 +32,7 @@ pub(super) struct StatusArgs {
 }
 
 const WATCH_EVERY: Duration = Duration::from_secs(2);
-/// The most accounts that are shown: those that are halted or paused first.
+/// The most accounts that are shown: those in need first.
 const ACCOUNTS_SHOWN: usize = 30;
 /// The accounts of one request: as many as it may have, since the service reads all of them for each. All pages are read: a halted account
 /// may be the last by its name.

@@ -3,9 +3,7 @@
 //! In: the answers of the API. Out: lines, in the words of the status page.
 
 use super::ACCOUNTS_SHOWN;
-use crate::admin::wording::{
-    NAMED, count, duration, is_held_up, latency, not_named, oldest, state, why, will_be_empty,
-};
+use crate::admin::wording::{self, count, duration, is_held_up, latency, oldest, state, why, will_be_empty};
 use crate::admin::{AccountState, AccountStatus, ServiceStatus};
 use crate::domain::Timestamp;
 use crate::series::{Activity, ReasonCount, TimeSeries};
@@ -22,13 +20,7 @@ const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 
 /// Everything, for a terminal or a file of this many columns.
 pub(super) fn lines(status: &ServiceStatus, accounts: &[AccountStatus], width: usize) -> Vec<String> {
-    let mut accounts: Vec<&AccountStatus> = accounts.iter().collect();
-    let need = |account: &AccountStatus| match account.state {
-        AccountState::Halted => 0,
-        AccountState::Paused => 1,
-        AccountState::Running | AccountState::NoWorker => 2,
-    };
-    accounts.sort_by_key(|account| (need(account), Reverse(account.pending)));
+    let accounts = in_need_first(accounts);
     let mut lines = head(status, &accounts);
     lines.push(String::new());
     lines.extend(account_table(&accounts, status.now));
@@ -37,6 +29,13 @@ pub(super) fn lines(status: &ServiceStatus, accounts: &[AccountStatus], width: u
     lines.extend(reasons("REFUSED", &status.recent.refused));
     lines.extend(reasons("IGNORED", &status.recent.ignored));
     lines
+}
+
+/// The order of the status page.
+fn in_need_first(accounts: &[AccountStatus]) -> Vec<&AccountStatus> {
+    let mut accounts: Vec<&AccountStatus> = accounts.iter().collect();
+    accounts.sort_by_key(|account| (account.state.rank(account.pending), Reverse(account.pending)));
+    accounts
 }
 
 /// The state of the service, and its faults.
@@ -69,9 +68,10 @@ fn named<'a>(
     accounts: impl Iterator<Item = &'a AccountStatus> + Clone,
     now: Timestamp,
 ) -> impl Iterator<Item = String> {
-    let others = not_named(accounts.clone().count(), state);
+    let all = accounts.clone().count();
+    let (named, others) = wording::named(state, accounts, all);
     let line = move |account: &AccountStatus| format!("account {} is {state}: {}", account.name, why(account, now));
-    accounts.take(NAMED).map(line).chain(others)
+    named.into_iter().map(line).chain(others)
 }
 
 fn account_table(accounts: &[&AccountStatus], now: Timestamp) -> Vec<String> {
@@ -172,6 +172,28 @@ fn float(number: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn accounts_in_need_are_above_those_with_more_pending_events() {
+        let account = |name: &str, state: &str, pending: u64| {
+            let status = json!({
+                "name": name, "configured": state != "no_worker", "gone": state == "no_worker" && pending > 0, "state": state,
+                "pending": pending, "in_flight": 0, "concurrency_limit": 8,
+            });
+            serde_json::from_value::<AccountStatus>(status).expect("an account")
+        };
+        let accounts = [
+            account("busy", "running", 900),
+            account("idle", "no_worker", 0),
+            account("gone-1", "no_worker", 1),
+            account("gone-2", "no_worker", 2),
+            account("paused", "paused", 0),
+            account("halted", "halted", 0),
+        ];
+        let names: Vec<&str> = in_need_first(&accounts).iter().map(|account| account.name.as_str()).collect();
+        assert_eq!(names, ["halted", "paused", "gone-2", "gone-1", "busy", "idle"]);
+    }
 
     #[test]
     fn a_line_of_blocks_shows_how_much_each_value_is_of_the_highest() {
