@@ -10,8 +10,8 @@
 //! deduplication index (SQLite) and the counts of pending events are read while the store is opened, which takes longer the more events are
 //! within the deduplication window; a worker reads the log ahead of its deliveries, in portions. `/readyz` answers 200 from the moment the
 //! listeners are bound. Recovery after a crash is the same: events that were in flight are pending again. Accounts share the store, the
-//! listeners, the clock and, if they have one base URL, connections to Refersion. `merchant_registry` admits those that are not configured,
-//! within the limits of `api_key_verification`.
+//! listeners and the clock. Configured accounts with one base URL share their connections to Refersion; those that are not configured share
+//! others. `merchant_registry` admits the latter, within the limits of `api_key_verification`.
 //!
 //! A stop while the store is opened, which may migrate it or wait for another process that does, ends the process at once: that is as
 //! harmless as a crash.

@@ -2,8 +2,8 @@
 //!
 //! In: headers and a body stream. Out: the bytes as they were sent; [`gunzip`] decompresses them, because a signature may be over either
 //! form. Invariants: a body takes no more memory than [`MAX_BODY_BYTES`], before and after decompression; the number of bodies in memory
-//! that are large, or may be once they are decompressed, is limited; a client that is refused while it sends can read the response.
-//! tower-http's `RequestBodyLimit` and `RequestDecompression` do not fit: the first cannot limit the memory of all requests together, the
+//! that are large, or may be once they are decompressed, is limited; a client that is refused while it sends can read the response,
+//! unless it takes too long. tower-http's `RequestBodyLimit` and `RequestDecompression` do not fit: the first cannot limit the memory of all requests together, the
 //! second drops the bytes as they were sent.
 
 use super::limits::{MAX_BODY_BYTES, MAX_EVENT_BYTES};
@@ -117,6 +117,13 @@ pub(super) async fn discard(headers: &HeaderMap, body: &mut Body) {
     };
     // Err: the client is too slow; the connection is closed.
     let _ = timeout(DISCARD_TIMEOUT, discarded).await;
+}
+
+/// As [`discard`], after this error. After the timeout of the body, its rest is not read before the answer.
+pub(super) async fn discard_after(error: &ApiResponse, headers: &HeaderMap, body: &mut Body) {
+    if !matches!(error, ApiResponse::BodyTimeout) {
+        discard(headers, body).await;
+    }
 }
 
 /// The next bytes of the body; empty for trailers.

@@ -104,10 +104,7 @@ async fn respond(
                 log_auth_error(*error);
                 registry.count_auth_error(account.as_deref(), *error);
             }
-            // After the timeout of the body, its rest is not read before the answer.
-            if !matches!(error, ApiResponse::BodyTimeout) {
-                body::discard(&head.headers, &mut body).await;
-            }
+            body::discard_after(&error, &head.headers, &mut body).await;
             AnsweredRequest::refused(error)
         }
     };

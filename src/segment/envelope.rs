@@ -52,11 +52,9 @@ pub fn split_first(most: usize, body: &[u8]) -> Result<Envelope<'_>, Malformed> 
     }
 }
 
-/// The body is a form, for instance. The parser's own words would be about `true` where it begins with `t`.
+/// It is a form, for instance; or a line of a file. The parser's own words would be about `true` where it begins with `t`.
 fn no_json() -> Malformed {
-    Malformed::Syntax(
-        "the body begins with neither `{` nor `[`: send an event as a JSON object, or an array".to_owned(),
-    )
+    Malformed::Syntax("it begins with neither `{` nor `[`: send an event as a JSON object, or an array".to_owned())
 }
 
 #[cfg(test)]
@@ -117,7 +115,7 @@ mod tests {
             (b"\xff{}", "Invalid JSON: the body is not UTF-8 text"),
             (
                 b" type=identify&userId=1",
-                "Invalid JSON: the body begins with neither `{` nor `[`: send an event as a JSON object, or an array",
+                "Invalid JSON: it begins with neither `{` nor `[`: send an event as a JSON object, or an array",
             ),
             (b"{'type':'identify'}", "Invalid JSON: key must be a string at line 1 column 2"),
             (b"{\n \"a\": u123\n}", "Invalid JSON: expected value at line 2 column 7"),

@@ -74,7 +74,8 @@ fn page(pages: &PagesContext, letter: &DeadLetter, today: Option<&[String]>, eve
 /// The most levels of an event that are indented; deeper ones are shown in one line.
 const MAX_LEVELS: usize = 32;
 
-/// A value with a line for each member and element. Numbers and texts are shown as they were received, and members in their order.
+/// A value with a line for each member and element. Numbers and texts are shown as they were received, and members in their order; of a
+/// repeated name only the last value, which is the one that counts.
 fn indented(value: RawJson<'_>, level: usize) -> String {
     let items: Vec<String> = if level == MAX_LEVELS {
         Vec::new()
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_shown_as_it_was_received() {
+    fn an_event_is_shown_with_its_numbers_and_texts_as_they_were_received() {
         let deep = format!("{}1{}", "[".repeat(1_000), "]".repeat(1_000));
         let shown = |text: &str| indented(RawJson::parse(text).expect("JSON"), 0);
         for (event, expected) in [
@@ -150,6 +151,7 @@ mod tests {
                 r#"{"a b\"c":[1,{"d":[]},{}]}"#,
                 "{\n  \"a b\\\"c\": [\n    1,\n    {\n      \"d\": []\n    },\n    {}\n  ]\n}",
             ),
+            (r#"{"a":1,"b":2,"a":3}"#, "{\n  \"a\": 3,\n  \"b\": 2\n}"),
             ("5", "5"),
         ] {
             assert_eq!(shown(event), expected);

@@ -202,8 +202,13 @@ impl Connect {
         let (head, mut body) = request.into_parts();
         let media_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let is_form = media_type.starts_with("application/x-www-form-urlencoded");
-        let read = body::read(MAX_FORM_BYTES, &head.headers, &mut body).await;
-        let raw = read.map_err(|_| ConnectFailure::NotOurs)?;
+        let raw = match body::read(MAX_FORM_BYTES, &head.headers, &mut body).await {
+            Ok(raw) => raw,
+            Err(error) => {
+                body::discard_after(&error, &head.headers, &mut body).await;
+                return Err(ConnectFailure::NotOurs);
+            }
+        };
         if !is_form || raw.gzip {
             return Err(ConnectFailure::NotOurs);
         }

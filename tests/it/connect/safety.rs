@@ -5,7 +5,8 @@ use crate::support::process::Process;
 use crate::support::{API_KEY, leaks, poll_until, within};
 use refersion_destination::sandbox::Fault;
 use refersion_destination::sandbox::segment::{SegmentCall, SegmentSettings};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn a_callback_that_is_replayed_connects_nothing() {
@@ -120,6 +121,21 @@ async fn the_cookie_is_for_this_host_alone_and_invisible_to_scripts() {
         let expected = "Path=/; Max-Age=600; HttpOnly; SameSite=Lax";
         assert_eq!(attributes, if secure { format!("{expected}; Secure") } else { expected.to_owned() });
     }
+}
+
+/// A browser that still sends when the connection is closed shows no page, but an error of its own.
+#[tokio::test]
+async fn a_form_that_is_too_large_is_read_to_its_end_so_that_the_browser_can_show_the_refusal() {
+    let world = World::start().await;
+    let mut wire = TcpStream::connect(world.service.addresses.server).await.expect("connects");
+    let form = "x".repeat(1024 * 1024);
+    let head = format!("POST /connect HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", form.len());
+    let next = "GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    within(wire.write_all([&*head, &form, next].concat().as_bytes())).await.expect("everything is read");
+    let mut responses = String::new();
+    within(wire.read_to_string(&mut responses)).await.expect("closed in order");
+    assert!(responses.starts_with("HTTP/1.1 400 "), "{responses}");
+    assert!(responses.contains("HTTP/1.1 404 "), "the connection goes on: {responses}");
 }
 
 /// The process logs everything; its log, every page, every URL and every cookie are searched for both halves of the key, the client secret
