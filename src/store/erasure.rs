@@ -47,6 +47,11 @@ impl ReachedKeys {
         new
     }
 
+    /// No key counts as examined.
+    fn examine_again(&mut self) {
+        self.looked_at = 0;
+    }
+
     /// All keys.
     pub fn keys(&self) -> &[UserKeyHash] {
         &self.keys
@@ -64,9 +69,9 @@ pub struct ScannedRow<'a> {
     pub is_pending: bool,
 }
 
-/// A search for all data of a user. An engine follows the keys of [`ForgetSearch::take_new`] by index until there are none, reads the log
-/// in portions up to its end, calls [`ForgetSearch::end_of_log`] and follows the keys again. It repeats this after
-/// [`ForgetSearch::restart`] until [`ForgetSearch::is_complete`].
+/// A search for all data of a user. An engine calls [`ForgetSearch::follow_again`] and follows the keys of [`ForgetSearch::take_new`] by index
+/// until there are none, reads the log in portions up to its end, calls [`ForgetSearch::end_of_log`] and follows the keys again. It repeats
+/// this after [`ForgetSearch::restart`] until [`ForgetSearch::is_complete`].
 #[derive(Clone, Debug, Default)]
 pub struct ForgetSearch {
     reached: ReachedKeys,
@@ -87,6 +92,11 @@ impl ForgetSearch {
         search
     }
 
+    /// Lets all keys be followed again, because events that have ended meanwhile may have left something that they lead to.
+    pub fn follow_again(&mut self) {
+        self.reached.examine_again();
+    }
+
     /// Takes the keys to follow next: to the keys beside them in dead letters, and to the affiliates that they lead to.
     pub fn take_new(&mut self) -> Vec<UserKeyHash> {
         self.reached.take_new()
@@ -97,9 +107,9 @@ impl ForgetSearch {
         self.reached.add(keys);
     }
 
-    /// Adds an affiliate that a key leads to. Returns whether it is new; then the caller adds the keys that lead to it.
-    pub fn add_affiliate(&mut self, affiliate: i64) -> bool {
-        self.affiliates.insert(affiliate)
+    /// Adds an affiliate that a key leads to. The caller adds the keys that lead to it.
+    pub fn add_affiliate(&mut self, affiliate: i64) {
+        self.affiliates.insert(affiliate);
     }
 
     /// The seq up to which the log was read. The first call fixes the keys with which rows are compared.
@@ -215,10 +225,12 @@ mod tests {
     #[test]
     fn a_key_that_was_found_by_index_makes_the_log_be_read_again() {
         let mut search = ForgetSearch::new(&[user(1)]);
-        assert!(search.add_affiliate(7) && !search.add_affiliate(7), "it is followed once");
+        search.add_affiliate(7);
         search.add_user_keys([hash(2)]);
         read(&mut search, &[(&[2], false)]);
         assert_eq!((search.is_complete(), search.rows()), (true, &[Seq(1)][..]));
+        assert_eq!(search.take_new(), [hash(1), hash(2)]);
+        search.follow_again();
         assert_eq!(search.take_new(), [hash(1), hash(2)], "all keys are followed again");
         search.add_user_keys([hash(3)]);
         assert!(!search.is_complete());

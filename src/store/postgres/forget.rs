@@ -95,6 +95,7 @@ impl UserSearch {
 
     /// Adds the keys that dead letters and links lead to.
     async fn follow(&mut self, session: &Session) -> Result<(), Error> {
+        self.found.follow_again();
         loop {
             let new = self.found.take_new();
             if new.is_empty() {
@@ -103,13 +104,12 @@ impl UserSearch {
             self.found.add_user_keys(user_keys_beside(session, &new).await?);
             let sql = "SELECT DISTINCT affiliate FROM links WHERE key = ANY ($1) ORDER BY affiliate";
             let affiliates = session.query(sql, &[&link_keys(&new)]).await?;
-            let new: Vec<i64> = affiliates
-                .iter()
-                .map(|row| row.get(0))
-                .filter(|affiliate| self.found.add_affiliate(*affiliate))
-                .collect();
+            let affiliates: Vec<i64> = affiliates.iter().map(|row| row.get(0)).collect();
+            for affiliate in &affiliates {
+                self.found.add_affiliate(*affiliate);
+            }
             let sql = "SELECT key FROM links WHERE affiliate = ANY ($1) ORDER BY key";
-            for row in session.query(sql, &[&new]).await? {
+            for row in session.query(sql, &[&affiliates]).await? {
                 self.found.add_user_keys(user_keys::hashes(row.get(0)));
             }
         }

@@ -54,6 +54,7 @@ fn scan(search: &mut ForgetSearch, connection: &Connection) -> Result<bool, Stor
 
 /// Adds the keys that dead letters and links lead to.
 fn follow_user_keys(search: &mut ForgetSearch, connection: &Connection) -> Result<(), StoreError> {
+    search.follow_again();
     loop {
         let new = search.take_new();
         if new.is_empty() {
@@ -62,10 +63,9 @@ fn follow_user_keys(search: &mut ForgetSearch, connection: &Connection) -> Resul
         search.add_user_keys(user_keys_beside(connection, &new)?);
         for key in new {
             for affiliate in affiliates_of(connection, &key)? {
-                if search.add_affiliate(affiliate) {
-                    let leading = user_links(connection, affiliate)?;
-                    search.add_user_keys(leading.iter().flat_map(|key| user_keys::hashes(key)));
-                }
+                search.add_affiliate(affiliate);
+                let leading = user_links(connection, affiliate)?;
+                search.add_user_keys(leading.iter().flat_map(|key| user_keys::hashes(key)));
             }
         }
     }
@@ -131,4 +131,37 @@ pub fn erase(
     }
     keep_moment(tx.connection, &keys, now, now)?;
     Ok((forgotten, erasing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::UserKey;
+    use crate::store::sqlite::schema;
+
+    /// An event of the user that ended while the log was read.
+    #[test]
+    fn keys_that_were_linked_or_left_in_a_dead_letter_during_the_search_are_found() {
+        let connection = Connection::open_in_memory().expect("opened");
+        schema::create(&connection, &[7; 32]).expect("tables");
+        let link = |tag: u8, of: u8| {
+            let key = [&[tag][..], &[of; 16]].concat();
+            connection.run("INSERT INTO links (key, affiliate) VALUES (?1, 5)", [key]).expect("linked");
+        };
+        let [user_id, linked, dead] = [1, 2, 3].map(|n| [n; 16]);
+        link(1, 1);
+        let mut search = ForgetSearch::new(&[UserKey::UserId(user_id)]);
+        follow_user_keys(&mut search, &connection).expect("followed");
+        assert_eq!(search.keys(), [user_id]);
+        link(2, 2);
+        let dead_keys = "INSERT INTO dead_keys (key, seq) VALUES (?1, 9), (?2, 9)";
+        connection.run(dead_keys, params![user_id.as_slice(), dead.as_slice()]).expect("kept");
+        let keys = [&[1][..], &user_id, &[2], &dead].concat();
+        let letter =
+            "INSERT INTO dead_letters (seq, account, id, code, reason, failures, received_at, died_at, erased, keys)
+                      VALUES (9, 1, x'00', 'rejected', '', 0, 0, 0, 0, ?1)";
+        connection.run(letter, [keys]).expect("kept");
+        follow_user_keys(&mut search, &connection).expect("followed");
+        assert_eq!(search.keys().iter().collect::<BTreeSet<_>>(), BTreeSet::from([&user_id, &linked, &dead]));
+    }
 }
