@@ -54,5 +54,5 @@ CMD ["serve"]
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="refersion-destination" \
       org.opencontainers.image.description="A Segment webhook destination that keeps Refersion affiliates in step" \
-      org.opencontainers.image.version="0.12.0" \
+      org.opencontainers.image.version="0.13.0" \
       org.opencontainers.image.revision="${REVISION}"
