@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The most accounts of one state that are named one by one: an outage of Refersion pauses all of them.
 const NAMED: usize = 5;
 
-/// The first of these accounts, which are in one state: at most [`NAMED`]. And in words, how many of `all` in this state are not among
+/// The first of these accounts, which are in one state: at most five. And in words, how many of `all` in this state are not among
 /// them; `None` if none.
 pub fn named<T>(state: &str, accounts: impl Iterator<Item = T>, all: usize) -> (Vec<T>, Option<String>) {
     let named: Vec<T> = accounts.take(NAMED).collect();

@@ -82,7 +82,8 @@ impl PlanState {
             UnansweredNew::add(&mut progress.unanswered_new, sent);
         }
         let mut state = Self::new(intent, policy, memory, progress);
-        // An early release saved no progress before its first call, and never named a `new`: if no affiliate is known, it was about to call it.
+        // An early release saved no progress before its first call, and never named a `new`: if no affiliate is known, it was about to call
+        // it.
         if !is_named && state.known.is_none() && state.progress.stage == Stage::Start {
             state.progress.unanswered_new.get_or_insert(UnansweredNew::NotKept);
         }

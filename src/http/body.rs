@@ -3,8 +3,8 @@
 //! In: headers and a body stream. Out: the bytes as they were sent; [`gunzip`] decompresses them, because a signature may be over either
 //! form. Invariants: a body takes no more memory than [`MAX_BODY_BYTES`], before and after decompression; the number of bodies in memory
 //! that are large, or may be once they are decompressed, is limited; a client that is refused while it sends can read the response,
-//! unless it takes too long. tower-http's `RequestBodyLimit` and `RequestDecompression` do not fit: the first cannot limit the memory of all requests together, the
-//! second drops the bytes as they were sent.
+//! unless it takes too long. tower-http's `RequestBodyLimit` and `RequestDecompression` do not fit: the first cannot limit the memory of
+//! all requests together, the second drops the bytes as they were sent.
 
 use super::limits::{MAX_BODY_BYTES, MAX_EVENT_BYTES};
 use super::response::ApiResponse;

@@ -44,9 +44,10 @@
 //!     pending, without body, and never a repeat. Entries stay until the window of the ledger passes. Recording waits for nothing.
 //!
 //! To add a table: for SQLite, its SQL and a higher `VERSION` in `store/sqlite/schema.rs`, and a step in `store/sqlite/migrations.rs`
-//! (what a step inserts into every file, `schema::create` must insert, too); for PostgreSQL, a `Migration` in `store/postgres/schema.rs`, which the previous release must be able to work with; for both, the table in
-//! `store/transfer.rs`, and, if it has data of users, what `compact`, `erase` and `forget` do with it. Deliberately absent: parsing of
-//! bodies, any clock (moments are arguments), any timer.
+//! (what a step inserts into every file, `schema::create` must insert, too); for PostgreSQL, a `Migration` in
+//! `store/postgres/schema.rs`, which the previous release must be able to work with; for both, the table in `store/transfer.rs`, and, if
+//! it has data of users, what `compact`, `erase` and `forget` do with it. Deliberately absent: parsing of bodies, any clock (moments are
+//! arguments), any timer.
 
 pub mod affiliate_list;
 mod append_decision;
@@ -304,8 +305,8 @@ pub trait Maintenance: Send + Sync {
     /// space of erased content. SQLite overwrites the content before (promise 9); an error may say that this is not possible yet.
     async fn compact(&self, before: Retention) -> Result<(), StoreError>;
 
-    /// Returns when the store has ended: it was closed, its writer has failed permanently, one of its tasks has panicked, or its tables have become
-    /// too new for this release.
+    /// Returns when the store has ended: it was closed, its writer has failed permanently, one of its tasks has panicked, or its tables have
+    /// become too new for this release.
     async fn closed(&self);
 
     /// Writes the recorded events, finishes writing and closes the store. Every later call returns [`StoreError::Closed`].

@@ -153,7 +153,7 @@ fn started(begun: &Begun, coalesced: &Coalesced<'_>, policy: Policy, hash: &Hash
         PlanState::new(intent, policy, memory, progress)
     };
     state.supersede(hash, policy, &coalesced.superseded);
-    if was_tried(begun) {
+    if begun.failures > 0 {
         state.doubt_intended(intent, policy, hash); // an attempt that panicked has recorded nothing
     }
     state
