@@ -26,7 +26,7 @@ fn event(id: &str, user: &str, traits: &Value) -> Value {
 }
 
 fn sign_up(id: &str, user: &str) -> Value {
-    event(id, user, &json!({"email": format!("{user}@example.com"), "name": "Ann Lee", "phone": "555"}))
+    event(id, user, &json!({"email": format!("{user}@example.com"), "name": "Ann Lee", "phone": "555-0142"}))
 }
 
 fn wants(id: &str, user: &str) -> Value {
@@ -73,7 +73,7 @@ async fn sign_up_first_and_the_condition_later_give_one_new_with_all_of_it() {
     assert_eq!(brief, "200 delivered", "{message}");
     assert_eq!(service.refersion.operations(), ["new"]);
     let affiliate = service.refersion.sandbox.affiliate("u1@example.com").expect("created");
-    assert_eq!(["first_name", "last_name", "phone"].map(|name| affiliate.field(name)), ["Ann", "Lee", "555"]);
+    assert_eq!(["first_name", "last_name", "phone"].map(|name| affiliate.field(name)), ["Ann", "Lee", "555-0142"]);
     let until_measured = || metric(&service, r#"remembered_users{account="main"}"#);
     within(poll_until(until_measured, |users| users.as_deref() == Some("0"))).await;
     assert_eq!(send(&service, &event("3", "u1", &json!({"phone": "556"}))).await.0, "200 delivered");
@@ -113,7 +113,7 @@ async fn an_affiliate_that_exists_already_gets_the_pieces_as_an_update() {
     assert_eq!(send(&service, &wants("2", "u1")).await.0, "200 delivered");
     assert_eq!(service.refersion.operations(), ["new", "search", "get", "edit"]);
     let affiliate = service.refersion.sandbox.affiliate("u1@example.com").expect("it was there");
-    assert_eq!((affiliate.field("last_name"), affiliate.field("phone")), ("Lee", "555"));
+    assert_eq!((affiliate.field("last_name"), affiliate.field("phone")), ("Lee", "555-0142"));
     assert_eq!(service.refersion.sandbox.affiliates().len(), 1);
 }
 
@@ -156,7 +156,7 @@ async fn an_operator_sees_names_and_erases_the_pieces() {
         "{}",
         found.text
     );
-    assert!(!found.text.contains("Ann") && !found.text.contains("555"), "{}", found.text);
+    assert!(!found.text.contains("Ann") && !found.text.contains("555-0142"), "{}", found.text);
     let forgotten = ops(&service, "/api/v1/forget", &json!({"user_id": "u1"})).await;
     assert_eq!(forgotten.json()["remembered"], 1, "{}", forgotten.text);
     let message = send(&service, &wants("2", "u1")).await.1;
@@ -226,7 +226,7 @@ async fn a_kill_between_the_pieces_loses_and_doubles_nothing() {
         within(process.drained()).await;
         let affiliates = refersion.sandbox.affiliates();
         assert_eq!(affiliates.len(), 1, "{dies_at}");
-        assert_eq!((affiliates[0].field("first_name"), affiliates[0].field("phone")), ("Ann", "555"));
+        assert_eq!((affiliates[0].field("first_name"), affiliates[0].field("phone")), ("Ann", "555-0142"));
         let metrics = || async { Answer::to(http().get(format!("{}/metrics", process.ops))).await.text };
         let used = "refersion_destination_remembered_users{account=\"main\"} 0";
         within(poll_until(metrics, |text| text.contains(used))).await;
