@@ -1,7 +1,7 @@
 //! The search for an affiliate by e-mail. Refersion's search matches partially and answers in pages.
 //!
-//! A search for `bob@x.io` also finds `notbob@x.io`. Only the exact address counts, in any of its
-//! spellings ([`Email::is_same_address`](crate::domain::Email::is_same_address)).
+//! A search for `bob@x.io` also finds `notbob@x.io`. Only the exact address counts, in any of its spellings
+//! ([`Email::is_same_address`](crate::domain::Email::is_same_address)).
 
 use super::{Call, PermanentFailure, PlanState, Reply, SearchResult, Stage, Step};
 

@@ -41,7 +41,7 @@ impl UnansweredNew {
             Self::NotKept => true,
             Self::Sent(calls) => {
                 let shown = Fingerprint::of(key, profile);
-                calls.iter().any(|sent| shown.contains_all_but(&Field::Email.into(), sent))
+                calls.iter().any(|sent| shown.contains_all_except(&Field::Email.into(), sent))
             }
         }
     }

@@ -106,13 +106,16 @@ pub fn to_replay(letter: Seq, row: &impl Columns) -> Result<ToReplay, Replay> {
 
 /// The source of a dead letter to replay. One that cannot be read is left out, and logged: the event is delivered without it.
 fn source(letter: Seq, row: &impl Columns) -> Option<SourceId> {
-    let stored = row.text(5, "log.source");
-    let source =
-        stored.and_then(|text| text.map(|text| SourceId::parse(text).ok_or(Damaged("log.source"))).transpose());
-    source.unwrap_or_else(|Damaged(part)| {
+    let part = "log.source";
+    let source = match row.text(5, part) {
+        Ok(None) => return None,
+        Ok(Some(text)) => SourceId::parse(text),
+        Err(Damaged(_)) => None,
+    };
+    if source.is_none() {
         report(letter, part);
-        None
-    })
+    }
+    source
 }
 
 #[cfg(test)]

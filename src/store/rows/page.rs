@@ -24,8 +24,7 @@ impl<T> PageScan<T> {
         Self { limit: limit.max(1), most, examined: 0, is_in_time: false, last: 0, found: Vec::new() }
     }
 
-    /// The page of these rows, as far as `examine` examines them: it adds each with [`Self::add`] or
-    /// [`Self::add_too_late`].
+    /// The page of these rows, as far as `examine` examines them: it adds each with [`Self::add`] or [`Self::add_too_late`].
     pub fn read<R>(
         mut self,
         rows: &[R],
@@ -92,7 +91,6 @@ mod tests {
                 scan.add_too_late(*seq);
                 Ok(false)
             };
-
             let read = PageScan::new(2, 4).read(&[1, 2, 3, 4], examine);
             assert_eq!(read, Ok((vec![], next)), "{in_time:?}");
         }

@@ -48,14 +48,19 @@ async fn the_json_form_is_the_answer_of_the_api() {
     assert_eq!(shown["status"]["recent"]["hour"]["accepted"].as_array().map(Vec::len), Some(60));
 }
 
-/// Accounts come in pages of a thousand, by their names: the last one may be the one in need.
-#[tokio::test]
-async fn every_account_is_read_however_many_there_are() {
+/// A service with so many accounts beside `main`: `brand-0`, with the key `pub_0.sec_0`, and so on.
+async fn service_with_accounts(accounts: usize, settings: &[(&str, &str)]) -> Service {
     let folder = tempfile::tempdir().expect("a folder");
     let account = |n: usize| format!("[[accounts]]\nname = \"brand-{n}\"\napi_key = \"pub_{n}.sec_{n}\"\n");
     let file = folder.path().join("accounts.toml");
-    std::fs::write(&file, (0..1_000).map(account).collect::<String>()).expect("written");
-    let service = Service::configured(Refersion::start().await, folder, &[], &[file]).await;
+    std::fs::write(&file, (0..accounts).map(account).collect::<String>()).expect("written");
+    Service::configured(Refersion::start().await, folder, settings, &[file]).await
+}
+
+/// Accounts come in pages of a thousand, by their names: the last one may be the one in need.
+#[tokio::test]
+async fn every_account_is_read_however_many_there_are() {
+    let service = service_with_accounts(1_000, &[]).await;
     let ran = run(&["status", "--json", "--ops", &format!("http://{}/", service.addresses.ops)], &[], "").await;
     let shown: Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!(shown["accounts"].as_array().map(Vec::len), Some(1_001), "{}", ran.err);
@@ -64,11 +69,7 @@ async fn every_account_is_read_however_many_there_are() {
 /// An outage of Refersion pauses all accounts, and a changed policy of keys halts all.
 #[tokio::test]
 async fn of_many_accounts_in_one_state_a_few_are_named_and_the_others_counted() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let account = |n: usize| format!("[[accounts]]\nname = \"brand-{n}\"\napi_key = \"pub_{n}.sec_{n}\"\n");
-    let file = folder.path().join("accounts.toml");
-    std::fs::write(&file, (0..7).map(account).collect::<String>()).expect("written");
-    let service = Service::configured(Refersion::start().await, folder, &[("SERVER_WAIT", "0s")], &[file]).await;
+    let service = service_with_accounts(7, &[("SERVER_WAIT", "0s")]).await;
     for n in 0..7 {
         let event = identify("m1", "u1", &json!({})).to_string();
         let key = basic(&format!("pub_{n}.sec_{n}"));
